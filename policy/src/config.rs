@@ -1,0 +1,360 @@
+//! What the control plane writes and the filter reads: one type for both sides.
+//!
+//! ```text
+//! route metadata "policy": KEY ──> FilterConfig.policies[KEY] ──> Open | Closed | Protected { authentication, gates }
+//!                                                                       issuers[].keySet ──> FilterConfig.keySets[NAME]
+//! ```
+//! The wire form is JSON. Every struct refuses unknown fields: a filter that does not understand a part of its
+//! configuration refuses all of it (Envoy then keeps the last good one).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The only version of [`FilterConfig`] there is so far.
+pub const VERSION: u32 = 1;
+
+/// The namespace of route metadata that carries the policy key.
+pub const METADATA_NAMESPACE: &str = "toolward";
+
+/// The field in [`METADATA_NAMESPACE`] whose string value names an entry of [`FilterConfig::policies`].
+pub const METADATA_POLICY_FIELD: &str = "policy";
+
+/// The configuration of one filter: a table of policies for the routes of one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FilterConfig {
+    /// Must be [`VERSION`].
+    pub version: u32,
+    /// Bounds on what the filter holds in memory.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Key sets by name; several issuers of several policies may share one.
+    #[serde(default)]
+    pub key_sets: BTreeMap<String, KeySet>,
+    /// Policies by the key that routes carry in their metadata.
+    #[serde(default)]
+    pub policies: BTreeMap<String, RoutePolicy>,
+}
+
+/// Bounds on what the filter holds in memory; each has a defined answer past it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Largest request body, in bytes; past it the answer is 413.
+    pub request_body_bytes: usize,
+    /// Largest JSON answer to a list request, in bytes; past it the list becomes JSON-RPC error -32603.
+    pub list_response_bytes: usize,
+    /// Largest server-sent event, in bytes; past it the stream ends.
+    pub sse_event_bytes: usize,
+    /// Largest bearer token, in bytes; past it the answer is 401.
+    pub token_bytes: usize,
+    /// Verified tokens that each worker remembers; past it the oldest is forgotten.
+    pub token_cache_entries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_body_bytes: 4 * 1024 * 1024,
+            list_response_bytes: 4 * 1024 * 1024,
+            sse_event_bytes: 4 * 1024 * 1024,
+            token_bytes: 16 * 1024,
+            token_cache_entries: 1024,
+        }
+    }
+}
+
+/// The keys of one JWK Set that are fit for use, in canonical form (RFC 7517, RFC 7518 section 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KeySet {
+    /// Public keys; never private or symmetric ones.
+    pub keys: Vec<Key>,
+}
+
+/// One public key with the algorithms that it may verify.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Key {
+    /// `kid` of the JWK, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// What this key may verify: the JWK's `alg`, or all algorithms that its type and curve allow. Never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// The key itself.
+    pub material: KeyMaterial,
+}
+
+/// Public key values as RFC 7518 section 6 encodes them: base64url without padding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kty")]
+pub enum KeyMaterial {
+    /// RSA, modulus of 2048 to 8192 bits.
+    #[serde(rename = "RSA")]
+    Rsa {
+        /// Modulus.
+        n: String,
+        /// Exponent.
+        e: String,
+    },
+    /// NIST curve P-256 or P-384.
+    #[serde(rename = "EC")]
+    Ec {
+        /// Curve.
+        crv: Curve,
+        /// X coordinate.
+        x: String,
+        /// Y coordinate.
+        y: String,
+    },
+    /// Ed25519 (RFC 8037).
+    #[serde(rename = "OKP")]
+    Ed25519 {
+        /// Public key.
+        x: String,
+    },
+}
+
+/// An elliptic curve of [`KeyMaterial::Ec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Curve {
+    /// secp256r1.
+    #[serde(rename = "P-256")]
+    P256,
+    /// secp384r1.
+    #[serde(rename = "P-384")]
+    P384,
+}
+
+/// A JWS signature algorithm (RFC 7518 section 3.1, RFC 8037) that the filter can verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(missing_docs, reason = "the names are those of the JWA registry")]
+pub enum Algorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+/// What a route's policy key stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum RoutePolicy {
+    /// Meant to be open: requests and answers pass untouched.
+    Open {},
+    /// Something that protects this route is broken: every request is answered 503.
+    Closed {
+        /// A word in CamelCase for status, metric and log, such as `InvalidKeySet`.
+        reason: String,
+        /// A sentence for the operator; not sent to callers.
+        message: String,
+    },
+    /// Callers are verified and every gate must let the call pass.
+    Protected {
+        /// Who may come in at all.
+        authentication: Authentication,
+        /// All policies with an authorization section that are attached along the way, in the order Gateway, listener,
+        /// route, rule, backend. Each must let the call pass. Empty: every verified caller may call everything.
+        #[serde(default)]
+        gates: Vec<Gate>,
+    },
+}
+
+/// Who may come in at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Authentication {
+    /// No policy on the way asks for a token: callers have no claims and no scopes.
+    Anonymous {},
+    /// A bearer token of one of these issuers is necessary.
+    Jwt {
+        /// Name of the policy that asks for it, `namespace/name`, for the log.
+        policy: String,
+        /// Accepted issuers; never empty. The same `iss` may stand here only once.
+        issuers: Vec<Issuer>,
+    },
+}
+
+/// One accepted issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Issuer {
+    /// Compared byte for byte with the claim `iss`.
+    pub issuer: String,
+    /// A token's `aud` must hold one of these, byte for byte; empty: not checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// Narrows what the keys allow; empty: what the keys say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<Algorithm>,
+    /// Name of an entry of [`FilterConfig::key_sets`].
+    pub key_set: String,
+    /// Allowed difference of clocks, in seconds, at most 60.
+    #[serde(default = "default_clock_skew")]
+    pub clock_skew_seconds: u32,
+    /// Which `typ` headers pass.
+    #[serde(default)]
+    pub token_type: TokenType,
+}
+
+fn default_clock_skew() -> u32 {
+    30
+}
+
+/// Which `typ` headers of a token pass (RFC 8725 section 3.11, RFC 9068 section 4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TokenType {
+    /// Absent, `JWT` or `at+jwt`; every other type is refused.
+    #[default]
+    Jwt,
+    /// Only `at+jwt` (also as `application/at+jwt`).
+    AccessToken,
+}
+
+/// One policy's authorization section: rules of which one must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Gate {
+    /// Name of the policy, `namespace/name`.
+    pub policy: String,
+    /// Whether a denial is carried out.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What a denied caller is told.
+    #[serde(default)]
+    pub denial: Denial,
+    /// Alternatives; when none matches the call is denied.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// Whether a denial is carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Mode {
+    /// Denied calls are refused.
+    #[default]
+    Enforce,
+    /// Decide and record, let pass.
+    DryRun,
+}
+
+/// What a denied caller is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Denial {
+    /// As if the tool did not exist: JSON-RPC error -32602 with HTTP 200 (400 from revision 2026-07-28 on).
+    #[default]
+    UnknownTool,
+    /// HTTP 403 with a JSON-RPC error.
+    Forbidden,
+}
+
+/// Grants what it names to the callers it describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Rule {
+    /// For the log; unique within its policy.
+    pub name: String,
+    /// Tools that this rule grants: exact names, or globs where `*` stands for any run of characters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Prompts that this rule grants, as exact names or globs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
+    /// Resources that this rule grants, as URIs or globs over URIs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// Methods beyond the protocol's own housekeeping that this rule grants, as exact names or globs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// All of these must match the caller's claims.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimMatch>,
+    /// The caller must have all of these scopes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+}
+
+/// A condition on one claim. A claim that is missing, or of a type that the test does not read, does not match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ClaimMatchFields", into = "ClaimMatchFields")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "ClaimMatchFields"))]
+pub struct ClaimMatch {
+    /// Where the claim stands: member names joined by dots, such as `realm_access.roles`. A member whose own name
+    /// has dots (such as `https://example.com/roles`) is found as well: the longest name wins.
+    pub path: String,
+    /// What it must be.
+    pub test: ClaimTest,
+}
+
+/// What a claim must be. Where the claim is an array, one element must fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimTest {
+    /// Equal to one of these.
+    In(Vec<Scalar>),
+    /// An array that has this element (or a scalar equal to it).
+    Contains(Scalar),
+    /// A string that fits this glob.
+    Matches(String),
+}
+
+/// A claim's value to compare with: same type, same value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(missing_docs, reason = "the variants are JSON's own types")]
+pub enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    String(String),
+}
+
+/// The fields of [`ClaimMatch`] as written: exactly one of `in`, `contains` and `matches`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct ClaimMatchFields {
+    path: String,
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    any_of: Option<Vec<Scalar>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contains: Option<Scalar>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matches: Option<String>,
+}
+
+impl TryFrom<ClaimMatchFields> for ClaimMatch {
+    type Error = &'static str;
+
+    fn try_from(fields: ClaimMatchFields) -> Result<Self, Self::Error> {
+        let test = match (fields.any_of, fields.contains, fields.matches) {
+            (Some(values), None, None) => ClaimTest::In(values),
+            (None, Some(value), None) => ClaimTest::Contains(value),
+            (None, None, Some(glob)) => ClaimTest::Matches(glob),
+            _ => return Err("a claim condition needs exactly one of `in`, `contains` and `matches`"),
+        };
+        Ok(Self { path: fields.path, test })
+    }
+}
+
+impl From<ClaimMatch> for ClaimMatchFields {
+    fn from(claim: ClaimMatch) -> Self {
+        let mut fields = Self { path: claim.path, ..Self::default() };
+        match claim.test {
+            ClaimTest::In(values) => fields.any_of = Some(values),
+            ClaimTest::Contains(value) => fields.contains = Some(value),
+            ClaimTest::Matches(glob) => fields.matches = Some(glob),
+        }
+        fields
+    }
+}

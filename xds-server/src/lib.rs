@@ -1,0 +1,21 @@
+//! The control plane as functions over values, with the effects at the edges.
+//!
+//! ```text
+//! source ─> resources ─> translate ─> model ─> render ─> snapshot ─> ads ─> Envoy
+//!                             └─> problem ─> log, `toolward check`
+//! ```
+
+pub mod admin;
+pub mod ads;
+pub mod agentgateway;
+pub mod check;
+pub mod cli;
+pub mod model;
+pub mod problem;
+pub mod render;
+pub mod resources;
+pub mod serve;
+pub mod snapshot;
+pub mod source;
+pub mod token;
+pub mod translate;

@@ -1,0 +1,228 @@
+//! What is to be served, in the words of the field and free of both Kubernetes and Envoy: the value between
+//! `translate` (which makes it from resources) and `render` (which makes Envoy's configuration from it).
+//!
+//! ```text
+//! Model ─ gateways ─> Gateway ─┬ listeners ─> Listener ─┬ virtual_hosts ─> VirtualHost ─> Route ─ clusters ─┐
+//!                              │                        └ filter (policies by key) <─ Route.policy          │
+//!                              └ clusters ─> Cluster ─> Endpoint  <─────────────────────────────────────────┘
+//! ```
+//! Names are final: `render` copies them into xDS resource names. All collections are sorted, so equal worlds give
+//! equal models, byte for byte.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use toolward_policy::config::FilterConfig;
+
+/// The cluster that takes the share of invalid backends; never defined, so that Envoy answers 500.
+pub const INVALID_BACKEND: &str = "invalid-backend";
+
+/// Everything that is to be served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// By `namespace/name`, which is also the `node.cluster` of the Envoys that ask for it.
+    pub gateways: BTreeMap<GatewayName, Gateway>,
+}
+
+/// `namespace/name` of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct GatewayName(pub String);
+
+/// One Gateway: what all Envoys with its name get.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Gateway {
+    /// One per port; Gateway listeners that share a port differ by hostname and are merged here.
+    pub listeners: BTreeMap<u16, Listener>,
+    /// By [`Route`]'s cluster names.
+    pub clusters: BTreeMap<String, Cluster>,
+}
+
+/// One port that Envoy listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// `namespace/name/port`: the name of the xDS listener, its route configuration and its filter configuration.
+    pub name: String,
+    /// In the order of their domains.
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// The policies of all routes of this port.
+    pub filter: FilterConfig,
+}
+
+/// The routes of one hostname.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VirtualHost {
+    /// `namespace/name/port/domain`.
+    pub name: String,
+    /// A hostname, `*.suffix`, or `*`. Render adds the forms with a port.
+    pub domain: String,
+    /// In order of precedence: the first that matches is taken.
+    pub routes: Vec<Route>,
+}
+
+/// One match of one HTTPRoute rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// `namespace/name/rule/match` with indexes from 0.
+    pub name: String,
+    /// What a request must look like.
+    pub matches: RouteMatch,
+    /// What is done with it.
+    pub action: RouteAction,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderChanges,
+    /// Changes to the answer's headers.
+    pub response_headers: HeaderChanges,
+    /// The key in [`Listener::filter`] that judges requests of this route. Always written to route metadata, so that
+    /// a missing key can mean "closed".
+    pub policy: String,
+}
+
+/// What a request must look like; all parts must fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteMatch {
+    /// The path.
+    pub path: PathMatch,
+    /// The HTTP method, where given.
+    pub method: Option<String>,
+    /// Header name and match.
+    pub headers: Vec<(String, StringMatch)>,
+    /// Query parameter name and match.
+    pub query: Vec<(String, StringMatch)>,
+}
+
+/// A match on the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Whole segments: `/a` fits `/a` and `/a/b`, not `/ab`. `/` fits all.
+    Prefix(String),
+    /// RE2, anchored at both ends.
+    Regex(String),
+}
+
+/// A match on a header's or query parameter's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum StringMatch {
+    /// The whole value.
+    Exact(String),
+    /// RE2, anchored at both ends.
+    Regex(String),
+}
+
+/// What is done with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum RouteAction {
+    /// Sent to one of the clusters.
+    Forward(Forward),
+    /// Answered with a redirect.
+    Redirect(Redirect),
+    /// Answered with this status and nothing else: 500 where every backend of a rule is invalid, as Gateway API asks.
+    Respond {
+        /// HTTP status.
+        status: u16,
+    },
+}
+
+/// Sends a request to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forward {
+    /// With weights above zero. The share of invalid backends goes to [`INVALID_BACKEND`], a cluster that is never
+    /// defined: Envoy answers it with 500, as Gateway API asks.
+    pub clusters: Vec<WeightedCluster>,
+    /// New path, where it changes.
+    pub path: Option<PathRewrite>,
+    /// New host, where it changes.
+    pub host: Option<String>,
+    /// Until the answer is complete; `None`: no limit, as long SSE streams need. Zero: no limit by wish of the user.
+    pub request_timeout: Option<Duration>,
+    /// Per try; shorter than `request_timeout`.
+    pub backend_timeout: Option<Duration>,
+}
+
+/// A share of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WeightedCluster {
+    /// Key in [`Gateway::clusters`].
+    pub cluster: String,
+    /// Relative to the sum of weights.
+    pub weight: u32,
+    /// The path of the MCP server behind it, which replaces the matched prefix (or the whole path); a rewrite asked
+    /// for by the user wins over it.
+    pub path: Option<String>,
+    /// The `Host` that the upstream expects, where it is not the client's.
+    pub host: Option<String>,
+    /// Changes asked for by filters on the backendRef.
+    pub request_headers: HeaderChanges,
+    /// Changes asked for by filters on the backendRef.
+    pub response_headers: HeaderChanges,
+}
+
+/// A new path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum PathRewrite {
+    /// The whole path (the query string stays).
+    Full(String),
+    /// What [`PathMatch::Prefix`] matched.
+    Prefix(String),
+}
+
+/// Answers with a redirect; what is `None` stays as the request has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// New host.
+    pub hostname: Option<String>,
+    /// New port.
+    pub port: Option<u16>,
+    /// New path.
+    pub path: Option<PathRewrite>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// Header changes, applied in the order remove, set, add.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HeaderChanges {
+    /// Overwritten or created.
+    pub set: Vec<(String, String)>,
+    /// Appended.
+    pub add: Vec<(String, String)>,
+    /// Removed.
+    pub remove: Vec<String>,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// Time to connect.
+    pub connect_timeout: Duration,
+}
+
+/// Where an upstream is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Endpoints {
+    /// Known addresses, served over EDS; empty is allowed (the upstream is down).
+    Addresses(Vec<Endpoint>),
+    /// A name that Envoy resolves.
+    Dns {
+        /// Host name or IP address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// One address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Endpoint {
+    /// IP address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}

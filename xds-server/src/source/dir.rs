@@ -1,0 +1,15 @@
+//! Resources from a folder of YAML files.
+
+use std::path::Path;
+
+use crate::problem::Problem;
+use crate::resources::Resources;
+
+/// Reads a folder, all of it.
+///
+/// # Errors
+/// When the folder as a whole can't be trusted: it is gone or empty, a file is not YAML, two objects have one name.
+/// An object that is readable as YAML but wrong in itself is no error here; it lands in [`Resources::malformed`].
+pub fn load(_folder: &Path) -> Result<Resources, Vec<Problem>> {
+    todo!()
+}
