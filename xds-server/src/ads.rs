@@ -1,1 +1,314 @@
-//! To be written.
+//! Serves snapshots to Envoys: the Aggregated Discovery Service, delta and state of the world.
+//!
+//! ```text
+//! watch<Snapshot> ─┐
+//!                  ├─> one task per stream ─ drives ─> Stream (pure: what is sent when) ─> Subscription per type (pure)
+//! client's messages┘         └─ responses ─> client
+//! ```
+//! Here is all of its I/O. Nothing is queued for a client but the responses that it has not acknowledged, of which
+//! there is at most one per type; a slow client skips the snapshots between.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::metrics::Metrics;
+use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
+
+pub mod clients;
+pub mod delta;
+pub mod node;
+pub mod sotw;
+pub mod stream;
+pub mod subscription;
+pub mod wire;
+
+use clients::{Clients, Conversation};
+use delta::Delta;
+use node::Client;
+use sotw::Sotw;
+use stream::Stream;
+use subscription::Verdict;
+use wire::{Message, Wire};
+
+/// Streams that are served at the same time, of all clients together.
+const MAX_STREAMS: usize = 4096;
+
+/// Streams of one connection; an Envoy needs one.
+const MAX_STREAMS_PER_CONNECTION: u32 = 16;
+
+/// Largest message of a client. After a reconnect it lists all versions that it has: some 100 bytes per resource.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Longest part of a client's complaint that is kept and logged, in bytes.
+const MAX_COMPLAINT_BYTES: usize = 2048;
+
+/// A client must say who it is within this time.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// A client that does not read a response within this time is disconnected.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The discovery service.
+#[derive(Clone, Debug)]
+pub struct Ads {
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    clients: Clients,
+    metrics: Arc<Metrics>,
+    permits: Arc<Semaphore>,
+}
+
+impl Ads {
+    /// Serves these snapshots. As long as there is none, clients are kept waiting; when their sender is dropped, all
+    /// streams end.
+    #[must_use]
+    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, clients: Clients, metrics: Arc<Metrics>) -> Self {
+        Self { snapshots, clients, metrics, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    }
+
+    /// Accepts connections until `stop` is done, and then serves on until all streams have ended.
+    ///
+    /// # Errors
+    /// When the transport can't be set up.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Ads {
+    type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.open::<Sotw>(request)
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.open::<Delta>(request)
+    }
+}
+
+impl Ads {
+    fn open<W: Wire>(
+        &self,
+        request: Request<Streaming<W::Request>>,
+    ) -> Result<Response<ReceiverStream<Result<W::Response, Status>>>, Status> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.metrics.refused_stream();
+            Status::resource_exhausted(format!("{MAX_STREAMS} streams are open, which is the limit"))
+        })?;
+        let address = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let (responses, receiver) = mpsc::channel(1);
+        let ads = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = ads.greet::<W>(request.into_inner(), &responses, &address).await {
+                // Where the client is gone already, or does not read, there is nobody to tell.
+                let _ = responses.send_timeout(Err(status), READ_WITHIN).await;
+            }
+            drop(permit);
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn greet<W: Wire>(
+        &self,
+        mut requests: Streaming<W::Request>,
+        responses: &mpsc::Sender<Result<W::Response, Status>>,
+        address: &str,
+    ) -> Result<(), Status> {
+        let first = timeout(FIRST_MESSAGE_WITHIN, requests.next())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no request came on this stream"))?;
+        let Some(first) = first else { return Ok(()) };
+        let first = W::read(first?);
+        let client = Client::try_from(first.node.clone()).map_err(|error| {
+            self.metrics.refused_stream();
+            warn!(address, %error, "refused a client");
+            Status::invalid_argument(error.to_string())
+        })?;
+        let span = info_span!("envoy", id = client.id, gateway = client.gateway.0, protocol = W::PROTOCOL.word());
+        let conversation = Arc::new(Conversation::new(Stream::new(W::PROTOCOL)));
+        let _connected = self.clients.connect(client.clone(), Arc::clone(&conversation));
+        async {
+            info!(address, "connected");
+            let end = self.converse::<W>(&client, &conversation, first, requests, responses).await;
+            match &end {
+                Ok(()) => info!("disconnected"),
+                Err(status) => info!(reason = status.message(), "disconnected"),
+            }
+            end
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn converse<W: Wire>(
+        &self,
+        client: &Client,
+        conversation: &Conversation,
+        first: Message,
+        mut requests: Streaming<W::Request>,
+        responses: &mpsc::Sender<Result<W::Response, Status>>,
+    ) -> Result<(), Status> {
+        let mut snapshots = self.snapshots.clone();
+        let mut view = GatewayView::Unseen;
+        self.receive(conversation, first)?;
+        loop {
+            let latest = snapshots.borrow_and_update().clone();
+            view = view.after(latest.as_deref(), client);
+            if let Some(snapshot) = view.snapshot() {
+                self.push::<W>(conversation, snapshot, responses).await?;
+            }
+            let deadline = conversation.lock().deadline(Instant::now());
+            tokio::select! {
+                message = requests.next() => match message {
+                    Some(message) => self.receive(conversation, W::read(message?))?,
+                    None => return Ok(()),
+                },
+                changed = snapshots.changed() => {
+                    changed.map_err(|_| Status::unavailable("the control plane is shutting down"))?;
+                }
+                () = at(deadline) => conversation.lock().stalled(Instant::now()).map_err(|fault| {
+                    warn!(%fault, "gave up on a client");
+                    Status::deadline_exceeded(fault.to_string())
+                })?,
+            }
+        }
+    }
+
+    fn receive(&self, conversation: &Conversation, message: Message) -> Result<(), Status> {
+        let Some(kind) = ResourceType::from_type_url(&message.type_url) else {
+            self.metrics.unknown_type();
+            debug!(type_url = message.type_url, "asked for a type that is not served");
+            return Ok(());
+        };
+        let mut request = message.request;
+        request.error = request.error.map(shorten);
+        let verdict = conversation.lock().receive(kind, request).map_err(|fault| {
+            warn!(%fault, "gave up on a client");
+            Status::resource_exhausted(fault.to_string())
+        })?;
+        match verdict {
+            Verdict::Acknowledged => {
+                self.metrics.acked(kind);
+                debug!(r#type = kind.word(), "acknowledged");
+            }
+            Verdict::Rejected(rejection) => {
+                self.metrics.nacked(kind);
+                warn!(r#type = kind.word(), resources = ?rejection.resources, message = rejection.message, "refused");
+            }
+            Verdict::Stale => debug!(r#type = kind.word(), "answered a response that is not the last one"),
+            Verdict::None => (),
+        }
+        Ok(())
+    }
+
+    async fn push<W: Wire>(
+        &self,
+        conversation: &Conversation,
+        snapshot: &GatewaySnapshot,
+        responses: &mpsc::Sender<Result<W::Response, Status>>,
+    ) -> Result<(), Status> {
+        loop {
+            // A place for the response first: it is made of the latest state and counts as sent.
+            let place = timeout(READ_WITHIN, responses.reserve())
+                .await
+                .map_err(|_| Status::deadline_exceeded("responses are not read"))?
+                .map_err(|_| Status::cancelled("the client is gone"))?;
+            let Some(push) = conversation.lock().next(snapshot, Instant::now()) else { return Ok(()) };
+            self.metrics.pushed(&push);
+            debug!(
+                r#type = push.kind.word(),
+                version = push.update.version,
+                resources = push.update.resources.len(),
+                removed = push.update.removed.len(),
+                "sent"
+            );
+            place.send(Ok(W::write(push)));
+        }
+    }
+}
+
+/// What a client knows of its Gateway.
+enum GatewayView {
+    /// There was no such Gateway so far: the client is told nothing, and keeps what it may have from earlier.
+    Unseen,
+    /// As [`Self::Unseen`], and the log says so.
+    Missed,
+    /// It is there.
+    Served(Arc<GatewaySnapshot>),
+    /// It was deleted: the client is to have nothing.
+    Deleted(Arc<GatewaySnapshot>),
+}
+
+impl GatewayView {
+    fn after(self, latest: Option<&Snapshot>, client: &Client) -> Self {
+        let Some(latest) = latest else { return self };
+        match (self, latest.gateways.get(&client.gateway)) {
+            (_, Some(snapshot)) => Self::Served(Arc::clone(snapshot)),
+            (Self::Unseen, None) => {
+                warn!("there is no such Gateway (node.cluster names it): nothing is sent until it appears");
+                Self::Missed
+            }
+            (Self::Served(_), None) => {
+                warn!("the Gateway is gone: all of its resources are withdrawn");
+                Self::Deleted(Arc::default())
+            }
+            (view @ (Self::Missed | Self::Deleted(_)), None) => view,
+        }
+    }
+
+    fn snapshot(&self) -> Option<&GatewaySnapshot> {
+        match self {
+            Self::Unseen | Self::Missed => None,
+            Self::Served(snapshot) | Self::Deleted(snapshot) => Some(snapshot),
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn shorten(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_COMPLAINT_BYTES));
+    text
+}

@@ -45,6 +45,12 @@ impl ResourceType {
         }
     }
 
+    /// The last word of the type URL, such as `RouteConfiguration`: for logs, metrics and the admin port.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.type_url().rsplit('.').next().unwrap_or_default()
+    }
+
     /// The type with this URL, if it is served.
     #[must_use]
     pub fn from_type_url(url: &str) -> Option<Self> {

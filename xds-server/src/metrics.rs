@@ -1,0 +1,239 @@
+//! What the control plane counts of itself, in OpenMetrics. Every label has few values: names that clients claim are
+//! counted as `unknown` unless a Gateway of that name is served.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::ads::stream::Push;
+use crate::ads::subscription::Protocol;
+use crate::model::GatewayName;
+use crate::problem::Problem;
+use crate::snapshot::{ResourceType, Snapshot};
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    loads: Family<LoadLabels, Counter>,
+    translations: Counter,
+    translation_seconds: Histogram,
+    publications: Counter,
+    published: Gauge,
+    problems: Family<ReasonLabels, Gauge>,
+    unprotected_routes: Gauge,
+    resources: Family<ResourceLabels, Gauge>,
+    streams: Family<StreamLabels, Gauge>,
+    refused_streams: Counter,
+    pushes: Family<TypeLabels, Counter>,
+    resources_sent: Family<TypeLabels, Counter>,
+    removals_sent: Family<TypeLabels, Counter>,
+    acks: Family<TypeLabels, Counter>,
+    nacks: Family<TypeLabels, Counter>,
+    unknown_types: Counter,
+}
+
+/// How reading the source went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Load {
+    Ok,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoadLabels {
+    result: Load,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResourceLabels {
+    gateway: String,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamLabels {
+    gateway: String,
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabels {
+    r#type: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("toolward");
+        let metrics = Self {
+            loads: Family::default(),
+            translations: Counter::default(),
+            translation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            publications: Counter::default(),
+            published: Gauge::default(),
+            problems: Family::default(),
+            unprotected_routes: Gauge::default(),
+            resources: Family::default(),
+            streams: Family::default(),
+            refused_streams: Counter::default(),
+            pushes: Family::default(),
+            resources_sent: Family::default(),
+            removals_sent: Family::default(),
+            acks: Family::default(),
+            nacks: Family::default(),
+            unknown_types: Counter::default(),
+            registry: Registry::default(),
+        };
+        registry.register("source_loads", "How often the source was read, by result", metrics.loads.clone());
+        registry.register(
+            "translations",
+            "How often resources were translated and rendered",
+            metrics.translations.clone(),
+        );
+        registry.register(
+            "translation_seconds",
+            "How long a translation with its rendering took",
+            metrics.translation_seconds.clone(),
+        );
+        registry.register(
+            "snapshots_published",
+            "How often a translation differed from what was served, and was published",
+            metrics.publications.clone(),
+        );
+        registry.register(
+            "snapshot_published_timestamp_seconds",
+            "When the snapshot in force was published, as Unix time",
+            metrics.published.clone(),
+        );
+        registry.register("problems", "What is wrong with the resources, by reason", metrics.problems.clone());
+        registry.register(
+            "unprotected_routes",
+            "Rules of routes that no policy protects",
+            metrics.unprotected_routes.clone(),
+        );
+        registry.register("resources", "xDS resources in force, by Gateway and type", metrics.resources.clone());
+        registry.register("xds_streams", "Connected Envoys, by Gateway and protocol", metrics.streams.clone());
+        registry.register(
+            "xds_streams_refused",
+            "Streams turned away: no valid node, or too many streams",
+            metrics.refused_streams.clone(),
+        );
+        registry.register("xds_responses", "Responses sent, by type", metrics.pushes.clone());
+        registry.register("xds_resources_sent", "Resources sent, by type", metrics.resources_sent.clone());
+        registry.register("xds_removals_sent", "Names sent as removed, by type", metrics.removals_sent.clone());
+        registry.register("xds_acks", "Responses that Envoys took over, by type", metrics.acks.clone());
+        registry.register("xds_nacks", "Responses that Envoys refused, by type", metrics.nacks.clone());
+        registry.register(
+            "xds_unknown_type_requests",
+            "Requests for a type that is not served",
+            metrics.unknown_types.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The source was read.
+    pub fn loaded(&self, result: Load) {
+        self.loads.get_or_create(&LoadLabels { result }).inc();
+    }
+
+    /// Resources were translated and rendered.
+    pub fn translated(&self, took: Duration, unprotected_routes: usize) {
+        self.translations.inc();
+        self.translation_seconds.observe(took.as_secs_f64());
+        self.unprotected_routes.set(saturate(unprotected_routes));
+    }
+
+    /// These problems stand now.
+    pub fn problems(&self, problems: &[Problem]) {
+        self.problems.clear();
+        for problem in problems {
+            self.problems.get_or_create(&ReasonLabels { reason: problem.reason.clone() }).inc();
+        }
+    }
+
+    /// This snapshot came into force at this Unix time, in seconds.
+    pub fn published(&self, snapshot: &Snapshot, unix_seconds: u64) {
+        self.publications.inc();
+        self.published.set(i64::try_from(unix_seconds).unwrap_or(i64::MAX));
+        self.resources.clear();
+        for (gateway, resources) in &snapshot.gateways {
+            for (kind, resources) in &resources.resources {
+                let labels = ResourceLabels { gateway: gateway.0.clone(), r#type: kind.word() };
+                self.resources.get_or_create(&labels).set(saturate(resources.len()));
+            }
+        }
+    }
+
+    /// A stream was turned away.
+    pub fn refused_stream(&self) {
+        self.refused_streams.inc();
+    }
+
+    /// A response was sent.
+    pub fn pushed(&self, push: &Push) {
+        let labels = TypeLabels { r#type: push.kind.word() };
+        self.pushes.get_or_create(&labels).inc();
+        self.resources_sent.get_or_create(&labels).inc_by(push.update.resources.len() as u64);
+        self.removals_sent.get_or_create(&labels).inc_by(push.update.removed.len() as u64);
+    }
+
+    /// A client took a response over.
+    pub fn acked(&self, kind: ResourceType) {
+        self.acks.get_or_create(&TypeLabels { r#type: kind.word() }).inc();
+    }
+
+    /// A client refused a response.
+    pub fn nacked(&self, kind: ResourceType) {
+        self.nacks.get_or_create(&TypeLabels { r#type: kind.word() }).inc();
+    }
+
+    /// A client asked for a type that is not served.
+    pub fn unknown_type(&self) {
+        self.unknown_types.inc();
+    }
+
+    /// Everything in the OpenMetrics text format, with these clients connected while this is served.
+    ///
+    /// # Errors
+    /// Never in practice: writing to memory can't fail.
+    pub fn render(
+        &self,
+        clients: &[(GatewayName, Protocol)],
+        snapshot: Option<&Snapshot>,
+    ) -> Result<String, fmt::Error> {
+        let mut streams: BTreeMap<(&str, Protocol), i64> = BTreeMap::new();
+        for (gateway, protocol) in clients {
+            let known = snapshot.is_some_and(|snapshot| snapshot.gateways.contains_key(gateway));
+            *streams.entry((if known { &gateway.0 } else { "unknown" }, *protocol)).or_default() += 1;
+        }
+        self.streams.clear();
+        for ((gateway, protocol), count) in streams {
+            self.streams
+                .get_or_create(&StreamLabels { gateway: gateway.to_owned(), protocol: protocol.word() })
+                .set(count);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn saturate(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
