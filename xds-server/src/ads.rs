@@ -112,14 +112,14 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.open::<Sotw>(request)
+        self.open::<Sotw>(request).map(Response::new)
     }
 
     async fn delta_aggregated_resources(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.open::<Delta>(request)
+        self.open::<Delta>(request).map(Response::new)
     }
 }
 
@@ -127,7 +127,7 @@ impl Ads {
     fn open<W: Wire>(
         &self,
         request: Request<Streaming<W::Request>>,
-    ) -> Result<Response<ReceiverStream<Result<W::Response, Status>>>, Status> {
+    ) -> Result<ReceiverStream<Result<W::Response, Status>>, Status> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             self.metrics.refused_stream();
             Status::resource_exhausted(format!("{MAX_STREAMS} streams are open, which is the limit"))
@@ -142,7 +142,7 @@ impl Ads {
             }
             drop(permit);
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(ReceiverStream::new(receiver))
     }
 
     async fn greet<W: Wire>(

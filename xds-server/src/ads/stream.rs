@@ -231,12 +231,16 @@ impl Stream {
             self.removals_wait_since = None;
             return Removals::Allowed;
         }
-        let since = *self.removals_wait_since.get_or_insert(now);
         let referring = [ResourceType::Listener, ResourceType::ExtensionConfig, ResourceType::Route];
         let progress: Vec<Progress> = referring.iter().map(|kind| self.progress(snapshot, *kind)).collect();
-        let refused = progress.contains(&Progress::Refused);
+        if progress.contains(&Progress::Refused) {
+            // It runs on older ones, which may name what is gone; the time counts from when it is sent others.
+            self.removals_wait_since = None;
+            return Removals::HeldBack;
+        }
+        let since = *self.removals_wait_since.get_or_insert(now);
         let underway = progress.contains(&Progress::Underway) && now < since + REMOVALS_WAIT;
-        if refused || underway { Removals::HeldBack } else { Removals::Allowed }
+        if underway { Removals::HeldBack } else { Removals::Allowed }
     }
 }
 
