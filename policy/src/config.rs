@@ -358,3 +358,11 @@ impl From<ClaimMatch> for ClaimMatchFields {
         fields
     }
 }
+
+impl ClaimTest {
+    /// Whether nothing could ever fit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::In(values) if values.is_empty())
+    }
+}

@@ -1,6 +1,20 @@
 //! Decides which MCP tool a caller may use.
 //!
+//! ```text
+//! headers, body ─> exchange ─┬─ jwt ──> Caller ──┐
+//!                            └─ mcp ──> Message ─┴─ decide( policy ) ─> forward | denial
+//! ```
 //! Everything here is a function over values: no clock, no network, no host. The wasm filter and the control plane
 //! both depend on this crate, never on each other.
 
+pub mod claims;
 pub mod config;
+pub mod decide;
+pub mod denial;
+pub mod exchange;
+pub mod glob;
+pub mod jwt;
+pub mod mcp;
+pub mod policy;
+pub mod record;
+mod strict;

@@ -1,0 +1,62 @@
+//! May this caller have this, and why.
+
+use crate::claims::Caller;
+use crate::config::{Denial, Mode};
+use crate::policy::{Gate, Item};
+
+/// An answer with its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'p> {
+    /// All gates let it pass.
+    Allowed(Option<Grant<'p>>),
+    /// A gate in dry run would have denied it; all others let it pass.
+    DryRunDenied {
+        /// That gate's policy.
+        policy: &'p str,
+    },
+    /// A gate denies it.
+    Denied {
+        /// That gate's policy.
+        policy: &'p str,
+        /// What the caller is told.
+        denial: Denial,
+    },
+}
+
+/// The rule that let a call pass: of several gates, the last one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'p> {
+    /// Name of the policy.
+    pub policy: &'p str,
+    /// Name of the rule.
+    pub rule: &'p str,
+}
+
+/// Asks every gate. Without gates everything is allowed.
+#[must_use]
+pub fn decide<'p>(gates: &'p [Gate], caller: &Caller, item: Item<'_>) -> Verdict<'p> {
+    let mut verdict = Verdict::Allowed(None);
+    for gate in gates {
+        // In doubt deny: a URI that a server might resolve to another one than the rules speak of fits no rule.
+        let rule = if is_ambiguous(item) { None } else { gate.granting_rule(caller, item) };
+        match (rule, gate.mode) {
+            (None, Mode::Enforce) => return Verdict::Denied { policy: &gate.policy, denial: gate.denial },
+            (None, Mode::DryRun) => verdict = Verdict::DryRunDenied { policy: &gate.policy },
+            (Some(rule), _) => {
+                if matches!(verdict, Verdict::Allowed(_)) {
+                    verdict = Verdict::Allowed(Some(Grant { policy: &gate.policy, rule }));
+                }
+            }
+        }
+    }
+    verdict
+}
+
+/// Whether a resource's URI has dot segments, or percent-encoding that hides one.
+fn is_ambiguous(item: Item<'_>) -> bool {
+    let Item::Resource(uri) = item else { return false };
+    let lower = uri.to_ascii_lowercase();
+    uri.contains('\\')
+        || ["%2e", "%2f", "%5c", "%25"].iter().any(|hidden| lower.contains(hidden))
+        || uri.split('/').any(|segment| segment == ".." || segment == ".")
+}

@@ -1,0 +1,173 @@
+//! Every answer that is given in place of the server's.
+
+use serde_json::json;
+
+use crate::config::Denial;
+use crate::jwt::TokenFault;
+use crate::mcp::message::{Id, MessageFault, Request, Target};
+
+/// An answer in place of the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers beside `content-type`, which is always `application/json`.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
+}
+
+/// What is wrong with a request before its body is looked at (and its size).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum RequestFault {
+    #[error("more than one Authorization header")]
+    TwoAuthorizations,
+    #[error("a header that decides about the request stands twice")]
+    DoubledHeader,
+    #[error("only POST, GET and DELETE are accepted")]
+    HttpMethod,
+    #[error("a GET or DELETE request must not have a body")]
+    UnexpectedBody,
+    #[error("a POST request needs a body")]
+    NoBody,
+    #[error("the content type must be application/json in UTF-8")]
+    ContentType,
+    #[error("compressed bodies are not accepted")]
+    ContentEncoding,
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error("the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version must say what the body says")]
+    HeaderMismatch,
+}
+
+impl RequestFault {
+    /// The word for answer, metric and log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TwoAuthorizations => "TwoAuthorizations",
+            Self::DoubledHeader => "DoubledHeader",
+            Self::HttpMethod => "HttpMethod",
+            Self::UnexpectedBody => "UnexpectedBody",
+            Self::NoBody => "NoBody",
+            Self::ContentType => "ContentType",
+            Self::ContentEncoding => "ContentEncoding",
+            Self::BodyTooLarge => "BodyTooLarge",
+            Self::HeaderMismatch => "HeaderMismatch",
+        }
+    }
+
+    fn status(self) -> u16 {
+        match self {
+            Self::HttpMethod => 405,
+            Self::BodyTooLarge => 413,
+            Self::ContentType | Self::ContentEncoding => 415,
+            _ => 400,
+        }
+    }
+
+    fn code(self) -> i32 {
+        match self {
+            Self::NoBody => -32700,
+            Self::HeaderMismatch => -32020,
+            _ => -32600,
+        }
+    }
+}
+
+/// No token came. RFC 6750 section 3.1: then there is no `error` in the challenge.
+#[must_use]
+pub fn no_token() -> Answer {
+    let body = json!({
+        "error": "unauthorized",
+        "error_description": "a bearer token is needed: send it in the Authorization header as `Bearer TOKEN`",
+    });
+    Answer { status: 401, headers: vec![("www-authenticate", "Bearer".to_owned())], body: body.to_string() }
+}
+
+/// A token came that is no good.
+#[must_use]
+pub fn bad_token(fault: TokenFault) -> Answer {
+    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{fault}\"");
+    let body = json!({ "error": "invalid_token", "error_description": fault.to_string() });
+    Answer { status: 401, headers: vec![("www-authenticate", challenge)], body: body.to_string() }
+}
+
+/// The `Authorization` header is not that of a bearer token.
+#[must_use]
+pub fn not_bearer() -> Answer {
+    let description = "the Authorization header is not of the form `Bearer TOKEN`";
+    let body = json!({ "error": "unauthorized", "error_description": description });
+    Answer { status: 401, headers: vec![("www-authenticate", "Bearer".to_owned())], body: body.to_string() }
+}
+
+/// What protects the route is broken. The operator finds the details in status and log, the caller does not.
+#[must_use]
+pub fn closed(reason: &str) -> Answer {
+    Answer { status: 503, headers: Vec::new(), body: error(None, -32603, "Service unavailable", reason) }
+}
+
+/// The request is not acceptable as HTTP.
+#[must_use]
+pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
+    let headers = match fault {
+        RequestFault::HttpMethod => vec![("allow", "POST, GET, DELETE".to_owned())],
+        // RFC 9110 section 15.5.16.
+        RequestFault::ContentEncoding => vec![("accept-encoding", "identity".to_owned())],
+        _ => Vec::new(),
+    };
+    Answer { status: fault.status(), headers, body: error(id, fault.code(), &fault.to_string(), fault.reason()) }
+}
+
+/// The body is not acceptable.
+#[must_use]
+pub fn bad_message(fault: MessageFault, id: Option<&Id>) -> Answer {
+    Answer { status: 400, headers: Vec::new(), body: error(id, fault.code(), &fault.to_string(), fault.reason()) }
+}
+
+/// The policy denies the call. By default the answer is the one for something that does not exist, with a status that
+/// the clients of that revision take for an answer and not for the end of their session.
+#[must_use]
+pub fn denied(request: &Request<'_>, denial: Denial, modern: bool) -> Answer {
+    let missing = match &request.target {
+        Target::Tool(name) => (-32602, format!("Unknown tool: {name}")),
+        Target::Prompt(name) => (-32602, format!("Unknown prompt: {name}")),
+        Target::Resource(uri) if modern => (-32602, format!("Resource not found: {uri}")),
+        Target::Resource(uri) => (-32002, format!("Resource not found: {uri}")),
+        Target::None => (-32601, "Method not found".to_owned()),
+    };
+    let (status, body) = match denial {
+        Denial::UnknownTool => {
+            let status = match (modern, &request.target) {
+                (false, _) => 200,
+                (true, Target::None) => 404,
+                (true, _) => 400,
+            };
+            (status, json!({ "code": missing.0, "message": missing.1 }))
+        }
+        Denial::Forbidden => {
+            (403, json!({ "code": -32602, "message": "Forbidden", "data": { "reason": "NoRuleMatches" } }))
+        }
+    };
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{body}}}"#, request.id);
+    Answer { status, headers: Vec::new(), body }
+}
+
+/// The server's list can't be filtered, and so is not shown.
+#[must_use]
+pub fn unreadable_list(id: Option<&Id>, reason: &str) -> Answer {
+    Answer { status: 502, headers: Vec::new(), body: unreadable_list_body(id, reason) }
+}
+
+/// The body of [`unreadable_list`], for where the server's status is already decided.
+#[must_use]
+pub fn unreadable_list_body(id: Option<&Id>, reason: &str) -> String {
+    error(id, -32603, "The server's list could not be read", reason)
+}
+
+fn error(id: Option<&Id>, code: i32, message: &str, reason: &str) -> String {
+    let id = id.map_or_else(|| "null".to_owned(), Id::to_string);
+    let error = json!({ "code": code, "message": message, "data": { "reason": reason } });
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+}

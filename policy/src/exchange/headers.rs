@@ -1,0 +1,126 @@
+//! Headers as they come, doubled ones visible, and the changes made to them.
+
+/// Headers in the order in which they came, names in lower case, pseudo-headers among them.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'h>(pub &'h [(Vec<u8>, Vec<u8>)]);
+
+/// Headers that decide what a request means; each may stand there once.
+const DECISIVE: [&str; 7] = [
+    "content-type",
+    "content-encoding",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+    "mcp-session-id",
+    "last-event-id",
+];
+
+/// Headers by which a client could have a server see another method than the one that was judged.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Headers of this prefix say what was verified; nobody but the filter may send them.
+const OWN_PREFIX: &[u8] = b"x-toolward-";
+
+impl<'h> Headers<'h> {
+    /// All values of a header, by its lower-case name.
+    pub fn all(self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.0.iter().filter(move |(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice())
+    }
+
+    /// The first value of a header.
+    #[must_use]
+    pub fn first(self, name: &str) -> Option<&'h [u8]> {
+        self.all(name).next()
+    }
+
+    pub(super) fn text(self, name: &str) -> Option<Option<&'h str>> {
+        self.first(name).map(|value| std::str::from_utf8(value).ok())
+    }
+
+    pub(super) fn http_method(self) -> &'h [u8] {
+        self.first(":method").unwrap_or_default()
+    }
+
+    /// A label of a bounded set.
+    pub(super) fn http_method_class(self) -> &'static str {
+        match self.http_method() {
+            b"POST" => "POST",
+            b"GET" => "GET",
+            b"DELETE" => "DELETE",
+            _ => "none",
+        }
+    }
+
+    pub(super) fn has_doubled_decisive_header(self) -> bool {
+        DECISIVE.iter().any(|name| self.all(name).count() > 1)
+    }
+
+    pub(super) fn is_encoded(self) -> bool {
+        self.all("content-encoding").any(|value| !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    }
+
+    pub(super) fn content_length(self) -> Option<usize> {
+        std::str::from_utf8(self.first("content-length")?).ok()?.parse().ok()
+    }
+}
+
+/// The media type of a body, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    Json,
+    EventStream,
+    Other,
+}
+
+impl MediaType {
+    /// Reads `content-type`: type and subtype without regard to case, and no charset but UTF-8.
+    pub(super) fn of(headers: &Headers<'_>) -> Self {
+        let Some(Some(value)) = headers.text("content-type") else { return Self::Other };
+        let mut parts = value.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        if essence.eq_ignore_ascii_case("text/event-stream") {
+            return Self::EventStream;
+        }
+        let is_utf8 = |parameter: &str| {
+            parameter.split_once('=').is_none_or(|(name, charset)| {
+                !name.trim().eq_ignore_ascii_case("charset") || charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            })
+        };
+        if essence.eq_ignore_ascii_case("application/json") && parts.all(is_utf8) { Self::Json } else { Self::Other }
+    }
+}
+
+/// Changes to headers: removals first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Names to remove, all values.
+    pub remove: Vec<String>,
+    /// Names and values to put in place of what is there.
+    pub set: Vec<(&'static str, &'static str)>,
+}
+
+impl Edits {
+    /// The caller's token is for this gateway and goes no further (MCP authorization, "Access Token Privilege
+    /// Restriction"); the answer must come in a form that can be read.
+    pub(super) fn of_request(headers: &Headers<'_>) -> Self {
+        let own = |name: &&Vec<u8>| name.starts_with(OWN_PREFIX);
+        let mut remove: Vec<String> = headers
+            .0
+            .iter()
+            .map(|(name, _)| name)
+            .filter(own)
+            .map(|name| String::from_utf8_lossy(name).into())
+            .collect();
+        let unwanted = METHOD_OVERRIDES.iter().chain(&["authorization"]);
+        remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
+        let set =
+            if headers.first("accept-encoding").is_some() { vec![("accept-encoding", "identity")] } else { Vec::new() };
+        Self { remove, set }
+    }
+
+    /// A body that may change has no length or digest known beforehand.
+    pub(super) fn of_changed_body() -> Self {
+        let remove = ["content-length", "etag", "digest", "content-digest", "repr-digest", "content-md5"];
+        Self { remove: remove.map(str::to_owned).to_vec(), set: Vec::new() }
+    }
+}

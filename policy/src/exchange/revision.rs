@@ -1,0 +1,88 @@
+//! The protocol's revision, and what its headers must say (MCP transports, revision 2026-07-28).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::headers::Headers;
+use crate::mcp::message::{Request, Target};
+
+/// The revisions with an `initialize` handshake. Every other one, also one that we don't know yet, must keep the rules
+/// of the stateless era, which are the stricter ones.
+const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// What the headers say about revision, method and name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Revision {
+    version: Said,
+    method: Said,
+    name: Said,
+}
+
+/// What one header says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Said {
+    #[default]
+    Nothing,
+    Text(String),
+    /// It is there but is no text.
+    Garbage,
+}
+
+impl Said {
+    fn by(headers: &Headers<'_>, name: &str) -> Self {
+        match headers.text(name) {
+            None => Self::Nothing,
+            Some(None) => Self::Garbage,
+            Some(Some(text)) => Self::Text(text.to_owned()),
+        }
+    }
+
+    fn is(&self, text: &str) -> bool {
+        matches!(self, Self::Text(said) if said == text)
+    }
+}
+
+impl Revision {
+    pub(super) fn of(headers: &Headers<'_>) -> Self {
+        let name = match Said::by(headers, "mcp-name") {
+            Said::Text(text) => decoded(&text).map_or(Said::Garbage, Said::Text),
+            said => said,
+        };
+        Self { version: Said::by(headers, "mcp-protocol-version"), method: Said::by(headers, "mcp-method"), name }
+    }
+
+    /// Whether the rules of the stateless era apply: when either the header or the message says so.
+    pub(super) fn is_modern(&self, message_version: Option<&str>) -> bool {
+        let by_header = match &self.version {
+            Said::Nothing => false,
+            Said::Text(version) => !LEGACY.contains(&version.as_str()),
+            Said::Garbage => true,
+        };
+        by_header || message_version.is_some()
+    }
+
+    /// Whether the headers say what the message says. In the old era they may be absent, but not say something else.
+    pub(super) fn agrees_with(&self, request: &Request<'_>) -> bool {
+        let target = match &request.target {
+            // Names in completion/complete have no header.
+            Target::None => None,
+            target if request.method.has_name_header() => target.name(),
+            _ => None,
+        };
+        let method_agrees = self.method.is(&request.method_name);
+        let name_agrees = target.is_none_or(|name| self.name.is(name));
+        if self.is_modern(request.version.as_deref()) {
+            let version_agrees = request.version.as_deref().is_some_and(|version| self.version.is(version));
+            return version_agrees && method_agrees && name_agrees;
+        }
+        (self.method == Said::Nothing || method_agrees) && (self.name == Said::Nothing || name_agrees)
+    }
+}
+
+/// `=?base64?…?=` carries what a header can't; everything else is itself.
+fn decoded(text: &str) -> Option<String> {
+    match text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        None => Some(text.to_owned()),
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Patterns in which `*` stands for any run of characters, the empty one too. Nothing else is special.
+
+/// A parsed pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    /// The literal parts between the stars; one part means that there is no star.
+    parts: Vec<String>,
+}
+
+impl Glob {
+    /// Reads a pattern; every string is one.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self { parts: pattern.split('*').map(str::to_owned).collect() }
+    }
+
+    /// The only text that fits, where the pattern has no star.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether the whole text fits. Takes the leftmost place for each part, so its time grows with the text and the
+    /// pattern and never explodes.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let [first, middle @ .., last] = self.parts.as_slice() else {
+            return self.literal() == Some(text);
+        };
+        let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
+        for part in middle {
+            match rest.split_once(part.as_str()) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+        rest.ends_with(last.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Glob;
+
+    #[test]
+    fn patterns() {
+        let rows = [
+            ("add", "add", true),
+            ("add", "adder", false),
+            ("add", "Add", false),
+            ("math_*", "math_", true),
+            ("math_*", "math_add", true),
+            ("math_*", "xmath_add", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("**", "x", true),
+            ("", "", true),
+            ("", "x", false),
+            ("file://*/secret", "file:///a/b/secret", true),
+        ];
+        for (pattern, text, fits) in rows {
+            assert_eq!(Glob::new(pattern).matches(text), fits, "{pattern} on {text}");
+        }
+    }
+
+    /// The definition, in exponential time.
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            ([b'*', after @ ..], _) => (0..=text.len()).any(|skip| naive(after, &text[skip..])),
+            ([p, after @ ..], [t, rest @ ..]) => p == t && naive(after, rest),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), naive(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
+}

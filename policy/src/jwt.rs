@@ -1,0 +1,108 @@
+//! Bearer tokens: from the characters of an `Authorization` header to a verified [`Caller`].
+//!
+//! ```text
+//! text ─ token (form) ─> claims (content) ─> key by issuer and kid ─> verify (signature) ─> Caller
+//! ```
+
+pub mod cache;
+pub mod claims;
+pub mod jwks;
+pub mod key;
+pub mod token;
+pub mod verify;
+
+use crate::claims::Caller;
+use crate::policy::JwtAuthentication;
+use claims::Validity;
+use token::Token;
+use verify::SignatureVerifier;
+
+/// Why a token is refused; one variant per fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum TokenFault {
+    #[error("the token is too long")]
+    TooLong,
+    #[error("the token is not a compact JWS of three base64url parts")]
+    Malformed,
+    #[error("the token header is not acceptable JSON")]
+    BadHeader,
+    #[error("the token claims are not acceptable JSON")]
+    BadClaims,
+    #[error("the token algorithm is not allowed")]
+    AlgorithmNotAllowed,
+    #[error("the token type is not allowed")]
+    TypeNotAllowed,
+    #[error("the token has critical header parameters")]
+    CriticalHeader,
+    #[error("the token issuer is not accepted")]
+    UnknownIssuer,
+    #[error("no key of the issuer fits the token")]
+    UnknownKey,
+    #[error("the token signature is wrong")]
+    BadSignature,
+    #[error("the token has no expiry")]
+    NoExpiry,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    #[error("the token was issued in the future")]
+    IssuedInFuture,
+    #[error("the token has a time that is not a number of seconds")]
+    BadTime,
+    #[error("the token is for another audience")]
+    WrongAudience,
+    #[error("the token subject is not a string")]
+    BadSubject,
+}
+
+impl TokenFault {
+    /// The word for metric and log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TooLong => "TokenTooLong",
+            Self::Malformed => "TokenMalformed",
+            Self::BadHeader => "TokenBadHeader",
+            Self::BadClaims => "TokenBadClaims",
+            Self::AlgorithmNotAllowed => "TokenAlgorithmNotAllowed",
+            Self::TypeNotAllowed => "TokenTypeNotAllowed",
+            Self::CriticalHeader => "TokenCriticalHeader",
+            Self::UnknownIssuer => "TokenUnknownIssuer",
+            Self::UnknownKey => "TokenUnknownKey",
+            Self::BadSignature => "TokenBadSignature",
+            Self::NoExpiry => "TokenNoExpiry",
+            Self::Expired => "TokenExpired",
+            Self::NotYetValid => "TokenNotYetValid",
+            Self::IssuedInFuture => "TokenIssuedInFuture",
+            Self::BadTime => "TokenBadTime",
+            Self::WrongAudience => "TokenWrongAudience",
+            Self::BadSubject => "TokenBadSubject",
+        }
+    }
+}
+
+/// Verifies a token against an authentication section. The claims are judged before the signature, which costs more;
+/// what a caller learns from the order is only what it wrote into the token itself.
+///
+/// # Errors
+/// The first fault found.
+pub fn verify(
+    text: &str,
+    authentication: &JwtAuthentication,
+    now: u64,
+    verifier: &dyn SignatureVerifier,
+) -> Result<(Caller, Validity), TokenFault> {
+    let token = Token::parse(text)?;
+    let issuer = authentication.issuer(&token.claims).ok_or(TokenFault::UnknownIssuer)?;
+    if !issuer.token_type_allowed(token.token_type) {
+        return Err(TokenFault::TypeNotAllowed);
+    }
+    let key = issuer.key(token.key_id.as_deref(), token.algorithm)?;
+    let validity = claims::validate(&token.claims, issuer.audiences(), issuer.clock_skew(), now)?;
+    if !verifier.verify(key, token.algorithm, token.signing_input.as_bytes(), &token.signature) {
+        return Err(TokenFault::BadSignature);
+    }
+    Ok((Caller::new(token.claims), validity))
+}

@@ -1,0 +1,98 @@
+//! Tokens that were verified lately, so that a client's next call costs a hash in place of a signature.
+
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+
+use lru::LruCache;
+use sha2::{Digest, Sha256};
+
+use super::claims::Validity;
+use crate::claims::Caller;
+
+/// A bounded memory of verified tokens. A token is remembered together with the authentication section that accepted
+/// it (issuers, audiences, key sets), so a change of any of these can't be outlived.
+#[derive(Debug)]
+pub struct TokenCache {
+    entries: LruCache<[u8; 32], Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    caller: Rc<Caller>,
+    validity: Validity,
+}
+
+impl TokenCache {
+    /// A cache of so many tokens.
+    #[must_use]
+    pub fn new(entries: NonZeroUsize) -> Self {
+        Self { entries: LruCache::new(entries) }
+    }
+
+    /// Changes its size; what does not fit any more is forgotten, the oldest first.
+    pub fn resize(&mut self, entries: NonZeroUsize) {
+        if self.entries.cap() != entries {
+            self.entries.resize(entries);
+        }
+    }
+
+    /// The caller that this token stands for, if it was verified for this authentication section and is still valid.
+    pub fn caller(&mut self, token: &str, authentication: &[u8; 32], now: u64) -> Option<Rc<Caller>> {
+        let key = key(token, authentication);
+        let entry = self.entries.get(&key)?;
+        if entry.validity.holds(now) {
+            return Some(Rc::clone(&entry.caller));
+        }
+        self.entries.pop(&key);
+        None
+    }
+
+    /// Remembers a verified token.
+    pub fn remember(&mut self, token: &str, authentication: &[u8; 32], caller: Rc<Caller>, validity: Validity) {
+        self.entries.put(key(token, authentication), Entry { caller, validity });
+    }
+}
+
+fn key(token: &str, authentication: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(authentication).chain_update(token).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [u8; 32] = [1; 32];
+    const B: [u8; 32] = [2; 32];
+
+    fn cache(entries: usize) -> TokenCache {
+        TokenCache::new(NonZeroUsize::new(entries).expect("not zero"))
+    }
+
+    fn valid(from: f64, until: f64) -> Validity {
+        Validity { from, until }
+    }
+
+    #[test]
+    fn remembers_a_token_for_its_section_and_time_only() {
+        let mut cache = cache(4);
+        cache.remember("t", &A, Rc::new(Caller::anonymous()), valid(10.0, 20.0));
+        assert!(cache.caller("t", &A, 10).is_some());
+        assert!(cache.caller("u", &A, 10).is_none(), "another token");
+        assert!(cache.caller("t", &B, 10).is_none(), "another section");
+        assert!(cache.caller("t", &A, 9).is_none(), "before its time");
+        cache.remember("t", &A, Rc::new(Caller::anonymous()), valid(10.0, 20.0));
+        assert!(cache.caller("t", &A, 20).is_none(), "after its time");
+        assert!(cache.caller("t", &A, 19).is_none(), "and then it is forgotten");
+    }
+
+    #[test]
+    fn forgets_the_oldest() {
+        let mut cache = cache(2);
+        for token in ["a", "b", "c"] {
+            cache.remember(token, &A, Rc::new(Caller::anonymous()), valid(0.0, 9.0));
+        }
+        assert!(cache.caller("a", &A, 1).is_none());
+        assert!(cache.caller("b", &A, 1).is_some());
+        assert!(cache.caller("c", &A, 1).is_some());
+    }
+}

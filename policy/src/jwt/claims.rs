@@ -1,0 +1,92 @@
+//! The content of a token: time, audience, subject (RFC 7519 section 4.1). The one place that judges it, whichever way
+//! the signature is checked.
+
+use serde_json::{Map, Value};
+
+use super::TokenFault;
+
+/// `iat` may be this far ahead beyond the clock skew, in seconds; issuers' clocks are often ahead of ours a little.
+const ISSUED_AHEAD: u64 = 300;
+
+/// Times past this are not numbers on which two parsers agree (RFC 8259 section 6).
+const LATEST: f64 = 9_007_199_254_740_991.0;
+
+/// When a token may be used, in seconds since the epoch, clock skew included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validity {
+    /// Not before.
+    pub from: f64,
+    /// Not at this time nor after it.
+    pub until: f64,
+}
+
+impl Validity {
+    /// Whether it may be used at this time.
+    #[must_use]
+    pub fn holds(&self, now: u64) -> bool {
+        let now = seconds(now);
+        self.from <= now && now < self.until
+    }
+}
+
+/// Judges the claims of a token.
+///
+/// # Errors
+/// The first fault found.
+pub fn validate(
+    claims: &Map<String, Value>,
+    audiences: &[String],
+    clock_skew: u32,
+    now: u64,
+) -> Result<Validity, TokenFault> {
+    let skew = f64::from(clock_skew);
+    let expires = time(claims, "exp")?.ok_or(TokenFault::NoExpiry)?;
+    let begins = time(claims, "nbf")?.unwrap_or(0.0);
+    let issued = time(claims, "iat")?.unwrap_or(0.0);
+    let validity = Validity { from: begins - skew, until: expires + skew };
+    if seconds(now) >= validity.until {
+        return Err(TokenFault::Expired);
+    }
+    if seconds(now) < validity.from {
+        return Err(TokenFault::NotYetValid);
+    }
+    if issued > seconds(now) + skew + seconds(ISSUED_AHEAD) {
+        return Err(TokenFault::IssuedInFuture);
+    }
+    if claims.get("sub").is_some_and(|subject| !subject.is_string()) {
+        return Err(TokenFault::BadSubject);
+    }
+    if !audiences.is_empty() && !is_for(claims.get("aud"), audiences) {
+        return Err(TokenFault::WrongAudience);
+    }
+    Ok(validity)
+}
+
+/// A NumericDate: a number, perhaps with a fraction. Anything else must not pass for "absent".
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenFault> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(time) if (0.0..=LATEST).contains(&time) => Ok(Some(time)),
+            _ => Err(TokenFault::BadTime),
+        },
+        Some(_) => Err(TokenFault::BadTime),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact for the next 285 million years")]
+fn seconds(time: u64) -> f64 {
+    time as f64
+}
+
+/// `aud` is a string or an array of strings; an array that holds anything else is for nobody.
+fn is_for(audience: Option<&Value>, accepted: &[String]) -> bool {
+    match audience {
+        Some(Value::String(one)) => accepted.contains(one),
+        Some(Value::Array(many)) => {
+            many.iter().all(Value::is_string)
+                && many.iter().filter_map(Value::as_str).any(|one| accepted.iter().any(|ours| ours == one))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! JWK Sets (RFC 7517) as issuers publish them: what is fit for use is taken, what is not is said.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::key::{self, KeyFault, PublicKey};
+use crate::config::{Algorithm, Curve, Key, KeyMaterial, KeySet};
+use crate::strict;
+
+/// Largest JWK Set, in bytes.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// Most keys in a set.
+pub const MAX_KEYS: usize = 64;
+
+/// A JWK Set's usable keys, and why the others are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwks {
+    /// At least one key.
+    pub keys: KeySet,
+    /// One line for each key that was left out.
+    pub warnings: Vec<String>,
+}
+
+/// Why a JWK Set gives no keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwksFault {
+    /// Past [`MAX_BYTES`].
+    #[error("the JWK Set has {0} bytes; {MAX_BYTES} are accepted")]
+    TooLarge(usize),
+    /// Not an object with an array `keys` (RFC 7517 section 5).
+    #[error("this is not a JWK Set: a JSON object with an array `keys` and no doubled members is needed")]
+    NotAKeySet,
+    /// Past [`MAX_KEYS`].
+    #[error("the JWK Set has {0} keys; {MAX_KEYS} are accepted")]
+    TooManyKeys(usize),
+    /// None is fit for use.
+    #[error("the JWK Set has no usable key{}", Listed(.0))]
+    NoUsableKey(Vec<String>),
+}
+
+struct Listed<'a>(&'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0.join("; ")) }
+    }
+}
+
+/// Reads a JWK Set.
+///
+/// # Errors
+/// When it can't be read or no key in it is fit for use. A single bad key, or one of a kind that we don't know, is left
+/// out with a warning.
+pub fn parse(text: &[u8]) -> Result<Jwks, JwksFault> {
+    if text.len() > MAX_BYTES {
+        return Err(JwksFault::TooLarge(text.len()));
+    }
+    let set = strict::object(text).map_err(|_| JwksFault::NotAKeySet)?;
+    let members = set.get("keys").and_then(Value::as_array).ok_or(JwksFault::NotAKeySet)?;
+    if members.len() > MAX_KEYS {
+        return Err(JwksFault::TooManyKeys(members.len()));
+    }
+    let mut keys: Vec<Key> = Vec::new();
+    let mut warnings = Vec::new();
+    for (index, member) in members.iter().enumerate() {
+        match usable(member) {
+            Ok(key) if key.kid.is_some() && keys.iter().any(|other| same_use(other, &key)) => {
+                warnings.push(format!("keys[{index}]: an earlier key has the same kid and algorithm"));
+            }
+            Ok(key) => keys.push(key),
+            Err(reason) => warnings.push(format!("keys[{index}]: {reason}")),
+        }
+    }
+    if keys.is_empty() { Err(JwksFault::NoUsableKey(warnings)) } else { Ok(Jwks { keys: KeySet { keys }, warnings }) }
+}
+
+/// Two keys that a token could not tell apart.
+fn same_use(one: &Key, other: &Key) -> bool {
+    one.kid == other.kid && one.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it is no object")]
+    NotAnObject,
+    #[error("`{0}` is missing or no string")]
+    Missing(&'static str),
+    #[error("it is a private or symmetric key; publish public keys only")]
+    NotPublic,
+    #[error("key type or curve is not supported")]
+    Unsupported,
+    #[error("`alg` is not a supported signature algorithm")]
+    Algorithm,
+    #[error("`use` or `key_ops` says that it is not for signatures")]
+    NotForSignatures,
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+}
+
+fn usable(member: &Value) -> Result<Key, Unusable> {
+    let jwk = member.as_object().ok_or(Unusable::NotAnObject)?;
+    if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|private| jwk.contains_key(*private)) {
+        return Err(Unusable::NotPublic);
+    }
+    if !for_signatures(jwk) {
+        return Err(Unusable::NotForSignatures);
+    }
+    let material = material(jwk)?;
+    let algorithms = match jwk.get("alg") {
+        None => key::algorithms(&material).to_vec(),
+        Some(name) => vec![algorithm(name).ok_or(Unusable::Algorithm)?],
+    };
+    let kid = match jwk.get("kid") {
+        None => None,
+        Some(Value::String(kid)) => Some(kid.clone()),
+        Some(_) => return Err(Unusable::Missing("kid")),
+    };
+    let key = Key { kid, algorithms, material };
+    PublicKey::new(&key)?;
+    Ok(key)
+}
+
+fn for_signatures(jwk: &Map<String, Value>) -> bool {
+    let by_use = jwk.get("use").is_none_or(|purpose| purpose == "sig");
+    let by_operation = match jwk.get("key_ops") {
+        None => true,
+        Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+        Some(_) => false,
+    };
+    by_use && by_operation
+}
+
+fn material(jwk: &Map<String, Value>) -> Result<KeyMaterial, Unusable> {
+    let text =
+        |name: &'static str| jwk.get(name).and_then(Value::as_str).map(str::to_owned).ok_or(Unusable::Missing(name));
+    match text("kty")?.as_str() {
+        "RSA" => Ok(KeyMaterial::Rsa { n: text("n")?, e: text("e")? }),
+        "EC" => {
+            let crv = match text("crv")?.as_str() {
+                "P-256" => Curve::P256,
+                "P-384" => Curve::P384,
+                _ => return Err(Unusable::Unsupported),
+            };
+            Ok(KeyMaterial::Ec { crv, x: text("x")?, y: text("y")? })
+        }
+        "OKP" if text("crv")? == "Ed25519" => Ok(KeyMaterial::Ed25519 { x: text("x")? }),
+        _ => Err(Unusable::Unsupported),
+    }
+}
+
+fn algorithm(name: &Value) -> Option<Algorithm> {
+    if name == "Ed25519" {
+        return Some(Algorithm::EdDSA);
+    }
+    serde_json::from_value(name.clone()).ok()
+}

@@ -1,0 +1,6 @@
+//! MCP on the wire: JSON-RPC messages, lists, server-sent events.
+
+pub mod list;
+pub mod message;
+pub mod method;
+pub mod sse;

@@ -1,0 +1,312 @@
+//! Lists in a server's answers: what the caller may not use is taken out, everything else stays byte for byte.
+//!
+//! A list is known by its shape (`result.tools` and so on), not by the request that asked for it, because lists also
+//! come back on streams that no request of this exchange opened.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::message::Id;
+use crate::policy::Item;
+
+/// The members of a result that are lists, with the member of an element that names it.
+const LISTS: [(&str, Kind); 4] = [
+    ("tools", Kind::Tool),
+    ("prompts", Kind::Prompt),
+    ("resources", Kind::Resource),
+    ("resourceTemplates", Kind::Template),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Tool,
+    Prompt,
+    Resource,
+    Template,
+}
+
+/// What became of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filtered {
+    /// Nothing had to change.
+    Unchanged,
+    /// The text to send in its place.
+    Changed(String),
+    /// It may hold a list, but can't be read.
+    Unreadable(Option<Id>),
+}
+
+/// Takes out of one message (or an array of messages) the elements that are not to be seen. `keep` is asked once for
+/// each element.
+pub fn filter(text: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
+    if !may_hold_list(text) {
+        return Filtered::Unchanged;
+    }
+    let Ok(root) = serde_json::from_slice::<&RawValue>(text) else { return Filtered::Unreadable(None) };
+    match filter_value(root.get(), keep) {
+        Ok(None) => Filtered::Unchanged,
+        Ok(Some(changed)) => Filtered::Changed(changed),
+        Err(Unreadable) => Filtered::Unreadable(message_id(root.get())),
+    }
+}
+
+/// A JSON text without escapes holds the name of a list's member as it is written, so most texts need not be read.
+#[must_use]
+pub fn may_hold_list(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return true };
+    text.contains('\\') || LISTS.iter().any(|(member, _)| text.contains(member))
+}
+
+#[derive(Debug)]
+struct Unreadable;
+
+fn filter_value(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
+    match text.as_bytes().first() {
+        Some(b'{') => filter_message(text, keep),
+        Some(b'[') => {
+            let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+            let filtered: Vec<Option<String>> =
+                messages.iter().map(|message| filter_value(message.get(), keep)).collect::<Result<_, _>>()?;
+            if filtered.iter().all(Option::is_none) {
+                return Ok(None);
+            }
+            let parts: Vec<&str> =
+                messages.iter().zip(&filtered).map(|(old, new)| new.as_deref().unwrap_or(old.get())).collect();
+            Ok(Some(format!("[{}]", parts.join(","))))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn filter_message(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
+    let mut message: Members<'_> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    let Some(result) = message.value("result") else { return Ok(None) };
+    if !result.starts_with('{') {
+        return Ok(None);
+    }
+    match filter_result(result, keep)? {
+        None => Ok(None),
+        Some(result) => {
+            message.replace("result", result);
+            Ok(Some(message.to_string()))
+        }
+    }
+}
+
+fn filter_result(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
+    let mut result: Members<'_> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    let mut is_list = false;
+    let mut changed = false;
+    for (member, kind) in LISTS {
+        let Some(list) = result.value(member).filter(|list| list.starts_with('[')) else { continue };
+        is_list = true;
+        if let Some(list) = filter_list(list, kind, keep)? {
+            result.replace(member, list);
+            changed = true;
+        }
+    }
+    // A list that depends on the caller must not be kept for others (caching, revision 2026-07-28).
+    if is_list && result.value("cacheScope") == Some("\"public\"") {
+        result.replace("cacheScope", "\"private\"".to_owned());
+        changed = true;
+    }
+    Ok(changed.then(|| result.to_string()))
+}
+
+fn filter_list(text: &str, kind: Kind, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    let mut kept = Vec::with_capacity(elements.len());
+    for element in &elements {
+        let name = name(element.get(), kind).map_err(|_| Unreadable)?;
+        let item = match kind {
+            Kind::Tool => Item::Tool(&name),
+            Kind::Prompt => Item::Prompt(&name),
+            Kind::Resource | Kind::Template => Item::Resource(&name),
+        };
+        if keep(item) {
+            kept.push(element.get());
+        }
+    }
+    Ok((kept.len() < elements.len()).then(|| format!("[{}]", kept.join(","))))
+}
+
+/// Reads the member that names an element; one that stands twice is an error.
+fn name(element: &str, kind: Kind) -> Result<Cow<'_, str>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Located<'a> {
+        #[serde(borrow)]
+        uri: Cow<'a, str>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Template<'a> {
+        #[serde(borrow)]
+        uri_template: Cow<'a, str>,
+    }
+    match kind {
+        Kind::Tool | Kind::Prompt => Ok(serde_json::from_str::<Named<'_>>(element)?.name),
+        Kind::Resource => Ok(serde_json::from_str::<Located<'_>>(element)?.uri),
+        Kind::Template => Ok(serde_json::from_str::<Template<'_>>(element)?.uri_template),
+    }
+}
+
+fn message_id(text: &str) -> Option<Id> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Raw {
+        Integer(i64),
+        String(String),
+    }
+    #[derive(serde::Deserialize)]
+    struct WithId {
+        id: Raw,
+    }
+    match serde_json::from_str::<WithId>(text).ok()?.id {
+        Raw::Integer(number) => Some(Id::Integer(number)),
+        Raw::String(text) => Some(Id::String(text)),
+    }
+}
+
+/// An object's members in their order, with their values as written.
+struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
+
+impl Members<'_> {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.as_ref())
+    }
+
+    fn replace(&mut self, name: &str, value: String) {
+        if let Some((_, old)) = self.0.iter_mut().find(|(member, _)| member == name) {
+            *old = Cow::Owned(value);
+        }
+    }
+}
+
+impl fmt::Display for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{value}", serde_json::Value::from(name.as_ref()))?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de>, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+                while let Some(name) = object.next_key::<Name<'de>>()? {
+                    let value: &'de RawValue = object.next_value()?;
+                    if members.iter().any(|(member, _)| *member == name.0) {
+                        return Err(A::Error::custom("a member stands twice"));
+                    }
+                    members.push((name.0, Cow::Borrowed(value.get())));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'t>(#[serde(borrow)] Cow<'t, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hide(hidden: &[&str], text: &str) -> Filtered {
+        filter(text.as_bytes(), &mut |item| match item {
+            Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name) => {
+                !hidden.contains(&name)
+            }
+        })
+    }
+
+    fn changed(text: &str) -> Filtered {
+        Filtered::Changed(text.to_owned())
+    }
+
+    #[test]
+    fn lists() {
+        let rows = [
+            ("no list", r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#, Filtered::Unchanged),
+            ("nothing hidden", r#"{"id":1,"result":{"tools":[{"name":"a"}]}}"#, Filtered::Unchanged),
+            (
+                "one hidden, the rest byte for byte",
+                r#"{"id": 1, "result": {"nextCursor": "c", "tools": [ {"x":1.50, "name": "a"}, {"name":"b"} ], "z": 1e2}}"#,
+                changed(r#"{"id":1,"result":{"nextCursor":"c","tools":[{"x":1.50, "name": "a"}],"z":1e2}}"#),
+            ),
+            (
+                "all hidden",
+                r#"{"id":1,"result":{"tools":[{"name":"b"}]}}"#,
+                changed(r#"{"id":1,"result":{"tools":[]}}"#),
+            ),
+            (
+                "escaped name",
+                r#"{"id":1,"result":{"tools":[{"name":"\u0062"}]}}"#,
+                changed(r#"{"id":1,"result":{"tools":[]}}"#),
+            ),
+            (
+                "escaped member",
+                r#"{"id":1,"result":{"too\u006cs":[{"name":"b"}]}}"#,
+                changed(r#"{"id":1,"result":{"tools":[]}}"#),
+            ),
+            (
+                "prompts",
+                r#"{"id":1,"result":{"prompts":[{"name":"b"},{"name":"a"}]}}"#,
+                changed(r#"{"id":1,"result":{"prompts":[{"name":"a"}]}}"#),
+            ),
+            (
+                "resources and templates",
+                r#"{"id":1,"result":{"resources":[{"uri":"b"}],"resourceTemplates":[{"uriTemplate":"b"},{"uriTemplate":"a"}]}}"#,
+                changed(r#"{"id":1,"result":{"resources":[],"resourceTemplates":[{"uriTemplate":"a"}]}}"#),
+            ),
+            (
+                "cache scope",
+                r#"{"id":1,"result":{"tools":[{"name":"a"}],"cacheScope":"public"}}"#,
+                changed(r#"{"id":1,"result":{"tools":[{"name":"a"}],"cacheScope":"private"}}"#),
+            ),
+            (
+                "array of messages",
+                r#"[{"id":1,"result":{"tools":[{"name":"b"}]}},{"id":2,"result":{}}]"#,
+                changed(r#"[{"id":1,"result":{"tools":[]}},{"id":2,"result":{}}]"#),
+            ),
+            ("element without name", r#"{"id":7,"result":{"tools":[{}]}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
+            (
+                "element with two names",
+                r#"{"id":"x","result":{"tools":[{"name":"a","name":"b"}]}}"#,
+                Filtered::Unreadable(Some(Id::String("x".to_owned()))),
+            ),
+            (
+                "two lists of one name",
+                r#"{"id":7,"result":{"tools":[{"name":"a"}],"tools":[{"name":"b"}]}}"#,
+                Filtered::Unreadable(Some(Id::Integer(7))),
+            ),
+            ("not JSON", r#"{"result":{"tools":[{"name":"b"}"#, Filtered::Unreadable(None)),
+            ("a tool's own member named tools", r#"{"id":1,"result":{"content":{"tools":1}}}"#, Filtered::Unchanged),
+        ];
+        for (name, text, expected) in rows {
+            assert_eq!(hide(&["b"], text), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! One JSON-RPC message from a client, read in the one way in which all servers read it (or refused).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::method::Method;
+use crate::policy::Item;
+use crate::strict::{self, Fault, Reader, Scalar};
+
+/// Integers past this are not the same number for all parsers (RFC 8259 section 6).
+const LARGEST_ID: u64 = (1 << 53) - 1;
+/// Longest string id, in bytes.
+const MAX_ID_BYTES: usize = 1024;
+/// Longest name of a method, tool or prompt, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// Longest URI of a resource, in bytes.
+const MAX_URI_BYTES: usize = 8192;
+
+/// The key in `params._meta` that carries the revision since 2026-07-28.
+const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// A message from a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message<'m> {
+    /// Wants an answer.
+    Request(Request<'m>),
+    /// Wants none.
+    Notification {
+        /// Its method, which begins with `notifications/`.
+        method: Cow<'m, str>,
+    },
+    /// Answers a request of the server.
+    Response,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request<'m> {
+    /// Repeated in the answer.
+    pub id: Id,
+    /// What is asked for.
+    pub method: Method,
+    /// The method's name as sent.
+    pub method_name: Cow<'m, str>,
+    /// What the method is to be applied to.
+    pub target: Target<'m>,
+    /// The revision that the message itself names.
+    pub version: Option<Cow<'m, str>>,
+}
+
+/// What a method is to be applied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of MCP")]
+pub enum Target<'m> {
+    None,
+    Tool(Cow<'m, str>),
+    Prompt(Cow<'m, str>),
+    Resource(Cow<'m, str>),
+}
+
+impl Target<'_> {
+    /// Its name or URI.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => Some(name),
+        }
+    }
+}
+
+impl Request<'_> {
+    /// What a policy must grant for this request to pass; none for the protocol's own housekeeping and for lists, which
+    /// are filtered on their way back.
+    #[must_use]
+    pub fn item(&self) -> Option<Item<'_>> {
+        match (&self.target, self.method) {
+            (Target::Tool(name), _) => Some(Item::Tool(name)),
+            (Target::Prompt(name), _) => Some(Item::Prompt(name)),
+            (Target::Resource(uri), _) => Some(Item::Resource(uri)),
+            (Target::None, Method::Other) => Some(Item::Method(&self.method_name)),
+            (Target::None, _) => None,
+        }
+    }
+}
+
+/// The id of a request: a string, or an integer on which all parsers agree. Shown as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are JSON's own types")]
+pub enum Id {
+    Integer(i64),
+    String(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => number.fmt(f),
+            Self::String(text) => Value::from(text.as_str()).fmt(f),
+        }
+    }
+}
+
+/// Why a body is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong.
+    pub fault: MessageFault,
+    /// The request's id, where it could be read.
+    pub id: Option<Id>,
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum MessageFault {
+    #[error("the body is not JSON in UTF-8")]
+    Syntax,
+    #[error("the body is nested deeper than {} levels", strict::MAX_DEPTH)]
+    Depth,
+    #[error("a member of an object stands twice")]
+    DuplicateMember,
+    #[error("a member looks like one of the protocol but is not spelled like it")]
+    LookAlikeMember,
+    #[error("arrays of messages are not accepted")]
+    Batch,
+    #[error("the body is not a JSON-RPC 2.0 message")]
+    Envelope,
+    #[error("the id of a request must be a string or an integer")]
+    Id,
+    #[error("a notification has no id")]
+    NotificationWithId,
+    #[error("params must be an object")]
+    Params,
+    #[error("the name or uri of what is asked for is missing or not acceptable")]
+    Target,
+}
+
+impl MessageFault {
+    /// The JSON-RPC error code.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Syntax | Self::Depth => -32700,
+            Self::Target => -32602,
+            _ => -32600,
+        }
+    }
+
+    /// The word for answer, metric and log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Syntax => "NotJson",
+            Self::Depth => "TooDeep",
+            Self::DuplicateMember => "DuplicateMember",
+            Self::LookAlikeMember => "LookAlikeMember",
+            Self::Batch => "Batch",
+            Self::Envelope => "NotJsonRpc",
+            Self::Id => "BadId",
+            Self::NotificationWithId => "NotificationWithId",
+            Self::Params => "BadParams",
+            Self::Target => "BadTarget",
+        }
+    }
+}
+
+impl<'m> Message<'m> {
+    /// Reads a body, all of it.
+    ///
+    /// # Errors
+    /// When it is not exactly one message, or two parsers could read two messages in it.
+    pub fn parse(body: &'m [u8]) -> Result<Self, Refusal> {
+        let mut members = Members::default();
+        let read = strict::read(body, Place::Root, &mut members);
+        let id = members.id.clone();
+        let refuse = |fault| Refusal { fault, id: id.as_ref().and_then(|id| id.clone().ok()) };
+        read.map_err(|fault| refuse(message_fault(&fault)))?;
+        members.message().map_err(refuse)
+    }
+}
+
+fn message_fault(fault: &Fault) -> MessageFault {
+    match fault {
+        Fault::Syntax => MessageFault::Syntax,
+        Fault::Depth => MessageFault::Depth,
+        Fault::Duplicate => MessageFault::DuplicateMember,
+        Fault::LookAlike => MessageFault::LookAlikeMember,
+    }
+}
+
+/// Where in a message a value stands, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Root,
+    JsonRpc,
+    Id,
+    Method,
+    Result,
+    Params,
+    Name,
+    Uri,
+    Ref,
+    RefType,
+    RefName,
+    RefUri,
+    Meta,
+    Version,
+    Elsewhere,
+}
+
+/// The members that the protocol knows at the places where a name decides what happens. A member that is not one of
+/// these but would be to a parser that folds case, normalizes or drops characters is refused.
+const ROOT: [(&str, Place); 6] = [
+    ("jsonrpc", Place::JsonRpc),
+    ("id", Place::Id),
+    ("method", Place::Method),
+    ("params", Place::Params),
+    ("result", Place::Result),
+    ("error", Place::Result),
+];
+const PARAMS: [(&str, Place); 12] = [
+    ("name", Place::Name),
+    ("uri", Place::Uri),
+    ("ref", Place::Ref),
+    ("_meta", Place::Meta),
+    ("arguments", Place::Elsewhere),
+    ("argument", Place::Elsewhere),
+    ("task", Place::Elsewhere),
+    ("taskId", Place::Elsewhere),
+    ("notifications", Place::Elsewhere),
+    ("cursor", Place::Elsewhere),
+    ("inputResponses", Place::Elsewhere),
+    ("requestState", Place::Elsewhere),
+];
+const REF: [(&str, Place); 3] = [("type", Place::RefType), ("name", Place::RefName), ("uri", Place::RefUri)];
+const META: [(&str, Place); 1] = [(META_VERSION, Place::Version)];
+
+/// What matters of a message.
+#[derive(Debug, Default)]
+struct Members<'m> {
+    root: Option<Scalar<'m>>,
+    jsonrpc: Option<Scalar<'m>>,
+    id: Option<Result<Id, ()>>,
+    method: Option<Scalar<'m>>,
+    results: usize,
+    params: Option<Scalar<'m>>,
+    name: Option<Scalar<'m>>,
+    uri: Option<Scalar<'m>>,
+    ref_type: Option<Scalar<'m>>,
+    ref_name: Option<Scalar<'m>>,
+    ref_uri: Option<Scalar<'m>>,
+    version: Option<Scalar<'m>>,
+}
+
+impl<'m> Reader<'m> for Members<'m> {
+    type Place = Place;
+
+    fn member(&mut self, object: Place, key: &str) -> Result<Place, Fault> {
+        let known: &[(&str, Place)] = match object {
+            Place::Root => &ROOT,
+            Place::Params => &PARAMS,
+            Place::Ref => &REF,
+            Place::Meta => &META,
+            _ => return Ok(Place::Elsewhere),
+        };
+        if let Some((_, place)) = known.iter().find(|(name, _)| *name == key) {
+            return Ok(*place);
+        }
+        // The protocol's own names and the form of `_meta` keys are printable ASCII. What is not could become a known
+        // name by folding (U+017F, U+212A), by normalization, or by dropping NUL and zero-width characters.
+        let plain = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if !plain || known.iter().any(|(name, _)| name.eq_ignore_ascii_case(key.trim())) {
+            return Err(Fault::LookAlike);
+        }
+        Ok(Place::Elsewhere)
+    }
+
+    fn element(&mut self, _: Place) -> Place {
+        Place::Elsewhere
+    }
+
+    fn value(&mut self, place: Place, value: Scalar<'m>) {
+        let slot = match place {
+            Place::Root => &mut self.root,
+            Place::JsonRpc => &mut self.jsonrpc,
+            Place::Method => &mut self.method,
+            Place::Params => &mut self.params,
+            Place::Name => &mut self.name,
+            Place::Uri => &mut self.uri,
+            Place::RefType => &mut self.ref_type,
+            Place::RefName => &mut self.ref_name,
+            Place::RefUri => &mut self.ref_uri,
+            Place::Version => &mut self.version,
+            Place::Id => {
+                self.id = Some(id(value));
+                return;
+            }
+            Place::Result => {
+                self.results += 1;
+                return;
+            }
+            Place::Ref | Place::Meta | Place::Elsewhere => return,
+        };
+        *slot = Some(value);
+    }
+}
+
+fn id(value: Scalar<'_>) -> Result<Id, ()> {
+    match value {
+        Scalar::Integer(number) if number.unsigned_abs() <= LARGEST_ID => Ok(Id::Integer(number)),
+        Scalar::String(text) if text.len() <= MAX_ID_BYTES => Ok(Id::String(text.into_owned())),
+        _ => Err(()),
+    }
+}
+
+impl<'m> Members<'m> {
+    fn message(self) -> Result<Message<'m>, MessageFault> {
+        match self.root {
+            Some(Scalar::Object) => {}
+            Some(Scalar::Array) => return Err(MessageFault::Batch),
+            _ => return Err(MessageFault::Envelope),
+        }
+        if !matches!(&self.jsonrpc, Some(Scalar::String(version)) if version == "2.0") {
+            return Err(MessageFault::Envelope);
+        }
+        match self.method {
+            None => self.response(),
+            Some(Scalar::String(_)) if self.results == 0 => self.call(),
+            Some(_) => Err(MessageFault::Envelope),
+        }
+    }
+
+    fn response(self) -> Result<Message<'m>, MessageFault> {
+        if self.results != 1 || self.params.is_some() {
+            return Err(MessageFault::Envelope);
+        }
+        match self.id {
+            Some(Ok(_)) => Ok(Message::Response),
+            _ => Err(MessageFault::Id),
+        }
+    }
+
+    fn call(self) -> Result<Message<'m>, MessageFault> {
+        let Some(Scalar::String(method_name)) = self.method else { return Err(MessageFault::Envelope) };
+        if method_name.is_empty()
+            || method_name.len() > MAX_NAME_BYTES
+            || !method_name.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(MessageFault::Envelope);
+        }
+        if self.params.as_ref().is_some_and(|params| *params != Scalar::Object) {
+            return Err(MessageFault::Params);
+        }
+        if method_name.starts_with("notifications/") {
+            return match self.id {
+                None => Ok(Message::Notification { method: method_name }),
+                Some(_) => Err(MessageFault::NotificationWithId),
+            };
+        }
+        // Some servers run a request without an id, or with a bad one, all the same.
+        let Some(Ok(id)) = self.id else { return Err(MessageFault::Id) };
+        let version = match self.version {
+            None => None,
+            Some(Scalar::String(version)) => Some(version),
+            Some(_) => return Err(MessageFault::Params),
+        };
+        let method = Method::of_request(&method_name);
+        let target = match method {
+            Method::ToolsCall => Target::Tool(text(self.name, MAX_NAME_BYTES)?),
+            Method::PromptsGet => Target::Prompt(text(self.name, MAX_NAME_BYTES)?),
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                Target::Resource(text(self.uri, MAX_URI_BYTES)?)
+            }
+            Method::Complete => match text(self.ref_type, MAX_NAME_BYTES)?.as_ref() {
+                "ref/prompt" => Target::Prompt(text(self.ref_name, MAX_NAME_BYTES)?),
+                "ref/resource" => Target::Resource(text(self.ref_uri, MAX_URI_BYTES)?),
+                _ => return Err(MessageFault::Target),
+            },
+            _ => Target::None,
+        };
+        Ok(Message::Request(Request { id, method, method_name, target, version }))
+    }
+}
+
+fn text(value: Option<Scalar<'_>>, longest: usize) -> Result<Cow<'_, str>, MessageFault> {
+    match value {
+        Some(Scalar::String(text))
+            if !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control) =>
+        {
+            Ok(text)
+        }
+        _ => Err(MessageFault::Target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(rest: &str) -> String {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call",{rest}}}"#)
+    }
+
+    #[test]
+    fn requests() {
+        let text =
+            r#"{"jsonrpc":"2.0","id":"a\"b","method":"tools/call","params":{"name":"add","arguments":{"Name":1}}}"#;
+        let Ok(Message::Request(request)) = Message::parse(text.as_bytes()) else { panic!("a request") };
+        assert_eq!(request.id.to_string(), r#""a\"b""#);
+        assert_eq!(request.item(), Some(Item::Tool("add")));
+        assert_eq!(request.version, None);
+    }
+
+    #[test]
+    fn faults() {
+        use MessageFault as F;
+        let rows: Vec<(&str, String, Option<MessageFault>)> = vec![
+            ("tool", call(r#""params":{"name":"add"}"#), None),
+            ("escaped key alone", call(r#""params":{"n\u0061me":"add"}"#), None),
+            ("name twice", call(r#""params":{"name":"add","name":"x"}"#), Some(F::DuplicateMember)),
+            ("name twice by escape", call(r#""params":{"name":"add","n\u0061me":"x"}"#), Some(F::DuplicateMember)),
+            ("Name", call(r#""params":{"name":"add","Name":"x"}"#), Some(F::LookAlikeMember)),
+            ("long s in params", call(r#""params":{"name":"add"},"paramſ":{"name":"x"}"#), Some(F::LookAlikeMember)),
+            ("NUL behind", call(r#""params":{"name":"add","name\u0000":"x"}"#), Some(F::LookAlikeMember)),
+            ("zero width", call("\"params\":{\"name\":\"add\",\"na\u{200b}me\":\"x\"}"), Some(F::LookAlikeMember)),
+            ("full width", call(r#""params":{"name":"add","ｎａｍｅ":"x"}"#), Some(F::LookAlikeMember)),
+            ("blank behind", call(r#""params":{"name":"add","name ":"x"}"#), Some(F::LookAlikeMember)),
+            ("look-alike in arguments", call(r#""params":{"name":"add","arguments":{"Name":"x","ſ":1}}"#), None),
+            ("METHOD", call(r#""METHOD":"ping","params":{"name":"add"}"#), Some(F::LookAlikeMember)),
+            ("no name", call(r#""params":{}"#), Some(F::Target)),
+            ("name a number", call(r#""params":{"name":1}"#), Some(F::Target)),
+            ("name empty", call(r#""params":{"name":""}"#), Some(F::Target)),
+            ("name with control", call(r#""params":{"name":"a\u0000"}"#), Some(F::Target)),
+            ("params an array", call(r#""params":["add"]"#), Some(F::Params)),
+            ("method and result", call(r#""params":{"name":"add"},"result":{}"#), Some(F::Envelope)),
+            ("array", "[]".to_owned(), Some(F::Batch)),
+            ("batch", format!("[{}]", call(r#""params":{"name":"add"}"#)), Some(F::Batch)),
+            ("scalar", "1".to_owned(), Some(F::Envelope)),
+            ("garbage", "hello".to_owned(), Some(F::Syntax)),
+            ("empty", String::new(), Some(F::Syntax)),
+            ("no version", r#"{"id":1,"method":"ping"}"#.to_owned(), Some(F::Envelope)),
+            ("version 1.0", r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#.to_owned(), Some(F::Envelope)),
+            ("no id", r#"{"jsonrpc":"2.0","method":"tools/list"}"#.to_owned(), Some(F::Id)),
+            ("id null", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#.to_owned(), Some(F::Id)),
+            ("id float", r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#.to_owned(), Some(F::Id)),
+            ("id object", r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#.to_owned(), Some(F::Id)),
+            ("id 2^53", r#"{"jsonrpc":"2.0","id":9007199254740992,"method":"ping"}"#.to_owned(), Some(F::Id)),
+            ("id negative", r#"{"jsonrpc":"2.0","id":-1,"method":"ping"}"#.to_owned(), None),
+            ("method with blank", r#"{"jsonrpc":"2.0","id":1,"method":"ping "}"#.to_owned(), Some(F::Envelope)),
+            ("method a number", r#"{"jsonrpc":"2.0","id":1,"method":1}"#.to_owned(), Some(F::Envelope)),
+            ("notification", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned(), None),
+            (
+                "notification with id",
+                r#"{"jsonrpc":"2.0","id":1,"method":"notifications/x"}"#.to_owned(),
+                Some(F::NotificationWithId),
+            ),
+            ("response", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_owned(), None),
+            ("error response", r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}"#.to_owned(), None),
+            ("result and error", r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#.to_owned(), Some(F::Envelope)),
+            ("response without id", r#"{"jsonrpc":"2.0","result":{}}"#.to_owned(), Some(F::Id)),
+            (
+                "unknown ref",
+                r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/x"}}}"#
+                    .to_owned(),
+                Some(F::Target),
+            ),
+        ];
+        for (name, body, expected) in rows {
+            assert_eq!(Message::parse(body.as_bytes()).err().map(|refusal| refusal.fault), expected, "{name}");
+        }
+    }
+}

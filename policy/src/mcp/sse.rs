@@ -1,0 +1,225 @@
+//! Server-sent events (WHATWG HTML section 9.2), filtered one by one as they arrive.
+//!
+//! An event that needs no change is passed on at once and byte for byte; nothing is held back for later events. What a
+//! client would discard (an event that the stream's end cuts off) is not passed on either.
+
+use super::list::{self, Filtered};
+use crate::denial;
+use crate::policy::Item;
+
+/// Cuts a stream into events, wherever the chunks' borders are, and filters each.
+#[derive(Debug)]
+pub struct EventFilter {
+    limit: usize,
+    /// The bytes of the event that is not complete yet.
+    carry: Vec<u8>,
+    /// How many of them were looked at.
+    seen: usize,
+    /// Whether the line that is being looked at has any bytes yet.
+    line: Line,
+    /// The last byte looked at was a CR; an LF behind it belongs to the same line end.
+    after_cr: bool,
+    /// At the stream's beginning a byte order mark is allowed.
+    first_event: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Empty,
+    Begun,
+}
+
+/// An event grew past the limit; the stream must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+impl EventFilter {
+    /// A filter for one stream, with the size of the largest event in bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, carry: Vec::new(), seen: 0, line: Line::Empty, after_cr: false, first_event: true }
+    }
+
+    /// Takes in a chunk and gives what can be passed on by now.
+    ///
+    /// # Errors
+    /// When an event is larger than the limit.
+    pub fn push(&mut self, chunk: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Vec<u8>, TooLarge> {
+        self.carry.extend_from_slice(chunk);
+        let mut passed = Vec::with_capacity(chunk.len());
+        while let Some(end) = self.next_event_end() {
+            let rest = self.carry.split_off(end);
+            let event = std::mem::replace(&mut self.carry, rest);
+            self.seen = 0;
+            filter_event(&event, std::mem::take(&mut self.first_event), keep, &mut passed);
+        }
+        if self.carry.len() > self.limit { Err(TooLarge) } else { Ok(passed) }
+    }
+
+    /// Looks at the bytes not seen yet, up to the end of the blank line that ends an event.
+    fn next_event_end(&mut self) -> Option<usize> {
+        while let Some(byte) = self.carry.get(self.seen).copied() {
+            self.seen += 1;
+            let second_half = byte == b'\n' && std::mem::take(&mut self.after_cr);
+            self.after_cr = byte == b'\r';
+            if second_half {
+                continue;
+            }
+            if byte != b'\n' && byte != b'\r' {
+                self.line = Line::Begun;
+            } else if std::mem::replace(&mut self.line, Line::Empty) == Line::Empty {
+                return Some(self.seen);
+            }
+        }
+        None
+    }
+}
+
+fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> bool, passed: &mut Vec<u8>) {
+    if !list::may_hold_list(event) {
+        passed.extend_from_slice(event);
+        return;
+    }
+    // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
+    let text = String::from_utf8_lossy(event);
+    let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
+    let data = data(text);
+    if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
+        passed.extend_from_slice(event);
+        return;
+    }
+    match list::filter(data.as_bytes(), keep) {
+        Filtered::Unchanged => passed.extend_from_slice(event),
+        Filtered::Changed(data) => passed.extend_from_slice(with_data(text, &data).as_bytes()),
+        Filtered::Unreadable(id) => {
+            let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
+            passed.extend_from_slice(with_data(text, &error).as_bytes());
+        }
+    }
+}
+
+fn lines(event: &str) -> impl Iterator<Item = &str> {
+    event.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
+/// The value of a line's field, if it is `data`.
+fn data_line(line: &str) -> Option<&str> {
+    match line.split_once(':') {
+        Some(("data", value)) => Some(value.strip_prefix(' ').unwrap_or(value)),
+        None if line == "data" => Some(""),
+        _ => None,
+    }
+}
+
+fn data(event: &str) -> String {
+    lines(event).filter_map(data_line).collect::<Vec<_>>().join("\n")
+}
+
+/// The event with other data: its other fields stay as they are, in their order.
+fn with_data(event: &str, data: &str) -> String {
+    let mut text = String::with_capacity(event.len());
+    let mut placed = false;
+    for line in lines(event).filter(|line| !line.is_empty()) {
+        if data_line(line).is_none() {
+            text.push_str(line);
+            text.push('\n');
+        } else if !std::mem::replace(&mut placed, true) {
+            for line in data.split('\n') {
+                text.push_str("data: ");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hides_b(item: Item<'_>) -> bool {
+        item != Item::Tool("b")
+    }
+
+    fn filtered(chunks: &[&[u8]]) -> Vec<u8> {
+        let mut filter = EventFilter::new(1 << 20);
+        chunks.iter().flat_map(|chunk| filter.push(chunk, &mut hides_b).expect("small")).collect()
+    }
+
+    const LIST: &str = r#"{"id":1,"result":{"tools":[{"name":"a"},{"name":"b"}]}}"#;
+    const KEPT: &str = r#"{"id":1,"result":{"tools":[{"name":"a"}]}}"#;
+
+    #[test]
+    fn events() {
+        let rows = [
+            ("untouched", "event: message\r\ndata: {\"x\":1}\r\n\r\n".to_owned(), None),
+            ("comment", ": tools\n\n".to_owned(), None),
+            ("priming event", "id: 1\nretry: 10\ndata:\n\n".to_owned(), None),
+            ("endpoint", "event: endpoint\ndata: /messages?tools=1\n\n".to_owned(), None),
+            ("list", format!("data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
+            ("CRLF", format!("id: 7\r\ndata: {LIST}\r\n\r\n"), Some(format!("id: 7\ndata: {KEPT}\n\n"))),
+            ("CR", format!("data: {LIST}\r\r"), Some(format!("data: {KEPT}\n\n"))),
+            ("other event name", format!("event: x\ndata:{LIST}\n\n"), Some(format!("event: x\ndata: {KEPT}\n\n"))),
+            (
+                "several data lines",
+                format!("data: {}\nid: 3\ndata: {}\n\n", &LIST[..8], &LIST[8..]),
+                Some(format!("data: {KEPT}\nid: 3\n\n")),
+            ),
+            ("byte order mark", format!("\u{feff}data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
+            ("unfinished at the end", format!("data: {LIST}\n"), Some(String::new())),
+        ];
+        for (name, stream, expected) in rows {
+            let expected = expected.unwrap_or_else(|| stream.clone());
+            assert_eq!(String::from_utf8_lossy(&filtered(&[stream.as_bytes()])), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_passed_on_with_its_last_byte() {
+        let mut filter = EventFilter::new(100);
+        assert_eq!(filter.push(b"data: 1\r\n", &mut hides_b), Ok(Vec::new()));
+        assert_eq!(filter.push(b"\r", &mut hides_b), Ok(b"data: 1\r\n\r".to_vec()));
+        assert_eq!(filter.push(b"\ndata: 2\n\n", &mut hides_b), Ok(b"\ndata: 2\n\n".to_vec()));
+    }
+
+    #[test]
+    fn an_unreadable_list_is_an_error_and_no_leak() {
+        let out = filtered(&[b"data: {\"id\":3,\"result\":{\"tools\":[{\"name\":\"b\"},{}]}}\n\n"]);
+        let out = String::from_utf8(out).expect("UTF-8");
+        assert!(out.contains("-32603") && out.contains("\"id\":3") && !out.contains("\"b\""), "{out}");
+    }
+
+    #[test]
+    fn an_event_past_the_limit_ends_the_stream() {
+        let mut filter = EventFilter::new(10);
+        assert_eq!(filter.push(b"data: 12\n\n", &mut hides_b), Ok(b"data: 12\n\n".to_vec()));
+        assert_eq!(filter.push(b"data: 123456", &mut hides_b), Err(TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn chunk_borders_do_not_matter(
+            events in proptest::collection::vec(
+                prop_oneof![
+                    Just(format!("data: {LIST}")), Just("data: x".to_owned()), Just(": c".to_owned()), Just("id: 4".to_owned()),
+                    Just(String::new()), Just("data: {\"tools\":".to_owned()),
+                ], 0..12),
+            ends in proptest::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just("\n\n"), Just("\r\r\n")], 12),
+            cuts in proptest::collection::vec(0usize..1000, 0..8),
+        ) {
+            let stream: String = events.iter().zip(&ends).map(|(line, end)| format!("{line}{end}")).collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &stream.as_bytes()[cut[0]..cut[1]]).collect();
+            let text = |chunks: &[&[u8]]| String::from_utf8(filtered(chunks)).expect("UTF-8");
+            let whole = text(&[stream.as_bytes()]);
+            prop_assert_eq!(text(&chunks), whole.as_str());
+            prop_assert!(!whole.contains("\"name\":\"b\""));
+        }
+    }
+}

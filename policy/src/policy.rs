@@ -1,0 +1,434 @@
+//! A [`FilterConfig`] checked and indexed: the form in which the filter asks it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::claims::{Caller, ClaimCondition};
+use crate::config::{
+    Algorithm, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode,
+    RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, TokenType, VERSION,
+};
+use crate::glob::Glob;
+use crate::jwt::TokenFault;
+use crate::jwt::key::{KeyFault, PublicKey};
+use crate::jwt::token::Type;
+
+/// Largest clock skew, in seconds.
+const MAX_CLOCK_SKEW: u32 = 60;
+
+/// All policies of one listener.
+#[derive(Debug)]
+pub struct PolicyTable {
+    /// Bounds on memory.
+    pub limits: Limits,
+    policies: HashMap<String, Rc<RoutePolicy>>,
+}
+
+/// Why a configuration is refused, as a whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {fault}")]
+pub struct ConfigError {
+    /// Where in the JSON.
+    pub path: String,
+    /// What is wrong there.
+    pub fault: ConfigFault,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum ConfigFault {
+    #[error("not a configuration that this filter understands: {0}")]
+    Json(serde_json::Error),
+    #[error("version {0} is not understood; this filter reads version {VERSION}")]
+    Version(u32),
+    #[error("a limit must not be zero")]
+    ZeroLimit,
+    #[error("no key set has the name {0:?}")]
+    NoSuchKeySet(String),
+    #[error("a key set needs at least one key")]
+    NoKeys,
+    #[error(transparent)]
+    Key(KeyFault),
+    #[error("at least one issuer is needed")]
+    NoIssuers,
+    #[error("the issuer {0:?} stands twice")]
+    IssuerTwice(String),
+    #[error("the issuer must not be empty")]
+    EmptyIssuer,
+    #[error("a clock skew of {0} s is too much; at most {MAX_CLOCK_SKEW} s are accepted")]
+    ClockSkew(u32),
+    #[error("the rule name {0:?} stands twice")]
+    RuleTwice(String),
+    #[error("a rule needs a name")]
+    RuleWithoutName,
+    #[error("a claim condition needs a path and something to compare with")]
+    EmptyClaimCondition,
+}
+
+impl PolicyTable {
+    /// Reads a configuration from JSON.
+    ///
+    /// # Errors
+    /// When any part of it is not understood; nothing of it is used then.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let config: FilterConfig = serde_json::from_slice(json).map_err(|error| at("$", ConfigFault::Json(error)))?;
+        Self::new(&config)
+    }
+
+    /// Checks and indexes a configuration.
+    ///
+    /// # Errors
+    /// When any part of it does not hold.
+    pub fn new(config: &FilterConfig) -> Result<Self, ConfigError> {
+        if config.version != VERSION {
+            return Err(at("version", ConfigFault::Version(config.version)));
+        }
+        check_limits(&config.limits)?;
+        let key_sets: BTreeMap<&str, Keys> = config
+            .key_sets
+            .iter()
+            .map(|(name, set)| Ok((name.as_str(), Keys::new(name, set)?)))
+            .collect::<Result<_, ConfigError>>()?;
+        let policies = config
+            .policies
+            .iter()
+            .map(|(key, policy)| {
+                let policy =
+                    RoutePolicy::new(policy, &key_sets).map_err(|error| error.within(&format!("policies.{key}")))?;
+                Ok((key.clone(), Rc::new(policy)))
+            })
+            .collect::<Result<_, ConfigError>>()?;
+        Ok(Self { limits: config.limits.clone(), policies })
+    }
+
+    /// The policy with this key.
+    #[must_use]
+    pub fn policy(&self, key: &str) -> Option<Rc<RoutePolicy>> {
+        self.policies.get(key).map(Rc::clone)
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
+    let all = [
+        limits.request_body_bytes,
+        limits.list_response_bytes,
+        limits.sse_event_bytes,
+        limits.token_bytes,
+        limits.token_cache_entries,
+    ];
+    if all.contains(&0) { Err(at("limits", ConfigFault::ZeroLimit)) } else { Ok(()) }
+}
+
+fn at(path: &str, fault: ConfigFault) -> ConfigError {
+    ConfigError { path: path.to_owned(), fault }
+}
+
+impl ConfigError {
+    fn within(mut self, outer: &str) -> Self {
+        self.path = format!("{outer}.{}", self.path);
+        self
+    }
+}
+
+/// What a route's policy key stands for.
+#[derive(Debug)]
+pub enum RoutePolicy {
+    /// Requests and answers pass untouched.
+    Open,
+    /// Every request is answered 503.
+    Closed {
+        /// A word in CamelCase.
+        reason: String,
+    },
+    /// Callers are verified and every gate must let the call pass.
+    Protected(Protection),
+}
+
+/// Who may come in, and what they may do.
+#[derive(Debug)]
+pub struct Protection {
+    /// Who may come in.
+    pub authentication: CallerAuthentication,
+    /// Each must let a call pass; none: every caller may call everything.
+    pub gates: Vec<Gate>,
+}
+
+/// Who may come in.
+#[derive(Debug)]
+pub enum CallerAuthentication {
+    /// Anybody.
+    Anonymous,
+    /// Whoever has a token.
+    Jwt(JwtAuthentication),
+}
+
+impl RoutePolicy {
+    fn new(config: &RoutePolicyConfig, key_sets: &BTreeMap<&str, Keys>) -> Result<Self, ConfigError> {
+        match config {
+            RoutePolicyConfig::Open {} => Ok(Self::Open),
+            RoutePolicyConfig::Closed { reason, .. } => Ok(Self::Closed { reason: reason.clone() }),
+            RoutePolicyConfig::Protected { authentication, gates } => {
+                let authentication = match authentication {
+                    Authentication::Anonymous {} => CallerAuthentication::Anonymous,
+                    Authentication::Jwt { policy, issuers } => CallerAuthentication::Jwt(
+                        JwtAuthentication::new(policy, issuers, key_sets)
+                            .map_err(|error| error.within("protected.authentication"))?,
+                    ),
+                };
+                let gates = gates
+                    .iter()
+                    .enumerate()
+                    .map(|(index, gate)| {
+                        Gate::new(gate).map_err(|error| error.within(&format!("protected.gates[{index}]")))
+                    })
+                    .collect::<Result<_, _>>()?;
+                Ok(Self::Protected(Protection { authentication, gates }))
+            }
+        }
+    }
+}
+
+/// Whose tokens are accepted.
+#[derive(Debug)]
+pub struct JwtAuthentication {
+    /// Name of the policy that asks for them.
+    pub policy: String,
+    /// Hash of everything that decides whether a token is accepted.
+    pub content: [u8; 32],
+    issuers: Vec<AcceptedIssuer>,
+}
+
+impl JwtAuthentication {
+    fn new(policy: &str, issuers: &[Issuer], key_sets: &BTreeMap<&str, Keys>) -> Result<Self, ConfigError> {
+        if issuers.is_empty() {
+            return Err(at("issuers", ConfigFault::NoIssuers));
+        }
+        let mut accepted: Vec<AcceptedIssuer> = Vec::new();
+        let mut content = Sha256::new();
+        for (index, issuer) in issuers.iter().enumerate() {
+            let path = format!("issuers[{index}]");
+            if issuer.issuer.is_empty() {
+                return Err(at(&path, ConfigFault::EmptyIssuer));
+            }
+            if accepted.iter().any(|other| other.config.issuer == issuer.issuer) {
+                return Err(at(&path, ConfigFault::IssuerTwice(issuer.issuer.clone())));
+            }
+            if issuer.clock_skew_seconds > MAX_CLOCK_SKEW {
+                return Err(at(&path, ConfigFault::ClockSkew(issuer.clock_skew_seconds)));
+            }
+            let keys = key_sets
+                .get(issuer.key_set.as_str())
+                .ok_or_else(|| at(&path, ConfigFault::NoSuchKeySet(issuer.key_set.clone())))?;
+            // INVARIANT: two sections with equal content accept the same tokens; key sets count by content, not by name.
+            let unnamed = Issuer { key_set: String::new(), ..issuer.clone() };
+            let canonical = serde_json::to_vec(&unnamed).map_err(|error| at(&path, ConfigFault::Json(error)))?;
+            content.update((canonical.len() as u64).to_be_bytes());
+            content.update(canonical);
+            content.update(keys.content);
+            accepted.push(AcceptedIssuer { config: issuer.clone(), keys: Rc::clone(&keys.keys) });
+        }
+        Ok(Self { policy: policy.to_owned(), content: content.finalize().into(), issuers: accepted })
+    }
+
+    /// The issuer that these claims name, if it is accepted.
+    #[must_use]
+    pub fn issuer(&self, claims: &Map<String, Value>) -> Option<&AcceptedIssuer> {
+        let name = claims.get("iss")?.as_str()?;
+        self.issuers.iter().find(|issuer| issuer.config.issuer == name)
+    }
+}
+
+/// An issuer with its keys.
+#[derive(Debug)]
+pub struct AcceptedIssuer {
+    config: Issuer,
+    keys: Rc<[PublicKey]>,
+}
+
+impl AcceptedIssuer {
+    /// Audiences of which a token must have one; empty: not checked.
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
+        &self.config.audiences
+    }
+
+    /// Allowed difference of clocks, in seconds.
+    #[must_use]
+    pub fn clock_skew(&self) -> u32 {
+        self.config.clock_skew_seconds
+    }
+
+    /// Whether tokens of this type are accepted.
+    #[must_use]
+    pub fn token_type_allowed(&self, token_type: Type) -> bool {
+        self.config.token_type == TokenType::Jwt || token_type == Type::AccessToken
+    }
+
+    /// The key that must have signed a token with this `kid` and `alg`. A key with an id is for tokens that name it; a
+    /// token that names none is for the issuer's only fitting key.
+    ///
+    /// # Errors
+    /// When there is no such key, or the algorithm is not one that the issuer and the key allow.
+    pub fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, TokenFault> {
+        if !self.config.algorithms.is_empty() && !self.config.algorithms.contains(&algorithm) {
+            return Err(TokenFault::AlgorithmNotAllowed);
+        }
+        let mut named = self.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id).peekable();
+        if named.peek().is_none() {
+            return Err(TokenFault::UnknownKey);
+        }
+        let mut fitting = named.filter(|key| key.algorithms.contains(&algorithm));
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Ok(key),
+            // Several would fit: nothing says which one is meant.
+            (Some(_), Some(_)) => Err(TokenFault::UnknownKey),
+            (None, _) => Err(TokenFault::AlgorithmNotAllowed),
+        }
+    }
+}
+
+/// A key set, decoded.
+struct Keys {
+    keys: Rc<[PublicKey]>,
+    content: [u8; 32],
+}
+
+impl Keys {
+    fn new(name: &str, set: &KeySet) -> Result<Self, ConfigError> {
+        let path = format!("keySets.{name}");
+        if set.keys.is_empty() {
+            return Err(at(&path, ConfigFault::NoKeys));
+        }
+        let keys = set
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(index, key)| Self::key(key).map_err(|fault| at(&format!("{path}.keys[{index}]"), fault)))
+            .collect::<Result<_, _>>()?;
+        let canonical = serde_json::to_vec(set).map_err(|error| at(&path, ConfigFault::Json(error)))?;
+        Ok(Self { keys, content: Sha256::digest(canonical).into() })
+    }
+
+    fn key(key: &Key) -> Result<PublicKey, ConfigFault> {
+        PublicKey::new(key).map_err(ConfigFault::Key)
+    }
+}
+
+/// One policy's rules, of which one must match.
+#[derive(Debug)]
+pub struct Gate {
+    /// Name of the policy.
+    pub policy: String,
+    /// Whether a denial is carried out.
+    pub mode: Mode,
+    /// What a denied caller is told.
+    pub denial: Denial,
+    tools: Names,
+    prompts: Names,
+    resources: Names,
+    methods: Names,
+    rules: Vec<Rule>,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of MCP")]
+pub enum Item<'a> {
+    Tool(&'a str),
+    Prompt(&'a str),
+    Resource(&'a str),
+    Method(&'a str),
+}
+
+impl Gate {
+    fn new(config: &GateConfig) -> Result<Self, ConfigError> {
+        let mut gate = Self {
+            policy: config.policy.clone(),
+            mode: config.mode,
+            denial: config.denial,
+            tools: Names::default(),
+            prompts: Names::default(),
+            resources: Names::default(),
+            methods: Names::default(),
+            rules: Vec::new(),
+        };
+        for (index, rule) in config.rules.iter().enumerate() {
+            let path = format!("rules[{index}]");
+            if gate.rules.iter().any(|other| other.name == rule.name) {
+                return Err(at(&path, ConfigFault::RuleTwice(rule.name.clone())));
+            }
+            gate.rules.push(Rule::new(rule).map_err(|fault| at(&path, fault))?);
+            gate.tools.add(&rule.tools, index);
+            gate.prompts.add(&rule.prompts, index);
+            gate.resources.add(&rule.resources, index);
+            gate.methods.add(&rule.methods, index);
+        }
+        Ok(gate)
+    }
+
+    /// The name of a rule that grants this to the caller.
+    #[must_use]
+    pub fn granting_rule(&self, caller: &Caller, item: Item<'_>) -> Option<&str> {
+        let (names, name) = match item {
+            Item::Tool(name) => (&self.tools, name),
+            Item::Prompt(name) => (&self.prompts, name),
+            Item::Resource(name) => (&self.resources, name),
+            Item::Method(name) => (&self.methods, name),
+        };
+        let mut rules = names.rules(name).filter_map(|index| self.rules.get(index));
+        rules.find(|rule| rule.fits(caller)).map(|rule| rule.name.as_str())
+    }
+}
+
+/// Which rules name what: exact names by hash, patterns one by one after them.
+#[derive(Debug, Default)]
+struct Names {
+    exact: HashMap<String, Vec<usize>>,
+    patterns: Vec<(Glob, usize)>,
+}
+
+impl Names {
+    fn add(&mut self, names: &[String], rule: usize) {
+        for name in names {
+            let glob = Glob::new(name);
+            match glob.literal() {
+                Some(_) => self.exact.entry(name.clone()).or_default().push(rule),
+                None => self.patterns.push((glob, rule)),
+            }
+        }
+    }
+
+    fn rules<'n>(&'n self, name: &'n str) -> impl Iterator<Item = usize> + 'n {
+        let exact = self.exact.get(name).into_iter().flatten().copied();
+        exact.chain(self.patterns.iter().filter(|(glob, _)| glob.matches(name)).map(|(_, rule)| *rule))
+    }
+}
+
+/// Whom a rule is for.
+#[derive(Debug)]
+struct Rule {
+    name: String,
+    claims: Vec<ClaimCondition>,
+    scopes: Vec<String>,
+}
+
+impl Rule {
+    fn new(config: &RuleConfig) -> Result<Self, ConfigFault> {
+        if config.name.is_empty() {
+            return Err(ConfigFault::RuleWithoutName);
+        }
+        if config.claims.iter().any(|claim| claim.path.is_empty() || claim.test.is_empty()) {
+            return Err(ConfigFault::EmptyClaimCondition);
+        }
+        let claims = config.claims.iter().map(ClaimCondition::new).collect();
+        Ok(Self { name: config.name.clone(), claims, scopes: config.scopes.clone() })
+    }
+
+    fn fits(&self, caller: &Caller) -> bool {
+        self.claims.iter().all(|claim| claim.fits(caller)) && self.scopes.iter().all(|scope| caller.has_scope(scope))
+    }
+}
