@@ -47,7 +47,13 @@ impl EventFilter {
     pub fn push(&mut self, chunk: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Vec<u8>, TooLarge> {
         self.carry.extend_from_slice(chunk);
         let mut passed = Vec::with_capacity(chunk.len());
-        while let Some(end) = self.next_event_end() {
+        loop {
+            // The second half of the line end that ended the event before.
+            if self.seen == 0 && self.after_cr && self.carry.first() == Some(&b'\n') {
+                passed.push(self.carry.remove(0));
+                self.after_cr = false;
+            }
+            let Some(end) = self.next_event_end() else { break };
             let rest = self.carry.split_off(end);
             let event = std::mem::replace(&mut self.carry, rest);
             self.seen = 0;
@@ -205,7 +211,7 @@ mod tests {
         fn chunk_borders_do_not_matter(
             events in proptest::collection::vec(
                 prop_oneof![
-                    Just(format!("data: {LIST}")), Just("data: x".to_owned()), Just(": c".to_owned()), Just("id: 4".to_owned()),
+                    Just(format!("data: {LIST}")), Just("event: x".to_owned()), Just(": c".to_owned()), Just("id: 4".to_owned()),
                     Just(String::new()), Just("data: {\"tools\":".to_owned()),
                 ], 0..12),
             ends in proptest::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just("\n\n"), Just("\r\r\n")], 12),
