@@ -137,7 +137,8 @@ fn with_data(event: &str, data: &str) -> String {
             }
         }
     }
-    text.push('\n');
+    // A CR may have its LF in the next chunk.
+    text.push(if event.ends_with('\r') { '\r' } else { '\n' });
     text
 }
 
@@ -167,8 +168,8 @@ mod tests {
             ("priming event", "id: 1\nretry: 10\ndata:\n\n".to_owned(), None),
             ("endpoint", "event: endpoint\ndata: /messages?tools=1\n\n".to_owned(), None),
             ("list", format!("data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
-            ("CRLF", format!("id: 7\r\ndata: {LIST}\r\n\r\n"), Some(format!("id: 7\ndata: {KEPT}\n\n"))),
-            ("CR", format!("data: {LIST}\r\r"), Some(format!("data: {KEPT}\n\n"))),
+            ("CRLF", format!("id: 7\r\ndata: {LIST}\r\n\r\n"), Some(format!("id: 7\ndata: {KEPT}\n\r\n"))),
+            ("CR", format!("data: {LIST}\r\r"), Some(format!("data: {KEPT}\n\r"))),
             ("other event name", format!("event: x\ndata:{LIST}\n\n"), Some(format!("event: x\ndata: {KEPT}\n\n"))),
             (
                 "several data lines",
