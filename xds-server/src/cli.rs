@@ -1,1 +1,89 @@
-//! To be written.
+//! The command line of `toolward`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::serve::{self, ServeArgs};
+
+/// Access control for MCP tools on Envoy.
+///
+/// Reads Gateway API resources and MCP access policies, and tells Envoy and the Toolward filter inside it who may call
+/// which tool.
+#[derive(Debug, Parser)]
+#[command(name = "toolward", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  toolward check ./manifests
+  toolward serve --source dir:./manifests --wasm-file ./toolward.wasm
+";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch resources and serve Envoys (ADS, delta and state of the world)
+    Serve(ServeArgs),
+}
+
+/// How the program logs, to standard error.
+#[derive(Args, Debug)]
+struct LogArgs {
+    /// What to log: error, warn, info, debug or trace, also by module, such as info,toolward_xds_server::ads=debug
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "TOOLWARD_LOG_LEVEL")]
+    log_level: EnvFilter,
+
+    /// How to write it
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "TOOLWARD_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// Runs what was asked for.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    cli.log.start();
+    match cli.command {
+        Command::Serve(args) => serve(args),
+    }
+}
+
+impl LogArgs {
+    fn start(self) {
+        let log = tracing_subscriber::fmt().with_env_filter(self.log_level).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => log.json().init(),
+        }
+    }
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let end = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(serve::ServeError::from)
+        .and_then(|runtime| runtime.block_on(serve::run(args)));
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("toolward: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,2 +1,10 @@
-//! skeleton
-fn main() {}
+//! `toolward`: see `toolward --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use toolward_xds_server::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    cli::run(Cli::parse())
+}

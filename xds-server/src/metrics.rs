@@ -160,7 +160,7 @@ impl Metrics {
     }
 
     /// These problems stand now.
-    pub fn problems(&self, problems: &[Problem]) {
+    pub fn problems<'a>(&self, problems: impl Iterator<Item = &'a Problem>) {
         self.problems.clear();
         for problem in problems {
             self.problems.get_or_create(&ReasonLabels { reason: problem.reason.clone() }).inc();

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use toolward_policy::config::FilterConfig;
 
 /// The cluster that takes the share of invalid backends; never defined, so that Envoy answers 500.
@@ -26,7 +26,7 @@ pub struct Model {
 }
 
 /// `namespace/name` of a Gateway.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GatewayName(pub String);
 

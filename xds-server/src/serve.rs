@@ -1,1 +1,277 @@
-//! To be written.
+//! `toolward serve`: watches the resources and keeps Envoys up to date.
+//!
+//! ```text
+//! source ─ Result<Resources, Problems> ─> Pipeline (pure) ─ Snapshot ─> watch ─> Ads, Admin
+//!                    └─ Report: problems, once in the log and always on the admin port
+//! ```
+//! Whatever is wrong with the source, the last good snapshot stays in force.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+use tokio::time::{sleep_until, timeout};
+use tokio_stream::{Stream, StreamExt};
+use tracing::{debug, error, info, warn};
+
+use crate::admin::{Admin, Report};
+use crate::ads::Ads;
+use crate::ads::clients::Clients;
+use crate::metrics::{Load, Metrics};
+use crate::problem::Problem;
+use crate::render::RenderOptions;
+use crate::resources::Resources;
+use crate::snapshot::Snapshot;
+use crate::source::dir;
+
+pub mod pipeline;
+pub mod retired;
+
+use pipeline::{Pipeline, UnprotectedRoutes};
+
+/// Open requests and streams get this long to end after the signal to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Arguments of `toolward serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where the resources come from: dir:PATH, a folder of Kubernetes YAML files, read again whenever it changes
+    #[arg(long, value_name = "dir:PATH", env = "TOOLWARD_SOURCE")]
+    pub source: Source,
+
+    /// The filter's wasm module. Envoy reads it from this path, so the path must be right for Envoy as well
+    #[arg(long, value_name = "PATH", env = "TOOLWARD_WASM_FILE")]
+    pub wasm_file: PathBuf,
+
+    /// Address for Envoys (gRPC, ADS). Port 0 takes a free one, which the log names
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18000", env = "TOOLWARD_XDS_ADDRESS")]
+    pub xds_address: SocketAddr,
+
+    /// Address of the admin port: /ready, /metrics, /problems, /snapshot, /clients
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "TOOLWARD_ADMIN_ADDRESS")]
+    pub admin_address: SocketAddr,
+
+    /// Address that Envoy's listeners bind to; their ports are those of the Gateway
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
+    pub listener_address: IpAddr,
+
+    /// What becomes of routes that no policy protects
+    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    pub unprotected_routes: UnprotectedRoutes,
+}
+
+/// Where resources come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder of YAML files.
+    Dir(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir(PathBuf::from(path))),
+            _ => Err("a source is written dir:PATH, such as dir:./manifests".to_owned()),
+        }
+    }
+}
+
+/// Why `toolward serve` ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There is no wasm module at that path.
+    #[error("the wasm module {}: {cause}. Build it with `make filter`, or name another with --wasm-file", path.display())]
+    #[expect(missing_docs, reason = "the names say it")]
+    WasmFile { path: PathBuf, cause: io::Error },
+    /// An address is taken, or not ours.
+    #[error("can't listen on {address}: {cause}. Choose another with {option}")]
+    #[expect(missing_docs, reason = "the names say it")]
+    Listen { address: SocketAddr, option: &'static str, cause: io::Error },
+    /// A part that runs as long as the program has ended.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+    /// The operating system refuses something else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start: no wasm module, addresses taken.
+pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let wasm_file = wasm_file(&args.wasm_file)?;
+    let xds = listen(args.xds_address, "--xds-address").await?;
+    let admin = listen(args.admin_address, "--admin-address").await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let (snapshots, snapshot_receiver) = watch::channel(None);
+    let (reports, report_receiver) = watch::channel(None);
+    let (clients, metrics) = (Clients::default(), Arc::new(Metrics::default()));
+    let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics));
+    let shown = Admin {
+        snapshots: snapshot_receiver.clone(),
+        reports: report_receiver,
+        clients,
+        metrics: Arc::clone(&metrics),
+    };
+    let Source::Dir(folder) = &args.source;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        xds = %xds.local_addr()?,
+        admin = %admin.local_addr()?,
+        source = %folder.display(),
+        "listening"
+    );
+    let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
+    let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
+
+    let options = RenderOptions { wasm_file, listener_address: args.listener_address.to_string() };
+    let keeper = Keeper { pipeline: Pipeline::new(options, args.unprotected_routes), snapshots, reports, metrics };
+    tokio::select! {
+        () = keeper.keep(dir::watch(folder.clone())) => return Err(ServeError::Ended("the watch over the source")),
+        _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
+        _ = &mut admin => return Err(ServeError::Ended("the admin port")),
+        _ = terminate.recv() => info!("stopping on SIGTERM"),
+        _ = interrupt.recv() => info!("stopping on SIGINT"),
+    }
+    // The keeper held the senders; now that they are gone all streams and both servers end.
+    let ended = async { (ads.await, admin.await) };
+    if timeout(STOP_WITHIN, ended).await.is_err() {
+        info!("some connections did not end in time");
+    }
+    Ok(())
+}
+
+/// Keeps what is served up to date.
+struct Keeper {
+    pipeline: Pipeline,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    reports: watch::Sender<Option<Report>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Keeper {
+    /// Until the source ends, which it does not in practice.
+    async fn keep(mut self, source: impl Stream<Item = Result<Resources, Vec<Problem>>>) {
+        let mut source = pin!(source);
+        loop {
+            let expiry = self.pipeline.next_expiry();
+            tokio::select! {
+                world = source.next() => match world {
+                    // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
+                    Some(Ok(resources)) => block_in_place(|| self.translate(&resources)),
+                    Some(Err(problems)) => self.complain(problems),
+                    None => return,
+                },
+                () = at(expiry) => {
+                    if let Some(snapshot) = block_in_place(|| self.pipeline.expire(Instant::now())) {
+                        self.publish(snapshot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn translate(&mut self, resources: &Resources) {
+        self.metrics.loaded(Load::Ok);
+        let start = Instant::now();
+        let (translation, snapshot) = self.pipeline.turn(resources, start);
+        self.metrics.translated(start.elapsed(), translation.unprotected.len());
+        self.report(Report {
+            source: Vec::new(),
+            resources: translation.problems,
+            unprotected: translation.unprotected,
+        });
+        match snapshot {
+            Some(snapshot) => self.publish(snapshot),
+            None => debug!("the source changed, what is served did not"),
+        }
+    }
+
+    fn complain(&self, problems: Vec<Problem>) {
+        self.metrics.loaded(Load::Failed);
+        let last = self.reports.borrow().clone().unwrap_or_default();
+        if last.source.is_empty() {
+            error!("the source can't be used: the last good snapshot stays in force until it can");
+        }
+        self.report(Report { source: problems, ..last });
+    }
+
+    /// Logs what is new, once.
+    fn report(&self, report: Report) {
+        let last = self.reports.borrow().clone().unwrap_or_default();
+        if report.source.is_empty() && !last.source.is_empty() {
+            info!("the source can be used again");
+        }
+        for problem in news(&last.source, &report.source) {
+            error!(reason = problem.reason, "{problem}");
+        }
+        for problem in news(&last.resources, &report.resources) {
+            warn!(reason = problem.reason, "{problem}");
+        }
+        for problem in news(&report.resources, &last.resources) {
+            info!(reason = problem.reason, "no longer: {problem}");
+        }
+        for route in news(&last.unprotected, &report.unprotected) {
+            warn!("no policy protects {route}");
+        }
+        self.metrics.problems(report.source.iter().chain(&report.resources));
+        self.reports.send_replace(Some(report));
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.published(&snapshot, now.as_secs());
+        info!(gateways = snapshot.gateways.len(), "serving a new snapshot");
+        self.snapshots.send_replace(Some(snapshot));
+    }
+}
+
+/// What is in `next` but not in `last`.
+fn news<'a, T: Ord>(last: &[T], next: &'a [T]) -> impl Iterator<Item = &'a T> {
+    let last: BTreeSet<&T> = last.iter().collect();
+    next.iter().filter(move |item| !last.contains(item))
+}
+
+/// The module's path in the form in which Envoy, started elsewhere, finds it too.
+fn wasm_file(path: &Path) -> Result<String, ServeError> {
+    let checked = std::path::absolute(path).and_then(|absolute| {
+        let found = std::fs::metadata(&absolute)?;
+        if found.is_file() { Ok(absolute) } else { Err(io::Error::other("this is not a file")) }
+    });
+    let absolute = checked.map_err(|cause| ServeError::WasmFile { path: path.to_owned(), cause })?;
+    absolute.into_os_string().into_string().map_err(|_| ServeError::WasmFile {
+        path: path.to_owned(),
+        cause: io::Error::new(io::ErrorKind::InvalidInput, "Envoy reads only paths in UTF-8"),
+    })
+}
+
+async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, option, cause })
+}
+
+/// Done when nothing will be served any more.
+async fn closed(mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>) {
+    while snapshots.changed().await.is_ok() {}
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

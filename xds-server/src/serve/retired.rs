@@ -1,0 +1,198 @@
+//! Policies that routes no longer name but that requests may still ask for.
+//!
+//! A policy's key leaves the table of its listener when no route names it any more. But Envoy takes over the table and
+//! the routes one after the other, and perhaps refuses the routes: for a while requests still come with the old key,
+//! and would be answered 503. So keys stay in the table for a while after they were dropped from it, with the last
+//! meaning they had; requests see the old policy or the new one, never a gap.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
+
+use crate::model::Model;
+
+/// How long a key stays after no route names it any more.
+pub const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// How many such keys one listener keeps; past it the oldest go first, and what still names them is closed.
+pub const KEPT_AT_MOST: usize = 256;
+
+/// The tables that were served last, and what was dropped from them.
+#[derive(Debug, Default)]
+pub struct Retired {
+    listeners: BTreeMap<String, Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    last: FilterTable,
+    retired: BTreeMap<String, RetiredPolicy>,
+}
+
+#[derive(Debug, Default)]
+struct FilterTable {
+    policies: BTreeMap<String, RoutePolicy>,
+    key_sets: BTreeMap<String, KeySet>,
+}
+
+#[derive(Debug)]
+struct RetiredPolicy {
+    policy: RoutePolicy,
+    /// Those that the policy refers to.
+    key_sets: BTreeMap<String, KeySet>,
+    since: Instant,
+}
+
+impl Retired {
+    /// Adds to each table of the model what was dropped from it of late.
+    pub fn extend(&mut self, model: &mut Model, now: Instant) {
+        let mut listeners = std::mem::take(&mut self.listeners);
+        for listener in model.gateways.values_mut().flat_map(|gateway| gateway.listeners.values_mut()) {
+            let mut tables = listeners.remove(&listener.name).unwrap_or_default();
+            tables.advance(&listener.filter, now);
+            tables.add_retired(&mut listener.filter);
+            self.listeners.insert(listener.name.clone(), tables);
+        }
+    }
+
+    /// When the next key is to go.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let retired = self.listeners.values().flat_map(|tables| tables.retired.values());
+        retired.map(|policy| policy.since + KEPT_FOR).min()
+    }
+}
+
+impl Tables {
+    fn advance(&mut self, next: &FilterConfig, now: Instant) {
+        let next_table = FilterTable { policies: next.policies.clone(), key_sets: next.key_sets.clone() };
+        let last = std::mem::replace(&mut self.last, next_table);
+        for (key, policy) in last.policies {
+            let key_sets = key_sets_of(&policy, &last.key_sets);
+            self.retired.insert(key, RetiredPolicy { policy, key_sets, since: now });
+        }
+        self.retired.retain(|key, retired| !next.policies.contains_key(key) && now < retired.since + KEPT_FOR);
+        while self.retired.len() > KEPT_AT_MOST {
+            let oldest = self.retired.iter().min_by_key(|(_, retired)| retired.since).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { return };
+            self.retired.remove(&oldest);
+        }
+    }
+
+    fn add_retired(&self, table: &mut FilterConfig) {
+        for (key, retired) in &self.retired {
+            table.policies.insert(key.clone(), retired.policy.clone());
+            for (name, key_set) in &retired.key_sets {
+                // A key set of that name that is still served counts: keys that were revoked stay revoked.
+                table.key_sets.entry(name.clone()).or_insert_with(|| key_set.clone());
+            }
+        }
+    }
+}
+
+fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTreeMap<String, KeySet> {
+    match policy {
+        RoutePolicy::Protected { authentication: Authentication::Jwt { issuers, .. }, .. } => issuers
+            .iter()
+            .filter_map(|issuer| key_sets.get_key_value(&issuer.key_set))
+            .map(|(name, key_set)| (name.clone(), key_set.clone()))
+            .collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toolward_policy::config::{Issuer, Limits, TokenType, VERSION};
+
+    use super::*;
+    use crate::model::{Gateway, GatewayName, Listener};
+
+    fn closed(message: &str) -> RoutePolicy {
+        RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
+    }
+
+    fn by_token(key_set: &str) -> RoutePolicy {
+        let issuer = Issuer {
+            issuer: "https://issuer".into(),
+            audiences: Vec::new(),
+            algorithms: Vec::new(),
+            key_set: key_set.into(),
+            clock_skew_seconds: 30,
+            token_type: TokenType::Jwt,
+        };
+        let authentication = Authentication::Jwt { policy: "ns/p".into(), issuers: vec![issuer] };
+        RoutePolicy::Protected { authentication, gates: Vec::new() }
+    }
+
+    fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Model {
+        let filter = FilterConfig {
+            version: VERSION,
+            limits: Limits::default(),
+            key_sets: key_sets.iter().map(|name| ((*name).to_owned(), KeySet { keys: Vec::new() })).collect(),
+            policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
+        };
+        let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), filter };
+        let gateway = Gateway { listeners: BTreeMap::from([(80, listener)]), clusters: BTreeMap::new() };
+        Model { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), gateway)]) }
+    }
+
+    fn served(model: &Model) -> &FilterConfig {
+        &model.gateways.values().next().unwrap().listeners[&80].filter
+    }
+
+    fn turn(retired: &mut Retired, model: &Model, now: Instant) -> FilterConfig {
+        let mut model = model.clone();
+        retired.extend(&mut model, now);
+        served(&model).clone()
+    }
+
+    #[test]
+    fn a_dropped_key_stays_for_a_while_with_its_last_meaning() {
+        let (mut retired, start) = (Retired::default(), Instant::now());
+        let first = world(&[("a", closed("1")), ("b", by_token("keys"))], &["keys"]);
+        let second = world(&[("a", closed("2"))], &[]);
+        assert_eq!(turn(&mut retired, &first, start), *served(&first));
+        assert_eq!(retired.next_expiry(), None);
+        let table = turn(&mut retired, &second, start);
+        assert_eq!(table.policies["a"], closed("2"), "a key that is named has its new meaning at once");
+        assert_eq!(table.policies["b"], by_token("keys"));
+        assert!(table.key_sets.contains_key("keys"), "with what it refers to");
+        assert_eq!(retired.next_expiry(), Some(start + KEPT_FOR));
+        let almost = start + KEPT_FOR - Duration::from_millis(1);
+        assert!(turn(&mut retired, &second, almost).policies.contains_key("b"), "counted from when it was dropped");
+        assert_eq!(turn(&mut retired, &second, start + KEPT_FOR), *served(&second));
+        assert_eq!(retired.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_key_that_comes_back_is_no_longer_retired() {
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        turn(&mut retired, &world(&[("a", closed("1"))], &[]), now);
+        turn(&mut retired, &world(&[], &[]), now);
+        let table = turn(&mut retired, &world(&[("a", closed("2"))], &[]), now);
+        assert_eq!(table.policies["a"], closed("2"));
+        assert_eq!(retired.next_expiry(), None);
+    }
+
+    #[test]
+    fn the_oldest_go_first_past_the_limit() {
+        let (mut retired, start) = (Retired::default(), Instant::now());
+        for index in 0..=KEPT_AT_MOST as u64 + 1 {
+            let key = format!("{index:04}");
+            turn(&mut retired, &world(&[(&key, closed(""))], &[]), start + Duration::from_millis(index));
+        }
+        let table = turn(&mut retired, &world(&[], &[]), start + Duration::from_secs(1));
+        assert_eq!(table.policies.len(), KEPT_AT_MOST);
+        assert!(!table.policies.contains_key("0000") && table.policies.contains_key("0002"));
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_is_forgotten() {
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        turn(&mut retired, &world(&[("a", closed("1"))], &[]), now);
+        retired.extend(&mut Model::default(), now);
+        assert_eq!(turn(&mut retired, &world(&[], &[]), now), *served(&world(&[], &[])));
+    }
+}
