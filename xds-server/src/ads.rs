@@ -218,7 +218,7 @@ impl Ads {
             return Ok(());
         };
         let mut request = message.request;
-        request.error = request.error.map(shorten);
+        request.error = request.error.as_deref().map(shorten);
         let verdict = conversation.lock().receive(kind, request).map_err(|fault| {
             warn!(%fault, "gave up on a client");
             Status::resource_exhausted(fault.to_string())
@@ -308,7 +308,10 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-fn shorten(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_COMPLAINT_BYTES));
-    text
+/// One line of bounded length: it goes to the log.
+fn shorten(complaint: &str) -> String {
+    let mut line = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.retain(|character| !character.is_control());
+    line.truncate(line.floor_char_boundary(MAX_COMPLAINT_BYTES));
+    line
 }

@@ -183,6 +183,7 @@ impl Stream {
         now: Instant,
     ) -> Option<Push> {
         let subscription = self.subscriptions.get_mut(&kind)?;
+        subscription.recognise(desired(snapshot, kind));
         let update = subscription.pending(desired(snapshot, kind), removals)?;
         // Envoy warms a changed cluster anew and waits for its endpoints, though they are the same and it does not ask.
         let rewarmed: Vec<String> = match kind {

@@ -263,6 +263,19 @@ impl Subscription {
         }
     }
 
+    /// Finds out that the set which the client says it has from an earlier stream is the one that is served.
+    pub fn recognise(&mut self, desired: &BTreeMap<String, Resource>) {
+        let from_earlier = self.set.accepted && self.set.resources.is_empty();
+        if from_earlier && self.set.version == version_of(self.wanted(desired)) {
+            let resources: BTreeMap<_, _> =
+                self.wanted(desired).map(|(name, resource)| (name.clone(), resource.clone())).collect();
+            for (name, resource) in &resources {
+                self.holdings.insert(name.clone(), Holding::Accepted(Arc::clone(&resource.version)));
+            }
+            self.set.resources = resources;
+        }
+    }
+
     /// What is to be sent now, if anything; `desired` is what exists of this type.
     #[must_use]
     pub fn pending(&self, desired: &BTreeMap<String, Resource>, removals: Removals) -> Option<Update> {

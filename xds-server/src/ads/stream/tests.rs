@@ -2,6 +2,8 @@ use super::super::subscription::Names;
 use super::*;
 use ResourceType::{Cluster, Endpoint, ExtensionConfig, Listener, Route, Secret};
 
+mod ordering;
+
 /// A Gateway's resources from `(type, name, content)`.
 fn snapshot(resources: &[(ResourceType, &str, &str)]) -> GatewaySnapshot {
     let mut snapshot = GatewaySnapshot::default();
@@ -167,6 +169,18 @@ fn full_sets_keep_clusters_until_the_routes_to_them_are_gone() {
     assert_eq!(run.sends(&world), [sent(Route, "web")]);
     run.acks(Route);
     assert_eq!(run.sends(&world), [sent(Cluster, "new")]);
+}
+
+#[test]
+fn a_returning_client_keeps_clusters_until_the_routes_to_them_are_gone() {
+    let mut first = Run::new(Protocol::Sotw, &[Cluster]);
+    let version = first.stream.next(&first_world(), first.now).unwrap().update.version;
+    let mut run = Run::new(Protocol::Sotw, &[Route]);
+    let names = Names::All { names: vec!["*".into()], version };
+    run.stream.receive(Cluster, Request { names, ..Request::default() }).unwrap();
+    assert_eq!(run.sends(&first_world()), [sent(Route, "web")], "it has the clusters");
+    run.acks(Route);
+    assert_eq!(run.sends(&second_world()), [sent(Cluster, "new old")]);
 }
 
 #[test]
