@@ -87,3 +87,25 @@ fn serve(args: ServeArgs) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_source_says_what_kind_it_is() {
+        let parse = |source| Cli::try_parse_from(["toolward", "serve", "--wasm-file", "f.wasm", "--source", source]);
+        assert!(parse("dir:./manifests").is_ok());
+        for (name, source) in [("no kind", "./manifests"), ("no path", "dir:"), ("unknown kind", "http://x")] {
+            let error = parse(source).map(|_| ()).expect_err(name).to_string();
+            assert!(error.contains("dir:PATH"), "{name}: {error}");
+        }
+    }
+}

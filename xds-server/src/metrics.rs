@@ -13,8 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::ads::stream::Push;
-use crate::ads::subscription::Protocol;
+use crate::ads::wire::{Protocol, Push};
 use crate::model::GatewayName;
 use crate::problem::Problem;
 use crate::snapshot::{ResourceType, Snapshot};

@@ -87,7 +87,7 @@ impl Clients {
 
     /// Gateway and protocol of each.
     #[must_use]
-    pub fn gateways(&self) -> Vec<(GatewayName, super::subscription::Protocol)> {
+    pub fn gateways(&self) -> Vec<(GatewayName, super::wire::Protocol)> {
         let table = self.table();
         table.connected.values().map(|(client, stream)| (client.gateway.clone(), stream.lock().protocol())).collect()
     }

@@ -3,9 +3,7 @@
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::stream::Push;
-use super::subscription::{Names, Protocol, Request};
-use super::wire::{Message, Wire};
+use super::wire::{Message, Names, Protocol, Push, Request, Wire};
 
 /// The incremental variant.
 #[derive(Debug)]

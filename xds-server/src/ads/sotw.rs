@@ -3,9 +3,7 @@
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::stream::Push;
-use super::subscription::{Names, Protocol, Request};
-use super::wire::{Message, Wire};
+use super::wire::{Message, Names, Protocol, Push, Request, Wire};
 
 /// The state-of-the-world variant.
 #[derive(Debug)]

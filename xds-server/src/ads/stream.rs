@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::subscription::{Progress, Protocol, Removals, Request, Subscription, SubscriptionView, Update, Verdict};
+use super::subscription::{Progress, Removals, Subscription, SubscriptionView, Verdict};
+use super::wire::{Protocol, Push, Request};
 use crate::snapshot::{GatewaySnapshot, Resource, ResourceType};
 
 /// Routes wait this long for clusters and filter configurations to be acknowledged.
@@ -33,17 +34,6 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(300);
 pub const MAX_NAMES: usize = 100_000;
 
 static NOTHING: BTreeMap<String, Resource> = BTreeMap::new();
-
-/// One response to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
-    /// The type of its resources.
-    pub kind: ResourceType,
-    /// Unique on its stream.
-    pub nonce: String,
-    /// What it says.
-    pub update: Update,
-}
 
 /// Why a client is disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,69 +14,15 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::wire::{Names, Protocol, Request, Update};
 use crate::snapshot::{Resource, ResourceType};
+
+mod view;
+
+pub use view::SubscriptionView;
 
 /// The name that stands for all resources of a type.
 const WILDCARD: &str = "*";
-
-/// The two variants of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// Incremental: what changed, resource by resource.
-    Delta,
-    /// State of the world.
-    Sotw,
-}
-
-impl Protocol {
-    /// `delta` or `sotw`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Delta => "delta",
-            Self::Sotw => "sotw",
-        }
-    }
-}
-
-/// What a client says about one type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// The nonce of the response that this answers; empty where it answers none.
-    pub nonce: String,
-    /// Why the client refused that response.
-    pub error: Option<String>,
-    /// What it wants.
-    pub names: Names,
-}
-
-/// The part of a request that says what the client wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// Delta: additions to and removals from what it wants.
-    Change {
-        /// Wanted from now on, and to be answered even if unchanged.
-        subscribe: Vec<String>,
-        /// No longer wanted.
-        unsubscribe: Vec<String>,
-        /// Versions by name that it has from an earlier stream; only in its first request.
-        known: BTreeMap<String, String>,
-    },
-    /// SotW: everything that it wants.
-    All {
-        /// The names; none stands for all resources of the type where nothing was ever named (LDS and CDS only).
-        names: Vec<String>,
-        /// The version of the last response that it accepted, perhaps on an earlier stream.
-        version: String,
-    },
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::Change { subscribe: Vec::new(), unsubscribe: Vec::new(), known: BTreeMap::new() }
-    }
-}
 
 /// What a request meant for the response before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,17 +53,6 @@ pub enum Removals {
     Allowed,
     /// Something that the client has may still refer to them.
     HeldBack,
-}
-
-/// One response to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    /// Says the content of everything that the client is to have of this type.
-    pub version: String,
-    /// Name and content, each name once.
-    pub resources: Vec<(String, Resource)>,
-    /// Names that do not exist (any more); delta only.
-    pub removed: Vec<String>,
 }
 
 /// How far a client is from what it is to have.
@@ -355,47 +290,6 @@ impl Subscription {
     pub fn name_count(&self) -> usize {
         self.names.len()
     }
-
-    /// What to show of it.
-    #[must_use]
-    pub fn view(&self) -> SubscriptionView {
-        let mut view = SubscriptionView {
-            wildcard: self.wildcard != Wildcard::Off,
-            names: self.names.clone(),
-            last_rejection: self.last_rejection.clone(),
-            ..SubscriptionView::default()
-        };
-        for (name, holding) in &self.holdings {
-            let (versions, version) = match holding {
-                Holding::Accepted(version) => (&mut view.accepted, version),
-                Holding::Rejected(version) | Holding::Doubtful(version) => (&mut view.rejected, version),
-            };
-            versions.insert(name.clone(), version.to_string());
-        }
-        for (name, resource) in self.in_flight.iter().flat_map(|in_flight| &in_flight.resources) {
-            view.unanswered.insert(name.clone(), resource.version.to_string());
-        }
-        view
-    }
-}
-
-/// What one client wants and has of one type, as the admin port shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SubscriptionView {
-    /// Whether it wants all resources of the type.
-    pub wildcard: bool,
-    /// Names that it asked for.
-    pub names: BTreeSet<String>,
-    /// Versions by name that it has.
-    pub accepted: BTreeMap<String, String>,
-    /// Versions by name that were sent and not answered yet.
-    pub unanswered: BTreeMap<String, String>,
-    /// Versions by name that it refused.
-    pub rejected: BTreeMap<String, String>,
-    /// The last response that it refused; stays after a later one was accepted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_rejection: Option<Rejection>,
 }
 
 impl Subscription {

@@ -1,4 +1,4 @@
-use super::super::subscription::Names;
+use super::super::wire::Names;
 use super::*;
 use ResourceType::{Cluster, Endpoint, ExtensionConfig, Listener, Route, Secret};
 

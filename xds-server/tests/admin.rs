@@ -1,0 +1,114 @@
+//! The admin port over real HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use toolward_xds_server::admin::{Admin, Report};
+use toolward_xds_server::ads::clients::Clients;
+use toolward_xds_server::metrics::Metrics;
+use toolward_xds_server::model::GatewayName;
+use toolward_xds_server::problem::Problem;
+use toolward_xds_server::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
+
+struct Server {
+    address: SocketAddr,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    reports: watch::Sender<Option<Report>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let (snapshots, snapshot_receiver) = watch::channel(None);
+        let (reports, report_receiver) = watch::channel(None);
+        let admin = Admin {
+            snapshots: snapshot_receiver,
+            reports: report_receiver,
+            clients: Clients::default(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(admin.serve(listener, std::future::pending()));
+        Self { address, snapshots, reports }
+    }
+
+    /// Status and body.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut connection = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+}
+
+fn problem(message: &str) -> Problem {
+    Problem {
+        file: None,
+        resource: Some("HTTPRoute ns/route".into()),
+        field: "spec.rules[0]".into(),
+        reason: "BackendNotFound".into(),
+        message: message.into(),
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let resources = BTreeMap::from([("web".to_owned(), Resource::new(b"content".to_vec()))]);
+    let gateway = GatewaySnapshot { resources: BTreeMap::from([(ResourceType::Listener, resources)]) };
+    Snapshot { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), Arc::new(gateway))]) }
+}
+
+#[tokio::test]
+async fn it_is_ready_with_the_first_good_snapshot() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/ready").await, (503, "not ready: the source was not read yet\n".into()));
+    let report = Report { source: vec![problem("it is broken")], ..Report::default() };
+    server.reports.send_replace(Some(report));
+    let (status, body) = server.get("/ready").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("HTTPRoute ns/route: spec.rules[0]: it is broken (BackendNotFound)"), "{body}");
+    server.snapshots.send_replace(Some(Arc::new(snapshot())));
+    assert_eq!(server.get("/ready").await.0, 200, "and stays so, whatever becomes of the source");
+}
+
+#[tokio::test]
+async fn it_shows_what_is_served() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/snapshot").await.0, 503);
+    server.snapshots.send_replace(Some(Arc::new(snapshot())));
+    let (status, all) = server.get("/snapshot").await;
+    assert_eq!(status, 200);
+    assert!(all.starts_with(r#"{"ns/gw":{"#) && all.contains("\"web\""), "{all}");
+    let (status, one) = server.get("/snapshot?gateway=ns/gw").await;
+    assert_eq!(status, 200);
+    assert!(one.contains("\"web\""), "{one}");
+    assert_eq!(server.get("/snapshot?gateway=ns/other").await.0, 404);
+}
+
+#[tokio::test]
+async fn it_shows_problems_clients_and_metrics() {
+    let server = Server::start().await;
+    let report = Report {
+        source: Vec::new(),
+        resources: vec![problem("no such backend")],
+        unprotected: vec!["HTTPRoute ns/route rule 0 on Gateway ns/gw".into()],
+    };
+    server.reports.send_replace(Some(report));
+    let (status, problems) = server.get("/problems").await;
+    assert_eq!(status, 200);
+    assert!(problems.contains("no such backend") && problems.contains("rule 0 on Gateway ns/gw"), "{problems}");
+    assert_eq!(server.get("/clients").await, (200, "[]".into()));
+    let (status, metrics) = server.get("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    assert_eq!(server.get("/").await.0, 200);
+    assert_eq!(server.get("/nothing").await.0, 404);
+}
