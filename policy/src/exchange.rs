@@ -1,11 +1,11 @@
 //! One HTTP exchange, from the request's headers to the answer's last byte: a state machine that the filter drives.
 //!
 //! ```text
-//! request_headers ─┬─ Continue ───────────────────────────────┐
-//!                  ├─ AwaitBody ─> request_body ─┬─ Continue ─┴─> response_headers ─┬─ Untouched
-//!                  └─ Answer                     ├─ Wait                            ├─ Buffer ─> response_json
-//!                                                └─ Answer                          ├─ Events ─> response_events
-//!                                                                                   └─ Answer
+//! request_headers ─┬─ Continue ────────────────────────┐
+//!                  ├─ AwaitBody ─> request_body ─┬─ Ok ─┴─> response_headers ─┬─ Untouched
+//!                  └─ Answer                     └─ Answer                    ├─ Buffer ─> response_json
+//!                                                                             ├─ Events ─> response_events
+//!                                                                             └─ Answer
 //! ```
 //! INVARIANT: nothing of a request goes upstream before `Continue`.
 
@@ -54,17 +54,6 @@ pub enum RequestStep {
     Answer(Answer),
 }
 
-/// What to do after a part of the request's body.
-#[derive(Debug, PartialEq, Eq)]
-pub enum BodyStep {
-    /// Wait for the rest of it.
-    Wait,
-    /// Let headers and body go upstream as they are.
-    Continue,
-    /// Answer in place of the server.
-    Answer(Answer),
-}
-
 /// What to do with the server's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ResponseStep {
@@ -76,17 +65,6 @@ pub enum ResponseStep {
     Events(Edits),
     /// Answer in place of the server.
     Answer(Answer),
-}
-
-/// What to do with a buffered answer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum JsonStep {
-    /// Wait for the rest of it.
-    Wait,
-    /// Pass it on as it is.
-    Unchanged,
-    /// Send this body in its place.
-    Replace(Vec<u8>),
 }
 
 /// One HTTP exchange.
@@ -152,27 +130,34 @@ impl Exchange {
         (exchange, step)
     }
 
-    /// Takes in the request's body so far, all of it.
-    pub fn request_body(&mut self, body: &[u8], end_of_stream: bool) -> BodyStep {
-        if body.len() > self.limits.request_body_bytes {
-            return BodyStep::Answer(self.refuse(RequestFault::BodyTooLarge, None));
-        }
-        if !end_of_stream {
-            return BodyStep::Wait;
-        }
+    /// Looks at the size of the request's body so far, in bytes.
+    ///
+    /// # Errors
+    /// The answer to a body that is too large.
+    pub fn request_body_size(&mut self, size: usize) -> Result<(), Answer> {
+        if size > self.limits.request_body_bytes { Err(self.refuse(RequestFault::BodyTooLarge, None)) } else { Ok(()) }
+    }
+
+    /// Judges the request's whole body; with `Ok`, headers and body may go upstream as they are.
+    ///
+    /// # Errors
+    /// The answer in place of the server's.
+    pub fn request_body(&mut self, body: &[u8]) -> Result<(), Answer> {
+        self.request_body_size(body.len())?;
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Body(judge, revision) => match self.judge_body(body, &judge, &revision) {
-                Ok(list) => {
-                    self.state = State::Upstream(judge, list);
-                    BodyStep::Continue
-                }
-                Err(answer) => BodyStep::Answer(answer),
-            },
-            state => {
-                self.state = state;
-                BodyStep::Continue
+            State::Body(judge, revision) => {
+                let list = self.judge_body(body, &judge, &revision)?;
+                self.state = State::Upstream(judge, list);
             }
+            state => self.state = state,
         }
+        Ok(())
+    }
+
+    /// Whether the server's answer may have to change; where not, its headers need not be looked at.
+    #[must_use]
+    pub fn filters_answer(&self) -> bool {
+        matches!(&self.state, State::Upstream(judge, _) if !judge.gates().is_empty())
     }
 
     /// Says what is to be done with the server's answer.
@@ -200,23 +185,26 @@ impl Exchange {
         ResponseStep::Buffer(Edits::of_changed_body())
     }
 
-    /// Judges an answer that was buffered: all of it so far.
-    pub fn response_json(&mut self, body: &[u8], end_of_stream: bool) -> JsonStep {
-        let State::Upstream(judge, Some(list)) = &self.state else { return JsonStep::Unchanged };
-        if body.len() > self.limits.list_response_bytes {
-            let error = denial::unreadable_list_body(Some(&list.id), "ListTooLarge");
-            self.state = State::Done;
-            return JsonStep::Replace(error.into_bytes());
+    /// Looks at the size of a buffered answer so far, in bytes; gives the body to send in place of one that is too large.
+    pub fn response_json_size(&mut self, size: usize) -> Option<Vec<u8>> {
+        let State::Upstream(_, Some(list)) = &self.state else { return None };
+        if size <= self.limits.list_response_bytes {
+            return None;
         }
-        if !end_of_stream {
-            return JsonStep::Wait;
-        }
+        let error = denial::unreadable_list_body(Some(&list.id), "ListTooLarge");
+        self.state = State::Done;
+        Some(error.into_bytes())
+    }
+
+    /// Judges a buffered answer, all of it; gives the body to send in its place, if it has to change.
+    pub fn response_json(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let State::Upstream(judge, Some(list)) = &self.state else { return None };
         let record = &mut self.record;
         match list::filter(body, &mut |item| judge.sees(item, record)) {
-            Filtered::Unchanged => JsonStep::Unchanged,
-            Filtered::Changed(text) => JsonStep::Replace(text.into_bytes()),
+            Filtered::Unchanged => None,
+            Filtered::Changed(text) => Some(text.into_bytes()),
             Filtered::Unreadable(_) => {
-                JsonStep::Replace(denial::unreadable_list_body(Some(&list.id), "UnreadableList").into_bytes())
+                Some(denial::unreadable_list_body(Some(&list.id), "UnreadableList").into_bytes())
             }
         }
     }
@@ -249,7 +237,7 @@ impl Exchange {
     ) -> Result<RequestStep, Answer> {
         let RoutePolicy::Protected(protection) = policy.as_ref() else { return Err(denial::closed("UnknownPolicy")) };
         self.record.method_class = headers.http_method_class();
-        if headers.all("authorization").count() > 1 {
+        if headers.is_doubled("authorization") {
             return Err(self.refuse(RequestFault::TwoAuthorizations, None));
         }
         if headers.has_doubled_decisive_header() {

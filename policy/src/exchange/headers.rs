@@ -2,7 +2,7 @@
 
 /// Headers in the order in which they came, names in lower case, pseudo-headers among them.
 #[derive(Clone, Copy, Debug)]
-pub struct Headers<'h>(pub &'h [(Vec<u8>, Vec<u8>)]);
+pub struct Headers<'h>(pub &'h [(String, Vec<u8>)]);
 
 /// Headers that decide what a request means; each may stand there once.
 const DECISIVE: [&str; 7] = [
@@ -19,12 +19,12 @@ const DECISIVE: [&str; 7] = [
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
 /// Headers of this prefix say what was verified; nobody but the filter may send them.
-const OWN_PREFIX: &[u8] = b"x-toolward-";
+const OWN_PREFIX: &str = "x-toolward-";
 
 impl<'h> Headers<'h> {
     /// All values of a header, by its lower-case name.
     pub fn all(self, name: &str) -> impl Iterator<Item = &'h [u8]> {
-        self.0.iter().filter(move |(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice())
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
     /// The first value of a header.
@@ -49,6 +49,11 @@ impl<'h> Headers<'h> {
             b"DELETE" => "DELETE",
             _ => "none",
         }
+    }
+
+    /// Whether a header of which there is to be one came twice. Envoy joins some doubled headers with a comma.
+    pub(super) fn is_doubled(self, name: &str) -> bool {
+        self.all(name).count() > 1 || self.first(name).is_some_and(|value| value.contains(&b','))
     }
 
     pub(super) fn has_doubled_decisive_header(self) -> bool {
@@ -103,14 +108,8 @@ impl Edits {
     /// The caller's token is for this gateway and goes no further (MCP authorization, "Access Token Privilege
     /// Restriction"); the answer must come in a form that can be read.
     pub(super) fn of_request(headers: &Headers<'_>) -> Self {
-        let own = |name: &&Vec<u8>| name.starts_with(OWN_PREFIX);
-        let mut remove: Vec<String> = headers
-            .0
-            .iter()
-            .map(|(name, _)| name)
-            .filter(own)
-            .map(|name| String::from_utf8_lossy(name).into())
-            .collect();
+        let own = |name: &&String| name.starts_with(OWN_PREFIX);
+        let mut remove: Vec<String> = headers.0.iter().map(|(name, _)| name).filter(own).cloned().collect();
         let unwanted = METHOD_OVERRIDES.iter().chain(&["authorization"]);
         remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
         let set =

@@ -1,0 +1,55 @@
+# `make help` lists every target.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+TOOLS = set -a; eval "$$(tools/env)"; set +a;
+
+.PHONY: help
+help: ## List all targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: install
+install: ## Install the tools for building and testing under ~/.cache/toolward; says nothing when all is there.
+	@tools/install
+
+.PHONY: build
+build: ## Build the control plane, target/debug/toolward.
+	cargo build --package toolward-xds-server
+
+.PHONY: wasm
+wasm: ## Build the filter, target/wasm/toolward.wasm.
+	@tools/install build
+	@tools/build-wasm
+
+.PHONY: demo
+demo: install wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
+	@$(TOOLS) cargo run --quiet --package toolward-tests --bin demo
+
+.PHONY: check
+check: ## The fast part of the tests: format, lints for native and wasm, unit and golden tests.
+	@tools/install build
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --package toolward-filter --target wasm32-wasip1 -- -D warnings
+	cargo test --quiet --workspace --exclude toolward-tests
+
+.PHONY: test
+test: check test-e2e ## Everything: `check`, then end-to-end with a real Envoy, real MCP servers and clients.
+
+.PHONY: test-e2e
+test-e2e: install wasm build ## The end-to-end tests alone.
+	@$(TOOLS) cargo test --package toolward-tests
+
+.PHONY: tutorial
+tutorial: install wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
+	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }
+	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --package toolward-tests --test tutorial
+
+.PHONY: generate
+generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
+	UPDATE_GOLDEN=1 cargo test --quiet --workspace --exclude toolward-tests
+
+.PHONY: clean
+clean: ## Remove what was built; the tools' cache stays.
+	cargo clean

@@ -1,0 +1,125 @@
+//! All calls to the host, in the forms that can't trap on bytes from outside: values are bytes, maps come whole with
+//! doubled headers visible, and a call that the host refuses is an error value.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType, MetricType};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
+use toolward_policy::denial::Answer;
+use toolward_policy::exchange::Edits;
+
+/// Which direction of an exchange is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request,
+    Response,
+}
+
+impl Side {
+    fn map(self) -> MapType {
+        match self {
+            Self::Request => MapType::HttpRequestHeaders,
+            Self::Response => MapType::HttpResponseHeaders,
+        }
+    }
+
+    fn buffer(self) -> BufferType {
+        match self {
+            Self::Request => BufferType::HttpRequestBody,
+            Self::Response => BufferType::HttpResponseBody,
+        }
+    }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> u64 {
+    let time = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
+    seconds(time)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// The policy key in the metadata of the route that was taken.
+pub(crate) fn policy_key() -> Option<Vec<u8>> {
+    let path = vec!["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_POLICY_FIELD];
+    hostcalls::get_property(path).ok().flatten()
+}
+
+/// Whether a route was taken at all; where none was, Envoy answers 404 by itself.
+pub(crate) fn has_route() -> bool {
+    hostcalls::get_property(vec!["xds", "route_metadata"]).is_ok_and(|metadata| metadata.is_some())
+}
+
+pub(crate) fn headers(side: Side) -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(side.map()).unwrap_or_default()
+}
+
+pub(crate) fn edit_headers(side: Side, edits: &Edits) {
+    for name in &edits.remove {
+        let _ = hostcalls::set_map_value(side.map(), name, None);
+    }
+    for (name, value) in &edits.set {
+        let _ = hostcalls::set_map_value(side.map(), name, Some(value));
+    }
+}
+
+/// All of a body that the host holds by now.
+pub(crate) fn body(side: Side) -> Vec<u8> {
+    hostcalls::get_buffer(side.buffer(), 0, usize::MAX).ok().flatten().unwrap_or_default()
+}
+
+/// Puts other bytes in place of all that the host holds of a body.
+pub(crate) fn replace_body(side: Side, bytes: &[u8]) {
+    let _ = hostcalls::set_buffer(side.buffer(), 0, usize::MAX, bytes);
+}
+
+/// Answers in place of the server; the host calls nothing more of this exchange but its end.
+pub(crate) fn answer(answer: &Answer) {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(answer.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let _ = hostcalls::send_http_response(u32::from(answer.status), headers, Some(answer.body.as_bytes()));
+}
+
+/// Ends an answer that has begun already.
+pub(crate) fn reset_response() {
+    let _ = hostcalls::reset_http_response();
+}
+
+/// A field of the access log: `%FILTER_STATE(wasm.NAME:PLAIN)%`.
+pub(crate) fn set_log_field(name: &str, value: &str) {
+    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+}
+
+pub(crate) fn define_counter(name: &str) -> Option<u32> {
+    hostcalls::define_metric(MetricType::Counter, name).ok()
+}
+
+pub(crate) fn count(counter: u32, by: u32) {
+    let _ = hostcalls::increment_metric(counter, i64::from(by));
+}
+
+/// Envoy's `verify_signature`: `EVP_DigestVerify` of its TLS library. None where this host has no such function.
+pub(crate) fn verify_signature(hash: &str, key: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
+    let mut arguments = Vec::with_capacity(hash.len() + key.len() + signature.len() + message.len() + 24);
+    for (number, value) in [(1, hash.as_bytes()), (2, key), (3, signature), (4, message)] {
+        protobuf_field(&mut arguments, number, value);
+    }
+    let result = hostcalls::call_foreign_function("verify_signature", Some(&arguments)).ok()?;
+    // message VerifySignatureResult { bool result = 1; string error = 2; }
+    Some(result.unwrap_or_default().starts_with(&[0x08, 0x01]))
+}
+
+/// A length-delimited field (<https://protobuf.dev/programming-guides/encoding/>).
+fn protobuf_field(out: &mut Vec<u8>, number: u8, value: &[u8]) {
+    out.push(number << 3 | 2);
+    let mut length = value.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(value);
+}

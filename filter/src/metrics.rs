@@ -1,0 +1,54 @@
+//! What is counted and what the access log is told of an exchange.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use toolward_policy::record::Record;
+
+use crate::host;
+
+thread_local! {
+    /// Ids of counters by name. The names are made of bounded sets only: never of what callers send.
+    static COUNTERS: RefCell<HashMap<String, Option<u32>>> = RefCell::default();
+}
+
+/// Counts an exchange: `toolward_requests.METHOD.DECISION.REASON`, and the items hidden from lists.
+pub(crate) fn count(record: &Record) {
+    let (class, outcome, reason) = (record.method_class, record.outcome.label(), record.reason.0);
+    increment(format!("toolward_requests.{class}.{outcome}.{reason}"), 1);
+    if !record.hidden.is_empty() {
+        let hidden = u32::try_from(record.hidden.len()).unwrap_or(u32::MAX);
+        increment(format!("toolward_items_hidden.{class}"), hidden);
+    }
+}
+
+fn increment(name: String, by: u32) {
+    COUNTERS.with_borrow_mut(|counters| {
+        let counter = *counters.entry(name).or_insert_with_key(|name| host::define_counter(name));
+        if let Some(counter) = counter {
+            host::count(counter, by);
+        }
+    });
+}
+
+/// Tells the access log, as fields that `%FILTER_STATE(wasm.toolward.FIELD:PLAIN)%` reads.
+pub(crate) fn log(record: &Record) {
+    host::set_log_field("toolward.decision", record.outcome.label());
+    host::set_log_field("toolward.reason", record.reason.0);
+    let caller = record.caller.as_deref();
+    let hidden = record.hidden.join(",");
+    let fields = [
+        ("toolward.method", record.method.as_deref()),
+        ("toolward.name", record.name.as_deref()),
+        ("toolward.issuer", caller.map(|caller| caller.issuer.as_str())),
+        ("toolward.subject", caller.and_then(|caller| caller.subject.as_deref())),
+        ("toolward.policy", record.policy.as_deref()),
+        ("toolward.rule", record.rule.as_deref()),
+        ("toolward.hidden", Some(hidden.as_str())),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            host::set_log_field(name, value);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The filter's configuration: read as a whole or refused as a whole.
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+
+use log::{error, info};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+use toolward_policy::jwt::cache::TokenCache;
+use toolward_policy::policy::PolicyTable;
+
+use crate::http::Http;
+use crate::signature::HostVerifier;
+
+thread_local! {
+    /// One for all configurations of this VM, so that verified tokens outlive a change of policy. What the tokens were
+    /// verified against is part of the entries' keys.
+    static TOKENS: RefCell<TokenCache> = RefCell::new(TokenCache::new(NonZeroUsize::MIN));
+}
+
+/// Asks the worker's cache of verified tokens.
+pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
+    TOKENS.with(|tokens| ask(&mut tokens.borrow_mut()))
+}
+
+/// What one configuration says, shared by its exchanges.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) table: PolicyTable,
+    pub(crate) verifier: HostVerifier,
+}
+
+/// One configuration of the filter.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    configured: Option<Rc<Configured>>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// With `false` Envoy refuses the configuration and keeps the last good one; where there is none it answers 500.
+    fn on_configure(&mut self, _: usize) -> bool {
+        let json = self.get_plugin_configuration().unwrap_or_default();
+        match PolicyTable::parse(&json) {
+            Ok(table) => {
+                let entries = NonZeroUsize::new(table.limits.token_cache_entries).unwrap_or(NonZeroUsize::MIN);
+                with_tokens(|tokens| tokens.resize(entries));
+                let verifier = HostVerifier::prove();
+                info!("configured; {}", verifier.describe());
+                self.configured = Some(Rc::new(Configured { table, verifier }));
+                true
+            }
+            Err(error) => {
+                error!("the configuration is refused: {error}");
+                false
+            }
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        let configured = self.configured.as_ref()?;
+        Some(Box::new(Http::new(Rc::clone(configured))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
