@@ -36,6 +36,7 @@ enum Command {
 
 /// How the program logs, to standard error.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// What to log: error, warn, info, debug or trace, also by module, such as info,toolward_xds_server::ads=debug
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "TOOLWARD_LOG_LEVEL")]

@@ -136,6 +136,11 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         source = %folder.display(),
         "listening"
     );
+    for (port, address) in [("xDS", xds.local_addr()?), ("admin", admin.local_addr()?)] {
+        if !address.ip().is_loopback() {
+            warn!(%address, "the {port} port asks nobody who they are: let only Envoys and operators reach it");
+        }
+    }
     let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
