@@ -25,7 +25,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   toolward check ./manifests
-  toolward serve --source dir:./manifests --wasm-file ./toolward.wasm
+  toolward serve --source dir:./manifests --wasm-file target/wasm/toolward.wasm
 ";
 
 #[derive(Debug, Subcommand)]

@@ -92,7 +92,7 @@ impl FromStr for Source {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// There is no wasm module at that path.
-    #[error("the wasm module {}: {cause}. Build it with `make filter`, or name another with --wasm-file", path.display())]
+    #[error("the wasm module {}: {cause}. Build it with `make wasm`, or name another with --wasm-file", path.display())]
     #[expect(missing_docs, reason = "the names say it")]
     WasmFile { path: PathBuf, cause: io::Error },
     /// An address is taken, or not ours.
