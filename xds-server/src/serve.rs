@@ -33,11 +33,12 @@ use crate::render::RenderOptions;
 use crate::resources::Resources;
 use crate::snapshot::Snapshot;
 use crate::source::dir;
+use crate::translate::{TranslateOptions, UnprotectedRoutes};
 
 pub mod pipeline;
 pub mod retired;
 
-use pipeline::{Pipeline, UnprotectedRoutes};
+use pipeline::Pipeline;
 
 /// Open requests and streams get this long to end after the signal to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -145,7 +146,8 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let options = RenderOptions { wasm_file, listener_address: args.listener_address.to_string() };
-    let keeper = Keeper { pipeline: Pipeline::new(options, args.unprotected_routes), snapshots, reports, metrics };
+    let translate_options = TranslateOptions { unprotected_routes: args.unprotected_routes };
+    let keeper = Keeper { pipeline: Pipeline::new(options, translate_options), snapshots, reports, metrics };
     tokio::select! {
         () = keeper.keep(dir::watch(folder.clone())) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),

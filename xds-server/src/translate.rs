@@ -1,8 +1,68 @@
 //! From resources to the model: resolves every reference, attaches routes and policies, and says what is wrong.
+//!
+//! ```text
+//! gateways ─> attach <─ HTTPRoute ─> routes ─> matches, filters, backends ─> services, grants
+//!                └──────> virtual_hosts <────────┘
+//!                               ^
+//! policies ─> sections ─> keys  └─ protection, table
+//! ```
+//! A pure function: what it does not know from the resources it does not ask.
 
-use crate::model::Model;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Gateway, GatewayName, Model, RouteAction};
 use crate::problem::Problem;
-use crate::resources::Resources;
+use crate::resources::{Name, Resources};
+
+mod attach;
+mod backends;
+mod expression;
+mod filters;
+mod gateways;
+mod grants;
+mod hostname;
+mod keys;
+mod matches;
+mod policies;
+mod problems;
+mod protection;
+mod routes;
+mod sections;
+mod selector;
+mod services;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod virtual_hosts;
+
+pub use gateways::CONTROLLER_NAME;
+
+use attach::ListenerId;
+use backends::Backends;
+use gateways::{ListenerState, OwnGateway};
+use hostname::Hostname;
+use policies::Policies;
+use problems::{Problems, route_ref};
+use routes::ParsedRoute;
+use virtual_hosts::{AttachedListener, AttachedRoute, UnprotectedRule};
+
+/// What does not follow from the resources but from how Toolward is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TranslateOptions {
+    /// Whether a route to a backend may be without any policy.
+    pub unprotected_routes: UnprotectedRoutes,
+}
+
+/// Whether a route to a backend may be without any policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum UnprotectedRoutes {
+    /// It is open, as users of Gateway API expect.
+    #[default]
+    Allow,
+    /// It is closed: answered 503.
+    Deny,
+}
 
 /// What resources mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,12 +71,79 @@ pub struct Translation {
     pub model: Model,
     /// Everything wrong with the resources, sorted. What a broken resource protects is closed in the model.
     pub problems: Vec<Problem>,
-    /// Routes that no policy protects, as `HTTPRoute namespace/name rule N on Gateway namespace/name`.
+    /// Routes that no policy protects, as `HTTPRoute namespace/name rule N on Gateway namespace/name`, N from 0.
     pub unprotected: Vec<String>,
 }
 
 /// Translates the whole world.
 #[must_use]
-pub fn translate(_resources: &Resources) -> Translation {
-    todo!()
+pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translation {
+    let mut problems = Problems::new(&resources.origins);
+    resources.malformed.iter().for_each(|malformed| problems.known(&malformed.problem));
+    let gateways = gateways::own(resources, &mut problems);
+    let backends = Backends::new(resources, &mut problems);
+    let mut routes = Vec::new();
+    for (name, route) in &resources.http_routes {
+        let mut reporter = problems.of(route_ref(name));
+        let attachments = attach::attach(route, name, &gateways, resources, &mut reporter);
+        if !attachments.is_empty() {
+            routes.push((attachments, routes::parse(name, route, &backends, &mut reporter)));
+        }
+    }
+    let world = World { routes, policies: Policies::new(resources, &mut problems), options };
+    let mut unprotected = BTreeSet::new();
+    let served = gateways.values().map(|gateway| {
+        let name = GatewayName(gateway.name.to_string());
+        (name, world.serve(gateway, &mut unprotected, &mut problems))
+    });
+    let model = Model { gateways: served.collect() };
+    let unprotected = unprotected
+        .iter()
+        .map(|UnprotectedRule { route, rule, gateway }| format!("HTTPRoute {route} rule {rule} on Gateway {gateway}"));
+    Translation { model, unprotected: unprotected.collect(), problems: problems.into_sorted() }
+}
+
+/// What all Gateways have in common.
+struct World<'o> {
+    routes: Vec<(BTreeMap<ListenerId, BTreeSet<Hostname>>, ParsedRoute)>,
+    policies: Policies,
+    options: &'o TranslateOptions,
+}
+
+impl World<'_> {
+    fn serve(
+        &self,
+        gateway: &OwnGateway,
+        unprotected: &mut BTreeSet<UnprotectedRule>,
+        problems: &mut Problems<'_>,
+    ) -> Gateway {
+        let mut ports: BTreeMap<u16, Vec<AttachedListener<'_>>> = BTreeMap::new();
+        for (index, listener) in gateway.listeners.iter().enumerate() {
+            if let ListenerState::Served(served) = &listener.state {
+                let routes = self.attached(&gateway.name, index);
+                let attached = AttachedListener { name: &listener.name, served, routes };
+                ports.entry(served.port).or_default().push(attached);
+            }
+        }
+        let mut model = Gateway::default();
+        for (port, listeners) in &ports {
+            let routes = listeners.iter().flat_map(|listener| &listener.routes);
+            for rule in routes.flat_map(|attached| &attached.route.rules) {
+                if matches!(rule.action, RouteAction::Forward(_)) {
+                    model.clusters.extend(rule.clusters.clone());
+                }
+            }
+            let listener = virtual_hosts::listener(&gateway.name, *port, listeners, self, unprotected, problems);
+            model.listeners.insert(*port, listener);
+        }
+        model
+    }
+
+    fn attached(&self, gateway: &Name, listener: usize) -> Vec<AttachedRoute<'_>> {
+        let id = ListenerId { gateway: gateway.clone(), listener };
+        let routes = self.routes.iter();
+        routes
+            .filter_map(|(attachments, route)| Some(AttachedRoute { route, hostnames: attachments.get(&id)? }))
+            .collect()
+    }
 }

@@ -1,0 +1,144 @@
+//! Which listeners an HTTPRoute attaches to, and for which hostnames.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
+
+use crate::resources::{Name, Resources};
+
+use super::gateways::{AllowedRoutes, ListenerState, OwnGateway, OwnListener, ServedListener};
+use super::hostname::Hostname;
+use super::problems::{Fault, GATEWAY_API, Reporter};
+
+/// A listener of one of our Gateways.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListenerId {
+    pub(super) gateway: Name,
+    /// Index in the Gateway's listeners.
+    pub(super) listener: usize,
+}
+
+/// Attaches one route: to which listeners, each with the hostnames that both have. Empty where the route is not for us,
+/// or is refused.
+pub(super) fn attach(
+    route: &HttpRoute,
+    name: &Name,
+    gateways: &BTreeMap<Name, OwnGateway>,
+    resources: &Resources,
+    reporter: &mut Reporter<'_, '_>,
+) -> BTreeMap<ListenerId, BTreeSet<Hostname>> {
+    let mut attachments: BTreeMap<ListenerId, BTreeSet<Hostname>> = BTreeMap::new();
+    let mut hostnames = None;
+    for (index, parent) in route.spec.parent_refs.iter().flatten().enumerate() {
+        let field = format!("spec.parentRefs[{index}]");
+        let gateway = match find(parent, name, gateways, resources) {
+            Ok(Some(gateway)) => gateway,
+            Ok(None) => continue,
+            Err(fault) => {
+                reporter.report(field, fault);
+                continue;
+            }
+        };
+        let hostnames = hostnames.get_or_insert_with(|| route_hostnames(route, reporter));
+        let attached = candidates(parent, gateway)
+            .and_then(|listeners| allowed(listeners, name, resources))
+            .and_then(|listeners| meeting(listeners, hostnames));
+        for (listener, meeting) in reporter.accept(field, attached).unwrap_or_default() {
+            let id = ListenerId { gateway: gateway.name.clone(), listener };
+            attachments.entry(id).or_default().extend(meeting);
+        }
+    }
+    attachments
+}
+
+/// The Gateway that a parentRef means; `None` where it is another controller's.
+fn find<'g>(
+    parent: &HttpRouteParentRefs,
+    route: &Name,
+    gateways: &'g BTreeMap<Name, OwnGateway>,
+    resources: &Resources,
+) -> Result<Option<&'g OwnGateway>, Fault> {
+    let group = parent.group.as_deref().unwrap_or(GATEWAY_API);
+    let kind = parent.kind.as_deref().unwrap_or("Gateway");
+    if (group, kind) != (GATEWAY_API, "Gateway") {
+        return Err(Fault::unsupported(format!("a route can't attach to a {kind}; only to Gateways")));
+    }
+    let name = Name::new(parent.namespace.as_ref().unwrap_or(&route.namespace), &parent.name);
+    match gateways.get(&name) {
+        None if !resources.gateways.contains_key(&name) => {
+            Err(Fault::new("NoMatchingParent", format!("there is no Gateway {name}, or it can't be read")))
+        }
+        gateway => Ok(gateway),
+    }
+}
+
+fn candidates<'g>(
+    parent: &HttpRouteParentRefs,
+    gateway: &'g OwnGateway,
+) -> Result<Vec<(usize, &'g OwnListener)>, Fault> {
+    let fits = |listener: &OwnListener| {
+        parent.section_name.as_ref().is_none_or(|section| *section == listener.name)
+            && parent.port.is_none_or(|port| port == listener.port)
+    };
+    let found: Vec<_> = gateway.listeners.iter().enumerate().filter(|(_, listener)| fits(listener)).collect();
+    if found.is_empty() {
+        let message = format!("the Gateway {} has no listener with this sectionName and port", gateway.name);
+        return Err(Fault::new("NoMatchingParent", message));
+    }
+    Ok(found)
+}
+
+fn allowed<'g>(
+    listeners: Vec<(usize, &'g OwnListener)>,
+    route: &Name,
+    resources: &Resources,
+) -> Result<Vec<(usize, &'g ServedListener)>, Fault> {
+    let mut allowed = Vec::new();
+    let mut refused = false;
+    for (index, listener) in listeners {
+        // A listener that is not served has its own problem; the route has none on its account.
+        let ListenerState::Served(served) = &listener.state else { continue };
+        match &served.routes {
+            AllowedRoutes::HttpRoutesFrom(selector) if selector.selects(&route.namespace, resources) => {
+                allowed.push((index, served));
+            }
+            _ => refused = true,
+        }
+    }
+    if allowed.is_empty() && refused {
+        let message = format!("no listener takes HTTPRoutes from namespace {}; see its allowedRoutes", route.namespace);
+        return Err(Fault::new("NotAllowedByListeners", message));
+    }
+    Ok(allowed)
+}
+
+fn meeting(
+    listeners: Vec<(usize, &ServedListener)>,
+    hostnames: &[Hostname],
+) -> Result<Vec<(usize, BTreeSet<Hostname>)>, Fault> {
+    let expected = !listeners.is_empty();
+    let mut meeting = Vec::new();
+    for (index, listener) in listeners {
+        let both: BTreeSet<_> = hostnames.iter().filter_map(|name| listener.hostname.intersection(name)).collect();
+        if !both.is_empty() {
+            meeting.push((index, both));
+        }
+    }
+    if meeting.is_empty() && expected {
+        let message = "no hostname of the route is one of the listener's; change spec.hostnames or the listener";
+        return Err(Fault::new("NoMatchingListenerHostname", message));
+    }
+    Ok(meeting)
+}
+
+/// INVARIANT: a route whose hostnames are all wrong has none; it does not become a route for every host.
+fn route_hostnames(route: &HttpRoute, reporter: &mut Reporter<'_, '_>) -> Vec<Hostname> {
+    let written = route.spec.hostnames.as_deref().unwrap_or_default();
+    if written.is_empty() {
+        return vec![Hostname::Any];
+    }
+    let parsed = written.iter().enumerate();
+    parsed
+        .filter_map(|(index, text)| reporter.accept(format!("spec.hostnames[{index}]"), Hostname::parse(text)))
+        .collect()
+}

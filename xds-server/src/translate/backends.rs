@@ -1,0 +1,207 @@
+//! What backendRefs name: Services, and MCP servers that are described by a resource of their own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::model::{Cluster, Endpoints};
+use crate::resources::mcp::{self, MCPBackend, StaticTarget, Target};
+use crate::resources::{Name, ObjectRef, Resources};
+
+use super::grants;
+use super::hostname;
+use super::problems::{Fault, Problems, Reporter, object};
+use super::services::Services;
+use super::syntax;
+
+/// Kinds that describe an MCP server, by group.
+const MCP_KINDS: [(&str, &str); 2] = [(mcp::GROUP, "MCPBackend"), ("agentgateway.dev", "AgentgatewayBackend")];
+
+/// Time to connect to an upstream.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether objects of this kind describe an MCP server.
+pub(super) fn is_mcp_kind(group: &str, kind: &str) -> bool {
+    MCP_KINDS.contains(&(group, kind))
+}
+
+/// A backend that can be sent to.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    pub(super) cluster_name: String,
+    pub(super) cluster: Cluster,
+    /// The server's own path.
+    pub(super) path: Option<String>,
+    /// The `Host` that it expects, where it is not the client's.
+    pub(super) host: Option<String>,
+    /// Until the answer is complete.
+    pub(super) request_timeout: Option<Duration>,
+    /// The object, where policies can attach to it.
+    pub(super) policy_target: Option<ObjectRef>,
+}
+
+/// A backendRef as written, with its defaults.
+#[derive(Clone, Debug)]
+pub(super) struct BackendRef<'a> {
+    pub(super) group: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) name: Name,
+    pub(super) port: Option<i32>,
+}
+
+/// All backends.
+pub(super) struct Backends<'r> {
+    resources: &'r Resources,
+    services: Services<'r>,
+    /// MCP servers that can be sent to, or why not.
+    servers: BTreeMap<ObjectRef, Result<Upstream, Fault>>,
+}
+
+impl<'r> Backends<'r> {
+    pub(super) fn new(resources: &'r Resources, problems: &mut Problems<'_>) -> Self {
+        let services = Services::new(resources, problems);
+        let mut servers = BTreeMap::new();
+        for (object, backend) in &resources.backends {
+            let mut reporter = problems.of(object.clone());
+            servers.insert(object.clone(), server(object, backend, &services, &mut reporter));
+        }
+        Self { resources, services, servers }
+    }
+
+    /// What a reference from a route means.
+    pub(super) fn resolve(&self, route: &ObjectRef, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
+        let object = object(reference.group, reference.kind, &reference.name);
+        let is_service = (reference.group, reference.kind) == ("", "Service");
+        if !is_service && !is_mcp_kind(reference.group, reference.kind) {
+            let kind = if reference.group.is_empty() { "the core group" } else { reference.group };
+            let message = format!("a {} of {kind} can't be a backend; a Service or an MCPBackend can", reference.kind);
+            return Err(Fault::new("InvalidKind", message));
+        }
+        // Before anything is said about the object: what is not granted is not told either.
+        grants::check(self.resources, route, &object)?;
+        if is_service { self.service(reference) } else { self.server(&object) }
+    }
+
+    fn service(&self, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
+        let number = reference.port.ok_or_else(|| Fault::unsupported("a reference to a Service needs a port"))?;
+        let port = syntax::port(number)?;
+        let name = &reference.name;
+        let endpoints = Endpoints::Addresses(self.services.endpoints(name, port)?);
+        Ok(Upstream {
+            cluster_name: format!("service/{name}/{port}"),
+            cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT },
+            path: None,
+            host: None,
+            request_timeout: None,
+            policy_target: None,
+        })
+    }
+
+    fn server(&self, object: &ObjectRef) -> Result<Upstream, Fault> {
+        match self.servers.get(object) {
+            Some(Ok(upstream)) => Ok(upstream.clone()),
+            Some(Err(fault)) => Err(Fault::new(fault.reason, format!("the {object} can't be used: {}", fault.message))),
+            None => {
+                let malformed = self.resources.malformed.iter().any(|malformed| malformed.object == *object);
+                let what = if malformed { "can't be read" } else { "does not exist" };
+                Err(Fault::new("BackendNotFound", format!("the {object} {what}")))
+            }
+        }
+    }
+}
+
+fn server(
+    object: &ObjectRef,
+    backend: &MCPBackend,
+    services: &Services<'_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> Result<Upstream, Fault> {
+    let [target] = backend.spec.targets.as_slice() else {
+        let count = backend.spec.targets.len();
+        let fault = Fault::unsupported(format!("{count} targets are given; exactly one is supported so far"));
+        reporter.report("spec.targets", fault.clone());
+        return Err(fault);
+    };
+    single_server(object, target, services).map_err(|(field, fault)| {
+        reporter.report(format!("spec.targets[0]{field}"), fault.clone());
+        fault
+    })
+}
+
+/// The fault comes with the field below the target.
+fn single_server(
+    object: &ObjectRef,
+    target: &Target,
+    services: &Services<'_>,
+) -> Result<Upstream, (&'static str, Fault)> {
+    if target.name.is_empty() {
+        return Err((".name", Fault::unsupported("a target needs a name")));
+    }
+    if target.tls.is_some() {
+        let message = "TLS towards an MCP server is not supported yet; its routes answer 500";
+        return Err((".tls", Fault::new("UnsupportedTLS", message)));
+    }
+    let path = target.path.as_deref().map(syntax::path).transpose().map_err(|fault| (".path", fault))?;
+    let request_timeout = target.request_timeout.as_deref().map(syntax::duration).transpose();
+    let request_timeout = request_timeout.map_err(|fault| (".requestTimeout", fault))?;
+    let (endpoints, host) = match (&target.service, &target.host) {
+        (Some(service), None) => {
+            let name = Name::new(&object.name.namespace, &service.name);
+            let endpoints = services.endpoints(&name, service.port).map_err(|fault| (".service", fault))?;
+            (Endpoints::Addresses(endpoints), None)
+        }
+        (None, Some(host)) => static_endpoints(host, services).map_err(|fault| (".static", fault))?,
+        _ => return Err(("", Fault::unsupported("exactly one of service and static must be given"))),
+    };
+    let ObjectRef { kind, name, .. } = object;
+    Ok(Upstream {
+        cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
+        cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT },
+        path,
+        host,
+        request_timeout,
+        policy_target: Some(object.clone()),
+    })
+}
+
+/// Where a host is, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
+/// endpoints then follow the cluster without waiting for DNS.
+fn static_endpoints(target: &StaticTarget, services: &Services<'_>) -> Result<(Endpoints, Option<String>), Fault> {
+    let StaticTarget { host, port } = target;
+    let port = syntax::port(i32::from(*port))?;
+    if let Some(service) = service_name(host).filter(|name| services.has(name)) {
+        return Ok((Endpoints::Addresses(services.endpoints(&service, port)?), None));
+    }
+    let written = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) => format!("[{host}]"),
+        Ok(IpAddr::V4(_)) => host.clone(),
+        Err(_) => hostname::check_name(host).map(|()| host.clone())?,
+    };
+    let authority = if port == 80 { written } else { format!("{written}:{port}") };
+    Ok((Endpoints::Dns { host: host.clone(), port }, Some(authority)))
+}
+
+fn service_name(host: &str) -> Option<Name> {
+    let name = host.strip_suffix(".cluster.local").unwrap_or(host).strip_suffix(".svc")?;
+    let (service, namespace) = name.split_once('.')?;
+    (!namespace.contains('.')).then(|| Name::new(namespace, service))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dns_names_of_services_are_recognised() {
+        let rows = [
+            ("the short form", "math.default.svc", Some(Name::new("default", "math"))),
+            ("the full form", "math.default.svc.cluster.local", Some(Name::new("default", "math"))),
+            ("a pod of a headless service", "pod-0.math.default.svc", None),
+            ("no namespace", "math.svc", None),
+            ("a host outside", "gitlab.com", None),
+        ];
+        for (row, host, expected) in rows {
+            assert_eq!(service_name(host), expected, "{row}");
+        }
+    }
+}

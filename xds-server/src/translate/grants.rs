@@ -1,0 +1,34 @@
+//! References across namespaces, which the target's namespace must grant.
+
+use crate::resources::{ObjectRef, Resources};
+
+use super::problems::Fault;
+
+/// Whether `from` may refer to `to`: within a namespace always, across by a ReferenceGrant beside `to`.
+pub(super) fn check(resources: &Resources, from: &ObjectRef, to: &ObjectRef) -> Result<(), Fault> {
+    if from.name.namespace == to.name.namespace || granted(resources, from, to) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        "RefNotPermitted",
+        format!(
+            "{to} is in another namespace and no ReferenceGrant there lets {kind} of {namespace} refer to it",
+            kind = from.kind,
+            namespace = from.name.namespace,
+        ),
+    ))
+}
+
+fn granted(resources: &Resources, from: &ObjectRef, to: &ObjectRef) -> bool {
+    let grants = resources.reference_grants.iter().filter(|(name, _)| name.namespace == to.name.namespace);
+    grants.map(|(_, grant)| &grant.spec).any(|grant| {
+        let from_fits = grant.from.iter().any(|entry| {
+            entry.group == from.group && entry.kind == from.kind && entry.namespace == from.name.namespace
+        });
+        let to_fits = grant.to.iter().any(|entry| {
+            let name_fits = entry.name.as_ref().is_none_or(|name| name.is_empty() || *name == to.name.name);
+            entry.group == to.group && entry.kind == to.kind && name_fits
+        });
+        from_fits && to_fits
+    })
+}

@@ -1,0 +1,101 @@
+//! What a request must look like, and which of two matches comes first.
+
+use std::cmp::Reverse;
+
+use gateway_api::httproutes::{
+    HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType as HeaderType, HttpRouteRulesMatchesMethod as Method,
+    HttpRouteRulesMatchesPathType as PathType, HttpRouteRulesMatchesQueryParamsType as QueryType,
+};
+
+use crate::model::{PathMatch, RouteMatch, StringMatch};
+
+use super::expression;
+use super::problems::Fault;
+use super::syntax;
+
+/// Matches every request: what a rule without matches stands for.
+pub(super) fn any() -> RouteMatch {
+    RouteMatch { path: PathMatch::Prefix("/".to_owned()), method: None, headers: Vec::new(), query: Vec::new() }
+}
+
+/// Reads one match. The fault comes with the field below the match.
+pub(super) fn parse(written: &HttpRouteRulesMatches) -> Result<RouteMatch, (String, Fault)> {
+    let mut parsed = any();
+    if let Some(path) = &written.path {
+        let value = path.value.as_deref().unwrap_or("/");
+        let path = match path.r#type.as_ref().unwrap_or(&PathType::PathPrefix) {
+            PathType::Exact => syntax::path(value).map(PathMatch::Exact),
+            PathType::PathPrefix => syntax::path_prefix(value).map(PathMatch::Prefix),
+            PathType::RegularExpression => expression::check(value).map(PathMatch::Regex),
+        };
+        parsed.path = path.map_err(|fault| (".path.value".to_owned(), fault))?;
+    }
+    parsed.method = written.method.as_ref().map(|method| method_name(method).to_owned());
+    for (index, header) in written.headers.iter().flatten().enumerate() {
+        let at = |part: &'static str| move |fault| (format!(".headers[{index}].{part}"), fault);
+        let name = syntax::header_name(&header.name).map_err(at("name"))?;
+        let value = match header.r#type.as_ref().unwrap_or(&HeaderType::Exact) {
+            HeaderType::Exact => syntax::header_value(&header.value).map(StringMatch::Exact),
+            HeaderType::RegularExpression => expression::check(&header.value).map(StringMatch::Regex),
+        };
+        add_first(&mut parsed.headers, name, value.map_err(at("value"))?);
+    }
+    for (index, parameter) in written.query_params.iter().flatten().enumerate() {
+        let at = |part: &'static str| move |fault| (format!(".queryParams[{index}].{part}"), fault);
+        let name = query_name(&parameter.name).map_err(at("name"))?;
+        let value = match parameter.r#type.as_ref().unwrap_or(&QueryType::Exact) {
+            QueryType::Exact => query_value(&parameter.value).map(StringMatch::Exact),
+            QueryType::RegularExpression => expression::check(&parameter.value).map(StringMatch::Regex),
+        };
+        add_first(&mut parsed.query, name, value.map_err(at("value"))?);
+    }
+    Ok(parsed)
+}
+
+/// The order in which matches are tried, as far as the matches themselves decide: the least comes first.
+pub(super) fn precedence(matches: &RouteMatch) -> impl Ord + use<> {
+    let path = match &matches.path {
+        PathMatch::Exact(_) => (0, 0),
+        // The standard leaves the place of expressions open: they say more than a prefix.
+        PathMatch::Regex(_) => (1, 0),
+        PathMatch::Prefix(prefix) => (2, usize::MAX - prefix.len()),
+    };
+    (path, matches.method.is_none(), Reverse(matches.headers.len()), Reverse(matches.query.len()))
+}
+
+/// Of entries with the same name the first counts.
+fn add_first(entries: &mut Vec<(String, StringMatch)>, name: String, value: StringMatch) {
+    if entries.iter().all(|(other, _)| *other != name) {
+        entries.push((name, value));
+    }
+}
+
+fn query_name(name: &str) -> Result<String, Fault> {
+    if (1..=256).contains(&name.len()) && !name.chars().any(char::is_control) {
+        Ok(name.to_owned())
+    } else {
+        Err(Fault::unsupported(format!("{name:?} is no name of a query parameter")))
+    }
+}
+
+fn query_value(value: &str) -> Result<String, Fault> {
+    if (1..=1024).contains(&value.len()) && !value.chars().any(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err(Fault::unsupported("a query parameter is compared with 1 to 1024 bytes without control characters"))
+    }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+    }
+}

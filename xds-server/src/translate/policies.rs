@@ -1,0 +1,238 @@
+//! Which policies stand on the way of a request.
+//!
+//! INVARIANT: a policy that is there and can't be carried out closes what it is attached to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::resources::mcp::TargetRef;
+use crate::resources::{Name, ObjectRef, Protects, Resources};
+
+use super::backends::is_mcp_kind;
+use super::problems::{Fault, GATEWAY_API, Problems, object};
+use super::sections::{self, Sections};
+
+/// All policies by what they are attached to.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    by_target: BTreeMap<Target, Vec<Attached>>,
+    /// Those that close a whole namespace.
+    by_namespace: BTreeMap<String, Vec<Attached>>,
+}
+
+/// What a policy can be attached to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Gateway(Name),
+    /// A listener by name.
+    Listener(Name, String),
+    Route(Name),
+    /// A rule by name.
+    Rule(Name, String),
+    Backend(ObjectRef),
+}
+
+/// A policy where it is attached.
+#[derive(Clone, Debug)]
+pub(super) struct Attached {
+    pub(super) policy: ObjectRef,
+    pub(super) content: Rc<Content>,
+}
+
+/// What an attached policy says.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Working(Sections),
+    /// Closes what it is attached to.
+    Broken {
+        reason: String,
+        message: String,
+    },
+}
+
+impl Policies {
+    pub(super) fn new(resources: &Resources, problems: &mut Problems<'_>) -> Self {
+        let mut policies = Self::default();
+        for (policy, written) in &resources.policies {
+            let content = match sections::check(&policy.name, &written.spec, resources) {
+                Ok(sections) => Content::Working(sections),
+                Err(faults) => {
+                    let first = faults.first().map(|(_, fault)| broken(policy, fault));
+                    let mut reporter = problems.of(policy.clone());
+                    faults.into_iter().for_each(|(field, fault)| reporter.report(field, fault));
+                    first.unwrap_or_else(|| broken(policy, &Fault::new("Invalid", "it can't be read")))
+                }
+            };
+            policies.attach(policy, &written.spec.target_refs, &Rc::new(content), resources, problems);
+        }
+        // An object may be listed once for each of its faults; the first closes.
+        let mut seen = BTreeSet::new();
+        for malformed in resources.malformed.iter().filter(|malformed| seen.insert(&malformed.object)) {
+            let problem = &malformed.problem;
+            let policy = &malformed.object;
+            let content = Content::Broken {
+                reason: problem.reason.clone(),
+                message: format!("{policy} can't be read: {}", problem.message),
+            };
+            let content = Rc::new(content);
+            match &malformed.protects {
+                Protects::Nothing => {}
+                Protects::Targets(targets) => policies.attach(policy, targets, &content, resources, problems),
+                Protects::Namespace => {
+                    let namespace = policies.by_namespace.entry(policy.name.namespace.clone()).or_default();
+                    namespace.push(Attached { policy: policy.clone(), content });
+                }
+            }
+        }
+        for attached in policies.by_target.values_mut().chain(policies.by_namespace.values_mut()) {
+            attached.sort_by(|one, other| one.order().cmp(&other.order()));
+        }
+        policies.report_conflicts(problems);
+        policies
+    }
+
+    /// The policies of a target, and those that close its namespace.
+    pub(super) fn of(&self, target: &Target) -> Vec<&Attached> {
+        let closing = match target {
+            Target::Gateway(name) | Target::Route(name) => self.by_namespace.get(&name.namespace),
+            Target::Backend(object) => self.by_namespace.get(&object.name.namespace),
+            // Parts of what is closed already.
+            Target::Listener(..) | Target::Rule(..) => None,
+        };
+        self.by_target.get(target).into_iter().chain(closing).flatten().collect()
+    }
+
+    fn attach(
+        &mut self,
+        policy: &ObjectRef,
+        targets: &[TargetRef],
+        content: &Rc<Content>,
+        resources: &Resources,
+        problems: &mut Problems<'_>,
+    ) {
+        let mut reporter = problems.of(policy.clone());
+        if targets.is_empty() {
+            let message = "the policy has no targetRefs and protects nothing; name what it is for";
+            reporter.report("spec.targetRefs", Fault::new("Invalid", message));
+        }
+        for (index, written) in targets.iter().enumerate() {
+            let field = format!("spec.targetRefs[{index}]");
+            let (target, content) = match find(written, &policy.name.namespace, resources) {
+                Found::Target(target) => (target, Rc::clone(content)),
+                Found::OnlyWhole(target, fault) => {
+                    let closing = Rc::new(broken(policy, &fault));
+                    reporter.report(format!("{field}.sectionName"), fault);
+                    (target, closing)
+                }
+                Found::Nothing(fault) => {
+                    reporter.report(field, fault);
+                    continue;
+                }
+            };
+            let attached = self.by_target.entry(target).or_default();
+            // Naming a target twice says nothing new.
+            if !attached.iter().any(|other| other.policy == *policy && Rc::ptr_eq(&other.content, &content)) {
+                attached.push(Attached { policy: policy.clone(), content });
+            }
+        }
+    }
+
+    fn report_conflicts(&self, problems: &mut Problems<'_>) {
+        for attached in self.by_target.values() {
+            if let Some(fault) = conflict(attached) {
+                for one in attached.iter().filter(|one| one.asks_for_a_token()) {
+                    problems.of(one.policy.clone()).report("spec.authentication", fault.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Several policies on one target must not differ in whose tokens they accept. None has a better right than another.
+pub(super) fn conflict<'a>(attached: impl IntoIterator<Item = &'a Attached>) -> Option<Fault> {
+    let asking: Vec<_> = attached.into_iter().filter(|one| one.asks_for_a_token()).collect();
+    if asking.len() < 2 {
+        return None;
+    }
+    let names: Vec<_> = asking.iter().map(|one| one.policy.to_string()).collect();
+    let message = format!(
+        "{} have an authentication section for the same target, which is closed until only one has",
+        names.join(" and ")
+    );
+    Some(Fault::new("Conflicted", message))
+}
+
+impl Attached {
+    fn asks_for_a_token(&self) -> bool {
+        matches!(&*self.content, Content::Working(sections) if sections.authentication.is_some())
+    }
+
+    fn order(&self) -> (&Name, &str, &str) {
+        (&self.policy.name, &self.policy.kind, &self.policy.group)
+    }
+}
+
+fn broken(policy: &ObjectRef, fault: &Fault) -> Content {
+    Content::Broken { reason: fault.reason.to_owned(), message: format!("{policy}: {}", fault.message) }
+}
+
+/// What a targetRef means.
+enum Found {
+    Target(Target),
+    /// The named part is not there. What it would be a part of is closed instead: in doubt deny.
+    OnlyWhole(Target, Fault),
+    Nothing(Fault),
+}
+
+fn find(written: &TargetRef, namespace: &str, resources: &Resources) -> Found {
+    let TargetRef { group, kind, name, section_name } = written;
+    let name = Name::new(namespace, name);
+    let missing =
+        || Found::Nothing(Fault::new("TargetNotFound", format!("there is no {kind} {name}, or it can't be read")));
+    let no_part = |part: &str, section: &str| {
+        let message = format!("the {kind} {name} has no {part} {section:?}; all of it is closed until this is right");
+        Fault::new("TargetNotFound", message)
+    };
+    match (group.as_str(), kind.as_str()) {
+        (GATEWAY_API, "Gateway") => match (resources.gateways.get(&name), section_name) {
+            (None, _) => missing(),
+            (Some(_), None) => Found::Target(Target::Gateway(name)),
+            (Some(gateway), Some(section)) => {
+                if gateway.spec.listeners.iter().any(|listener| listener.name == *section) {
+                    Found::Target(Target::Listener(name, section.clone()))
+                } else {
+                    let fault = no_part("listener", section);
+                    Found::OnlyWhole(Target::Gateway(name), fault)
+                }
+            }
+        },
+        (GATEWAY_API, "HTTPRoute") => match (resources.http_routes.get(&name), section_name) {
+            (None, _) => missing(),
+            (Some(_), None) => Found::Target(Target::Route(name)),
+            (Some(route), Some(section)) => {
+                if route.spec.rules.iter().flatten().any(|rule| rule.name.as_ref() == Some(section)) {
+                    Found::Target(Target::Rule(name, section.clone()))
+                } else {
+                    let fault = no_part("rule", section);
+                    Found::OnlyWhole(Target::Route(name), fault)
+                }
+            }
+        },
+        (group, kind) if is_mcp_kind(group, kind) => {
+            let backend = object(group, kind, &name);
+            match (resources.backends.contains_key(&backend), section_name) {
+                (false, _) => missing(),
+                (true, None) => Found::Target(Target::Backend(backend)),
+                (true, Some(_)) => {
+                    let message = "a backend has no sections; all of it is closed until sectionName is gone";
+                    Found::OnlyWhole(Target::Backend(backend), Fault::unsupported(message))
+                }
+            }
+        }
+        (group, kind) => {
+            let message =
+                format!("a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend");
+            Found::Nothing(Fault::new("InvalidKind", message))
+        }
+    }
+}

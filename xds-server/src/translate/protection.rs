@@ -1,0 +1,170 @@
+//! What the policies on the way of a request make of it together.
+//!
+//! Gates add up: each policy with an authorization section must let a call pass. For authentication the most specific
+//! section applies: rule, route, backend, listener, Gateway.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toolward_policy::config::{Authentication, Gate, KeySet, RoutePolicy};
+
+use crate::resources::{Name, ObjectRef};
+
+use super::policies::{Attached, Content, Policies, Target, conflict};
+use super::problems::Fault;
+use super::sections::IssuerTable;
+
+/// The way of a request through one rule.
+#[derive(Clone, Debug)]
+pub(super) struct Way<'a> {
+    pub(super) gateway: &'a Name,
+    pub(super) listener: &'a str,
+    pub(super) route: &'a Name,
+    pub(super) rule: Option<&'a str>,
+    /// Where requests may end; `None` stands for a backend that policies can't attach to.
+    pub(super) backends: &'a [Option<ObjectRef>],
+}
+
+/// What protects a way.
+#[derive(Clone, Debug)]
+pub(super) struct Protection {
+    /// Names the attached policies by level, and nothing of their content: a policy that changes keeps its key, so that
+    /// the filter's configuration changes alone and no route is ever without its policy.
+    pub(super) key: String,
+    pub(super) policy: RoutePolicy,
+    /// Those that the policy names.
+    pub(super) key_sets: BTreeMap<String, KeySet>,
+    /// What is wrong with the way itself, where each policy is right.
+    pub(super) fault: Option<Fault>,
+}
+
+/// Puts together what protects a way; `None`: no policy does.
+pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> {
+    let levels = Levels::new(policies, way);
+    levels.all().next()?;
+    let closed = |reason: String, message: String| Protection {
+        key: levels.key(),
+        policy: RoutePolicy::Closed { reason, message },
+        key_sets: BTreeMap::new(),
+        fault: None,
+    };
+    for attached in levels.all() {
+        if let Content::Broken { reason, message } = &*attached.content {
+            return Some(closed(reason.clone(), message.clone()));
+        }
+    }
+    if let Some(fault) = levels.each().find_map(|level| conflict(level.policies.iter().copied())) {
+        return Some(closed(fault.reason.to_owned(), fault.message));
+    }
+    let authentication = match levels.authentication() {
+        Ok(authentication) => authentication,
+        Err(fault) => {
+            let closed = closed(fault.reason.to_owned(), fault.message.clone());
+            return Some(Protection { fault: Some(fault), ..closed });
+        }
+    };
+    let key_sets = authentication.map(|(_, table)| table.key_sets.clone()).unwrap_or_default();
+    let authentication = match authentication {
+        Some((policy, table)) => {
+            Authentication::Jwt { policy: policy.name.to_string(), issuers: table.issuers.clone() }
+        }
+        None => Authentication::Anonymous {},
+    };
+    let policy = RoutePolicy::Protected { authentication, gates: levels.gates() };
+    Some(Protection { key: levels.key(), policy, key_sets, fault: None })
+}
+
+/// The policies of one level.
+struct Level<'p> {
+    label: String,
+    policies: Vec<&'p Attached>,
+}
+
+/// The levels of a way, from the outside to the inside.
+struct Levels<'p> {
+    gateway: Level<'p>,
+    listener: Level<'p>,
+    route: Level<'p>,
+    rule: Level<'p>,
+    /// One for each backend.
+    backends: Vec<Level<'p>>,
+}
+
+impl<'p> Levels<'p> {
+    fn new(policies: &'p Policies, way: &Way<'_>) -> Self {
+        let level = |label: &str, target: Target| Level { label: label.to_owned(), policies: policies.of(&target) };
+        let distinct: BTreeSet<_> = way.backends.iter().collect();
+        let single = distinct.len() == 1;
+        let backends = distinct.into_iter().map(|backend| match backend {
+            Some(backend) if single => level("backend", Target::Backend(backend.clone())),
+            Some(backend) => level(&format!("backend {backend}"), Target::Backend(backend.clone())),
+            None => Level { label: "service".to_owned(), policies: Vec::new() },
+        });
+        Self {
+            gateway: level("gateway", Target::Gateway(way.gateway.clone())),
+            listener: level("listener", Target::Listener(way.gateway.clone(), way.listener.to_owned())),
+            route: level("route", Target::Route(way.route.clone())),
+            rule: match way.rule {
+                Some(rule) => level("rule", Target::Rule(way.route.clone(), rule.to_owned())),
+                None => Level { label: "rule".to_owned(), policies: Vec::new() },
+            },
+            backends: backends.collect(),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Level<'p>> {
+        [&self.gateway, &self.listener, &self.route, &self.rule].into_iter().chain(&self.backends)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'p Attached> {
+        self.each().flat_map(|level| level.policies.iter().copied())
+    }
+
+    fn key(&self) -> String {
+        // Several backends count even where they have no policy: whether all have the same decides as well.
+        let several = self.backends.len() > 1 && self.backends.iter().any(|level| !level.policies.is_empty());
+        let outer = [&self.gateway, &self.listener, &self.route, &self.rule].into_iter();
+        let outer = outer.filter(|level| !level.policies.is_empty());
+        let backends = self.backends.iter().filter(|level| several || !level.policies.is_empty());
+        let parts = outer.chain(backends).map(|level| {
+            let names: Vec<_> = level.policies.iter().map(|attached| attached.policy.to_string()).collect();
+            format!("{}: {}", level.label, names.join(", "))
+        });
+        parts.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The section that applies, with the policy that it is of.
+    fn authentication(&self) -> Result<Option<(&'p ObjectRef, &'p IssuerTable)>, Fault> {
+        if let Some(specific) = self.rule.authentication().or_else(|| self.route.authentication()) {
+            return Ok(Some(specific));
+        }
+        let outer = self.listener.authentication().or_else(|| self.gateway.authentication());
+        let mut effective = self.backends.iter().map(|backend| backend.authentication().or(outer));
+        let Some(first) = effective.next() else { return Ok(outer) };
+        let table = |section: Option<(_, &'p IssuerTable)>| section.map(|(_, table)| table);
+        if effective.all(|other| table(other) == table(first)) {
+            return Ok(first);
+        }
+        let message = "the policies of this rule's backends differ in whose tokens they accept; the rule is closed until \
+                       it, or its route, has a policy with an authentication section of its own";
+        Err(Fault::new("Conflicted", message))
+    }
+
+    fn gates(&self) -> Vec<Gate> {
+        let mut seen = BTreeSet::new();
+        let attached = self.all().filter(|attached| seen.insert(&attached.policy));
+        let gates = attached.filter_map(|attached| match &*attached.content {
+            Content::Working(sections) => sections.gate.clone(),
+            Content::Broken { .. } => None,
+        });
+        gates.collect()
+    }
+}
+
+impl<'p> Level<'p> {
+    fn authentication(&self) -> Option<(&'p ObjectRef, &'p IssuerTable)> {
+        self.policies.iter().find_map(|attached| match &*attached.content {
+            Content::Working(sections) => sections.authentication.as_ref().map(|table| (&attached.policy, table)),
+            Content::Broken { .. } => None,
+        })
+    }
+}

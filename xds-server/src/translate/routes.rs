@@ -1,0 +1,284 @@
+//! HTTPRoutes, read once each: what their rules match and what is done with a request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gateway_api::httproutes::{HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefs};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::model::{Cluster, Forward, HeaderChanges, INVALID_BACKEND, RouteAction, RouteMatch, WeightedCluster};
+use crate::resources::{Name, ObjectRef};
+
+use super::backends::{BackendRef, Backends, Upstream};
+use super::filters::{self, Matched, RuleFilters};
+use super::matches;
+use super::problems::{Fault, Reporter, route_ref};
+use super::syntax;
+
+/// What Gateway API asks for where a rule can't be honoured, or has no valid backend.
+const INTERNAL_SERVER_ERROR: RouteAction = RouteAction::Respond { status: 500 };
+
+/// An HTTPRoute.
+#[derive(Clone, Debug)]
+pub(super) struct ParsedRoute {
+    pub(super) name: Name,
+    pub(super) created: Option<Time>,
+    pub(super) rules: Vec<ParsedRule>,
+}
+
+/// A rule of an HTTPRoute.
+#[derive(Clone, Debug)]
+pub(super) struct ParsedRule {
+    /// Where policies can name it.
+    pub(super) name: Option<String>,
+    /// With their indexes.
+    pub(super) matches: Vec<(usize, RouteMatch)>,
+    pub(super) action: RouteAction,
+    pub(super) request_headers: HeaderChanges,
+    pub(super) response_headers: HeaderChanges,
+    /// What the action needs.
+    pub(super) clusters: BTreeMap<String, Cluster>,
+    /// The backends among the action's that policies can attach to; `None` stands for the others.
+    pub(super) policy_targets: Vec<Option<ObjectRef>>,
+}
+
+/// Reads a route.
+pub(super) fn parse(
+    name: &Name,
+    route: &HttpRoute,
+    backends: &Backends<'_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> ParsedRoute {
+    let default = [HttpRouteRules::default()];
+    let written = route.spec.rules.as_deref().filter(|rules| !rules.is_empty()).unwrap_or(&default);
+    let mut all_matches_hold = true;
+    let mut rules = Vec::new();
+    for (index, rule) in written.iter().enumerate() {
+        let field = format!("spec.rules[{index}]");
+        let matches = parse_matches(rule, &field, reporter);
+        all_matches_hold &= matches.len() == rule.matches.as_ref().map_or(0, Vec::len).max(1);
+        rules.push(parse_rule(name, rule, matches, &field, backends, reporter));
+    }
+    if !all_matches_hold {
+        // INVARIANT: a request that a broken match was meant to catch must not fall to a looser rule beside it.
+        rules.iter_mut().for_each(ParsedRule::refuse);
+    }
+    ParsedRoute { name: name.clone(), created: route.metadata.creation_timestamp.clone(), rules }
+}
+
+impl ParsedRule {
+    fn refuse(&mut self) {
+        self.action = INTERNAL_SERVER_ERROR;
+        self.request_headers = HeaderChanges::default();
+        self.response_headers = HeaderChanges::default();
+        self.clusters.clear();
+        self.policy_targets.clear();
+    }
+}
+
+/// The matches that hold.
+fn parse_matches(rule: &HttpRouteRules, field: &str, reporter: &mut Reporter<'_, '_>) -> Vec<(usize, RouteMatch)> {
+    let written = rule.matches.as_deref().unwrap_or_default();
+    if written.is_empty() {
+        return vec![(0, matches::any())];
+    }
+    let mut parsed = Vec::new();
+    for (index, written) in written.iter().enumerate() {
+        match matches::parse(written) {
+            Ok(matches) => parsed.push((index, matches)),
+            Err((part, fault)) => {
+                let message = format!("{}; all rules of this route answer 500 until this is right", fault.message);
+                reporter.report(format!("{field}.matches[{index}]{part}"), Fault::new(fault.reason, message));
+            }
+        }
+    }
+    parsed
+}
+
+fn parse_rule(
+    route: &Name,
+    rule: &HttpRouteRules,
+    matches: Vec<(usize, RouteMatch)>,
+    field: &str,
+    backends: &Backends<'_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> ParsedRule {
+    let prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, crate::model::PathMatch::Prefix(_)));
+    let matched = if prefixes { Matched::Prefixes } else { Matched::Other };
+    let filters = filters::of_rule(rule.filters.as_deref().unwrap_or_default(), matched, field, reporter);
+    let timeouts = timeouts(rule, field, reporter);
+    let destinations = destinations(route, rule, field, backends, reporter);
+    let mut parsed = ParsedRule {
+        name: rule.name.clone(),
+        matches,
+        action: INTERNAL_SERVER_ERROR,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        clusters: BTreeMap::new(),
+        policy_targets: Vec::new(),
+    };
+    if let (Some(filters), Some(timeouts)) = (filters, timeouts) {
+        parsed.act(filters, timeouts, destinations, field, reporter);
+    }
+    parsed
+}
+
+impl ParsedRule {
+    fn act(
+        &mut self,
+        filters: RuleFilters,
+        timeouts: Timeouts,
+        destinations: Vec<Destination>,
+        field: &str,
+        reporter: &mut Reporter<'_, '_>,
+    ) {
+        if let Some(redirect) = filters.redirect {
+            if destinations.is_empty() {
+                self.action = RouteAction::Redirect(redirect);
+                self.response_headers = filters.response_headers.unwrap_or_default();
+            } else {
+                let message = "a rule with a RequestRedirect can't have backendRefs";
+                reporter.report(format!("{field}.backendRefs"), Fault::new("IncompatibleFilters", message));
+            }
+            return;
+        }
+        let used = || destinations.iter().filter(|destination| destination.weight > 0);
+        let upstreams = || used().filter_map(|destination| destination.upstream.as_ref());
+        let backend_timeout = common_timeout(upstreams());
+        let Some(backend_timeout) = reporter.accept(format!("{field}.backendRefs"), backend_timeout) else { return };
+        if upstreams().next().is_none() {
+            return;
+        }
+        self.clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), upstream.cluster.clone())).collect();
+        self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
+        let rewrite = filters.rewrite.unwrap_or_default();
+        let timeouts = timeouts.with_backend(backend_timeout);
+        self.action = RouteAction::Forward(Forward {
+            clusters: shares(used()),
+            path: rewrite.path,
+            host: rewrite.host,
+            request_timeout: timeouts.request,
+            backend_timeout: timeouts.backend,
+        });
+        self.request_headers = filters.request_headers.unwrap_or_default();
+        self.response_headers = filters.response_headers.unwrap_or_default();
+    }
+}
+
+/// A backendRef.
+struct Destination {
+    weight: u32,
+    /// `None`: invalid, as a problem says.
+    upstream: Option<Upstream>,
+    filters: filters::BackendFilters,
+}
+
+fn destinations(
+    route: &Name,
+    rule: &HttpRouteRules,
+    field: &str,
+    backends: &Backends<'_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> Vec<Destination> {
+    let written = rule.backend_refs.iter().flatten().enumerate();
+    written
+        .map(|(index, reference)| {
+            let field = format!("{field}.backendRefs[{index}]");
+            let weight = u32::try_from(reference.weight.unwrap_or(1)).ok().filter(|weight| *weight <= 1_000_000);
+            let weight = weight.ok_or_else(|| Fault::unsupported("a weight is a number from 0 to 1000000"));
+            let weight = reporter.accept(format!("{field}.weight"), weight);
+            let upstream = reporter.accept(&field, backends.resolve(&route_ref(route), &target(route, reference)));
+            let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default(), &field, reporter);
+            let upstream = upstream.filter(|_| weight.is_some() && filters.is_some());
+            Destination { weight: weight.unwrap_or(1), upstream, filters: filters.unwrap_or_default() }
+        })
+        .collect()
+}
+
+fn target<'a>(route: &Name, reference: &'a HttpRouteRulesBackendRefs) -> BackendRef<'a> {
+    BackendRef {
+        group: reference.group.as_deref().unwrap_or_default(),
+        kind: reference.kind.as_deref().unwrap_or("Service"),
+        name: Name::new(reference.namespace.as_ref().unwrap_or(&route.namespace), &reference.name),
+        port: reference.port,
+    }
+}
+
+fn shares<'d>(destinations: impl Iterator<Item = &'d Destination>) -> Vec<WeightedCluster> {
+    let mut shares = Vec::new();
+    let mut invalid = 0_u32;
+    for Destination { weight, upstream, filters } in destinations {
+        match upstream {
+            Some(upstream) => shares.push(WeightedCluster {
+                cluster: upstream.cluster_name.clone(),
+                weight: *weight,
+                path: upstream.path.clone(),
+                host: upstream.host.clone(),
+                request_headers: filters.request_headers.clone().unwrap_or_default(),
+                response_headers: filters.response_headers.clone().unwrap_or_default(),
+            }),
+            None => invalid = invalid.saturating_add(*weight),
+        }
+    }
+    if invalid > 0 {
+        shares.push(WeightedCluster {
+            cluster: INVALID_BACKEND.to_owned(),
+            weight: invalid,
+            path: None,
+            host: None,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+        });
+    }
+    shares
+}
+
+/// The timeouts of a rule; zero: no limit by wish of the user.
+#[derive(Clone, Copy, Debug, Default)]
+struct Timeouts {
+    request: Option<Duration>,
+    backend: Option<Duration>,
+}
+
+/// Reads timeouts; `None` after reporting what is wrong.
+fn timeouts(rule: &HttpRouteRules, field: &str, reporter: &mut Reporter<'_, '_>) -> Option<Timeouts> {
+    let Some(written) = &rule.timeouts else { return Some(Timeouts::default()) };
+    let request = written.request.as_deref().map(syntax::duration).transpose();
+    let request = reporter.accept(format!("{field}.timeouts.request"), request);
+    let backend = written.backend_request.as_deref().map(syntax::duration).transpose();
+    let backend = reporter.accept(format!("{field}.timeouts.backendRequest"), backend);
+    let (request, backend) = (request?, backend?);
+    let too_long = match (request, backend) {
+        (Some(request), Some(backend)) => !request.is_zero() && backend > request,
+        _ => false,
+    };
+    if too_long {
+        let fault = Fault::unsupported("backendRequest can't be longer than request");
+        reporter.report(format!("{field}.timeouts.backendRequest"), fault);
+        return None;
+    }
+    Some(Timeouts { request, backend })
+}
+
+/// The timeout that all backends of a rule ask for.
+fn common_timeout<'u>(mut upstreams: impl Iterator<Item = &'u Upstream>) -> Result<Option<Duration>, Fault> {
+    let first = upstreams.next().and_then(|upstream| upstream.request_timeout);
+    if upstreams.all(|upstream| upstream.request_timeout == first) {
+        return Ok(first);
+    }
+    Err(Fault::unsupported("these backends have different request timeouts; give each a rule of its own"))
+}
+
+impl Timeouts {
+    /// Adds the limit that a backend sets for itself: of all limits the shortest holds.
+    fn with_backend(self, limit: Option<Duration>) -> Self {
+        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return self };
+        let request = self.request.filter(|request| !request.is_zero());
+        let backend = self.backend.filter(|backend| !backend.is_zero());
+        match (request, backend) {
+            (Some(request), _) if limit >= request => self,
+            (None, None) => Self { request: Some(limit), backend: None },
+            (_, backend) => Self { request: self.request, backend: Some(backend.map_or(limit, |own| own.min(limit))) },
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The sections of one policy, checked and in the form that the filter gets.
+
+use std::collections::BTreeMap;
+
+use toolward_policy::config::{Authentication, FilterConfig, Gate, Issuer, KeySet, Limits, RoutePolicy, Rule, VERSION};
+use toolward_policy::policy::PolicyTable;
+
+use crate::resources::mcp::{AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec};
+use crate::resources::{Name, Resources};
+
+use super::keys;
+use super::problems::Fault;
+use super::syntax;
+
+/// Largest accepted difference of clocks, in seconds.
+const MAX_CLOCK_SKEW: u64 = 60;
+
+/// Accepted difference of clocks where a policy does not say, in seconds.
+const DEFAULT_CLOCK_SKEW: u32 = 30;
+
+/// What a policy asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sections {
+    pub(super) authentication: Option<IssuerTable>,
+    pub(super) gate: Option<Gate>,
+}
+
+/// Accepted issuers with the key sets that they name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct IssuerTable {
+    pub(super) issuers: Vec<Issuer>,
+    pub(super) key_sets: BTreeMap<String, KeySet>,
+}
+
+/// Checks a policy, all of it. The faults come with their fields, and there is at least one.
+pub(super) fn check(
+    name: &Name,
+    spec: &MCPAccessPolicySpec,
+    resources: &Resources,
+) -> Result<Sections, Vec<(String, Fault)>> {
+    let mut faults = Vec::new();
+    let authentication = spec
+        .authentication
+        .as_ref()
+        .map(|authentication| issuers(authentication, &name.namespace, resources, &mut faults));
+    let gate = spec.authorization.as_ref().map(|authorization| gate(name, authorization, &mut faults));
+    if authentication.is_none() && gate.is_none() {
+        faults.push(("spec".to_owned(), invalid("the policy has neither authentication nor authorization; add one")));
+    }
+    let sections = Sections { authentication, gate };
+    if faults.is_empty()
+        && let Err(error) = PolicyTable::new(&sections.probe())
+    {
+        faults.push(("spec".to_owned(), invalid(error.to_string())));
+    }
+    if faults.is_empty() { Ok(sections) } else { Err(faults) }
+}
+
+impl Sections {
+    /// A configuration with nothing but this policy, to see whether the filter would take it.
+    fn probe(&self) -> FilterConfig {
+        let table = self.authentication.clone();
+        let key_sets = table.as_ref().map(|table| table.key_sets.clone()).unwrap_or_default();
+        let authentication = match table {
+            Some(table) => Authentication::Jwt { policy: String::new(), issuers: table.issuers },
+            None => Authentication::Anonymous {},
+        };
+        let policy = RoutePolicy::Protected { authentication, gates: self.gate.iter().cloned().collect() };
+        let policies = BTreeMap::from([("policy".to_owned(), policy)]);
+        FilterConfig { version: VERSION, limits: Limits::default(), key_sets, policies }
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Fault {
+    Fault::new("Invalid", message)
+}
+
+fn issuers(
+    spec: &AuthenticationSpec,
+    namespace: &str,
+    resources: &Resources,
+    faults: &mut Vec<(String, Fault)>,
+) -> IssuerTable {
+    const FIELD: &str = "spec.authentication.issuers";
+    let mut table = IssuerTable::default();
+    if spec.issuers.is_empty() {
+        faults.push((FIELD.to_owned(), invalid("at least one issuer is needed")));
+    }
+    for (index, issuer) in spec.issuers.iter().enumerate() {
+        let field = format!("{FIELD}[{index}]");
+        let mut fault = |part: &str, fault: Fault| faults.push((format!("{field}.{part}"), fault));
+        if issuer.issuer.is_empty() {
+            fault("issuer", invalid("the issuer can't be empty"));
+        }
+        if spec.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
+            fault("issuer", invalid(format!("the issuer {:?} stands twice", issuer.issuer)));
+        }
+        if issuer.audiences.iter().any(String::is_empty) {
+            fault("audiences", invalid("an audience can't be empty"));
+        }
+        let clock_skew_seconds = clock_skew(issuer).unwrap_or_else(|found| {
+            fault("clockSkew", found);
+            DEFAULT_CLOCK_SKEW
+        });
+        match keys::resolve(&issuer.jwks, namespace, resources) {
+            Err(found) => fault("jwks", found),
+            Ok(set) => {
+                table.issuers.push(Issuer {
+                    issuer: issuer.issuer.clone(),
+                    audiences: issuer.audiences.clone(),
+                    algorithms: issuer.algorithms.clone(),
+                    key_set: set.name.clone(),
+                    clock_skew_seconds,
+                    token_type: issuer.token_type,
+                });
+                table.key_sets.insert(set.name, set.keys);
+            }
+        }
+    }
+    table
+}
+
+fn clock_skew(issuer: &IssuerSpec) -> Result<u32, Fault> {
+    let Some(text) = &issuer.clock_skew else { return Ok(DEFAULT_CLOCK_SKEW) };
+    let skew = syntax::duration(text).map_err(|fault| invalid(fault.message))?;
+    match u32::try_from(skew.as_secs()) {
+        Ok(seconds) if skew.subsec_nanos() == 0 && u64::from(seconds) <= MAX_CLOCK_SKEW => Ok(seconds),
+        _ => Err(invalid(format!("a clock skew is of whole seconds and at most {MAX_CLOCK_SKEW}s; {text:?} is not"))),
+    }
+}
+
+fn gate(name: &Name, spec: &AuthorizationSpec, faults: &mut Vec<(String, Fault)>) -> Gate {
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let field = format!("spec.authorization.rules[{index}]");
+        let twice = spec.rules.iter().take(index).any(|other| other.name == rule.name);
+        faults.extend(rule_faults(rule, twice).into_iter().map(|(part, fault)| (format!("{field}{part}"), fault)));
+    }
+    Gate { policy: name.to_string(), mode: spec.mode, denial: spec.denial, rules: spec.rules.clone() }
+}
+
+fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
+    let mut faults = Vec::new();
+    if rule.name.is_empty() {
+        faults.push((".name".to_owned(), invalid("a rule needs a name, by which the log tells what it granted")));
+    } else if twice {
+        faults.push((".name".to_owned(), invalid(format!("the rule name {:?} stands twice", rule.name))));
+    }
+    let lists = [
+        ("tools", &rule.tools),
+        ("prompts", &rule.prompts),
+        ("resources", &rule.resources),
+        ("methods", &rule.methods),
+    ];
+    for (list, names) in lists.into_iter().chain([("scopes", &rule.scopes)]) {
+        if names.iter().any(String::is_empty) {
+            faults.push((format!(".{list}"), invalid("a name can't be empty")));
+        }
+    }
+    for (index, claim) in rule.claims.iter().enumerate() {
+        if claim.path.is_empty() {
+            faults.push((format!(".claims[{index}].path"), invalid("the path of a claim can't be empty")));
+        }
+        if claim.test.is_empty() {
+            faults.push((format!(".claims[{index}].in"), invalid("a list of values to compare with can't be empty")));
+        }
+    }
+    faults
+}

@@ -1,0 +1,82 @@
+//! The policy table of one port, as its routes are added.
+
+use std::collections::BTreeMap;
+
+use toolward_policy::config::{FilterConfig, Limits, RoutePolicy, VERSION};
+use toolward_policy::policy::PolicyTable;
+
+use super::UnprotectedRoutes;
+use super::problems::{Fault, Reporter};
+use super::protection::Protection;
+
+/// The key of routes that are meant to be open. Keys of protections have a colon in them.
+const OPEN: &str = "open";
+
+/// The key of routes that no policy protects where that is not allowed.
+const UNPROTECTED: &str = "unprotected";
+
+/// A table that grows.
+#[derive(Debug)]
+pub(super) struct Table {
+    config: FilterConfig,
+}
+
+impl Table {
+    /// The open policy is always there: a route that gets its first policy stays answered while Envoy has the new table
+    /// and the old routes.
+    pub(super) fn new() -> Self {
+        let policies = BTreeMap::from([(OPEN.to_owned(), RoutePolicy::Open {})]);
+        let key_sets = BTreeMap::new();
+        Self { config: FilterConfig { version: VERSION, limits: Limits::default(), key_sets, policies } }
+    }
+
+    /// Adds what protects a route, and gives the key for the route.
+    pub(super) fn add(&mut self, protection: Protection) -> String {
+        self.config.key_sets.extend(protection.key_sets);
+        self.config.policies.insert(protection.key.clone(), protection.policy);
+        protection.key
+    }
+
+    /// The key for a route without any policy that sends requests to a backend.
+    pub(super) fn add_unprotected(&mut self, unprotected: UnprotectedRoutes) -> String {
+        match unprotected {
+            UnprotectedRoutes::Allow => OPEN.to_owned(),
+            UnprotectedRoutes::Deny => {
+                let closed = RoutePolicy::Closed {
+                    reason: "Unprotected".to_owned(),
+                    message: "no policy protects this route, and routes without policy are not allowed".to_owned(),
+                };
+                self.config.policies.insert(UNPROTECTED.to_owned(), closed);
+                UNPROTECTED.to_owned()
+            }
+        }
+    }
+
+    /// The key for a route without any policy behind which there is nothing to protect.
+    pub(super) fn harmless(&self) -> String {
+        OPEN.to_owned()
+    }
+
+    /// The table, such that the filter takes it. Each policy was checked when it was read; what the filter still would
+    /// not take is closed, so that it can't spoil the rest.
+    pub(super) fn finish(mut self, reporter: &mut Reporter<'_, '_>) -> FilterConfig {
+        if PolicyTable::new(&self.config).is_ok() {
+            return self.config;
+        }
+        let FilterConfig { key_sets, policies, .. } = &mut self.config;
+        for (key, policy) in policies.iter_mut() {
+            let alone = FilterConfig {
+                version: VERSION,
+                limits: Limits::default(),
+                key_sets: key_sets.clone(),
+                policies: BTreeMap::from([(key.clone(), policy.clone())]),
+            };
+            if let Err(error) = PolicyTable::new(&alone) {
+                let message = format!("the filter does not take the policies {key:?}: {error}");
+                *policy = RoutePolicy::Closed { reason: "Invalid".to_owned(), message: message.clone() };
+                reporter.report("", Fault::new("Invalid", message));
+            }
+        }
+        self.config
+    }
+}

@@ -1,0 +1,181 @@
+//! The listeners of one port: who owns which host, and in which order routes are tried.
+//!
+//! A host belongs to the most specific listener that covers it, and to no other: where that listener has no route for a
+//! request the answer is 404, even if a less specific listener has one.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Listener, Redirect, Route, RouteAction, VirtualHost};
+use crate::resources::Name;
+
+use super::gateways::ServedListener;
+use super::hostname::Hostname;
+use super::matches;
+use super::problems::{Problems, gateway_ref, route_ref};
+use super::protection::{Way, protect};
+use super::routes::{ParsedRoute, ParsedRule};
+use super::table::Table;
+use super::{World, policies::Policies};
+
+/// A listener of a port with what is attached to it.
+pub(super) struct AttachedListener<'a> {
+    pub(super) name: &'a str,
+    pub(super) served: &'a ServedListener,
+    pub(super) routes: Vec<AttachedRoute<'a>>,
+}
+
+/// A route with the hostnames that it and the listener have in common.
+pub(super) struct AttachedRoute<'a> {
+    pub(super) route: &'a ParsedRoute,
+    pub(super) hostnames: &'a BTreeSet<Hostname>,
+}
+
+/// A rule of a route that no policy protects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct UnprotectedRule {
+    pub(super) route: Name,
+    pub(super) rule: usize,
+    pub(super) gateway: Name,
+}
+
+/// Puts together one port of a Gateway.
+pub(super) fn listener<'r>(
+    gateway: &Name,
+    port: u16,
+    listeners: &[AttachedListener<'_>],
+    world: &World<'_>,
+    unprotected: &mut BTreeSet<UnprotectedRule>,
+    problems: &mut Problems<'r>,
+) -> Listener {
+    let name = format!("{gateway}/{port}");
+    let mut builder = Builder { gateway, port, world, table: Table::new(), unprotected, problems };
+    let mut virtual_hosts = BTreeMap::new();
+    for listener in listeners {
+        let protected: Vec<_> =
+            listener.routes.iter().map(|attached| builder.routes_of(listener.name, attached.route)).collect();
+        for domain in domains(listener, listeners) {
+            let routes = in_order(&domain, listener, &protected);
+            let domain = domain.domain();
+            let host = VirtualHost { name: format!("{name}/{domain}"), domain: domain.clone(), routes };
+            virtual_hosts.insert(domain, host);
+        }
+    }
+    let filter = builder.table.finish(&mut problems.of(gateway_ref(gateway)));
+    Listener { name, virtual_hosts: virtual_hosts.into_values().collect(), filter }
+}
+
+/// The hostnames for which a listener needs a virtual host: its own, even without routes, and those of its routes,
+/// except where a more specific listener of the port owns them.
+fn domains(listener: &AttachedListener<'_>, all: &[AttachedListener<'_>]) -> BTreeSet<Hostname> {
+    let own = &listener.served.hostname;
+    let routes = listener.routes.iter().flat_map(|attached| attached.hostnames).filter(|hostname| {
+        let covering = all.iter().map(|other| &other.served.hostname).filter(|other| other.covers(hostname));
+        covering.max() == Some(own)
+    });
+    routes.chain([own]).cloned().collect()
+}
+
+/// The routes of a virtual host in order of precedence (HTTPRouteRule.matches and HTTPRoute.hostnames of Gateway API).
+fn in_order(domain: &Hostname, listener: &AttachedListener<'_>, protected: &[Vec<RuleRoutes>]) -> Vec<Route> {
+    let mut candidates = Vec::new();
+    for (attached, rules) in listener.routes.iter().zip(protected) {
+        let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
+            continue;
+        };
+        let ParsedRoute { name, created, .. } = attached.route;
+        for rule in rules {
+            for (index, route) in &rule.routes {
+                // A route without timestamp is younger than all that have one.
+                let age = (created.is_none(), created);
+                let precedence = (matches::precedence(&route.matches), age, name, rule.index, *index);
+                candidates.push(((Reverse(hostname), precedence), route));
+            }
+        }
+    }
+    candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
+    candidates.into_iter().map(|(_, route)| route.clone()).collect()
+}
+
+/// The routes of one rule, by the indexes of their matches.
+struct RuleRoutes {
+    index: usize,
+    routes: Vec<(usize, Route)>,
+}
+
+struct Builder<'b, 'r> {
+    gateway: &'b Name,
+    port: u16,
+    world: &'b World<'b>,
+    table: Table,
+    unprotected: &'b mut BTreeSet<UnprotectedRule>,
+    problems: &'b mut Problems<'r>,
+}
+
+impl Builder<'_, '_> {
+    fn routes_of(&mut self, listener: &str, route: &ParsedRoute) -> Vec<RuleRoutes> {
+        let mut rules = Vec::new();
+        for (index, rule) in route.rules.iter().enumerate() {
+            let policy = self.policy(listener, route, index, rule);
+            let action = match &rule.action {
+                RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
+                other => other.clone(),
+            };
+            let routes = rule.matches.iter().map(|(match_index, matches)| {
+                let route = Route {
+                    name: format!("{}/{index}/{match_index}", route.name),
+                    matches: matches.clone(),
+                    action: action.clone(),
+                    request_headers: rule.request_headers.clone(),
+                    response_headers: rule.response_headers.clone(),
+                    policy: policy.clone(),
+                };
+                (*match_index, route)
+            });
+            rules.push(RuleRoutes { index, routes: routes.collect() });
+        }
+        rules
+    }
+
+    /// The policy key of a rule.
+    fn policy(&mut self, listener: &str, route: &ParsedRoute, index: usize, rule: &ParsedRule) -> String {
+        let way = Way {
+            gateway: self.gateway,
+            listener,
+            route: &route.name,
+            rule: rule.name.as_deref(),
+            backends: &rule.policy_targets,
+        };
+        let policies: &Policies = &self.world.policies;
+        match protect(policies, &way) {
+            Some(protection) => {
+                if let Some(fault) = &protection.fault {
+                    let mut reporter = self.problems.of(route_ref(&route.name));
+                    reporter.report(format!("spec.rules[{index}].backendRefs"), fault.clone());
+                }
+                self.table.add(protection)
+            }
+            None if matches!(rule.action, RouteAction::Forward(_)) => {
+                let (route, gateway) = (route.name.clone(), self.gateway.clone());
+                self.unprotected.insert(UnprotectedRule { route, rule: index, gateway });
+                self.table.add_unprotected(self.world.options.unprotected_routes)
+            }
+            None => self.table.harmless(),
+        }
+    }
+
+    /// Where a redirect names no port: the scheme's own where it names a scheme, else this listener's. A port that the
+    /// scheme has anyway is not written.
+    fn with_port(&self, mut redirect: Redirect) -> Redirect {
+        let well_known = match redirect.scheme.as_deref() {
+            Some("https") => Some(443),
+            Some(_) => Some(80),
+            None => None,
+        };
+        let port = redirect.port.or(well_known).unwrap_or(self.port);
+        let is_default = port == well_known.unwrap_or(80);
+        // With the request's own host the request's port would stay.
+        redirect.port = if is_default && redirect.hostname.is_some() { None } else { Some(port) };
+        redirect
+    }
+}
