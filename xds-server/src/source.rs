@@ -1,3 +1,5 @@
 //! Where resources come from.
 
 pub mod dir;
+pub mod documents;
+mod object;

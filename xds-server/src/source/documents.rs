@@ -1,0 +1,121 @@
+//! Kubernetes resources as they stand in files: YAML or JSON, several documents to a file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::object::{self, Read};
+use crate::problem::Problem;
+use crate::resources::{Malformed, ObjectRef, Resources};
+
+/// Largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A file's path and content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// For problems.
+    pub path: PathBuf,
+    /// YAML or JSON.
+    pub content: Vec<u8>,
+}
+
+/// Reads all files of a folder.
+///
+/// # Errors
+/// When the files as a whole can't be trusted, because what is missing from them could be a policy: one is not YAML or
+/// too large, an object has no kind or name, two objects have one name, or there is no object at all.
+pub fn read(files: &[File]) -> Result<Resources, Vec<Problem>> {
+    let mut resources = Resources::default();
+    let mut problems = Vec::new();
+    for file in files {
+        match documents(file) {
+            Ok(documents) => {
+                for document in documents {
+                    add(&file.path, document, &mut resources, &mut problems);
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() && resources.origins.is_empty() {
+        let message = "there is no resource here: put YAML files with Kubernetes resources into the folder";
+        problems.push(problem(None, "Empty", message.to_owned()));
+    }
+    if problems.is_empty() { Ok(resources) } else { Err(problems) }
+}
+
+fn documents(file: &File) -> Result<Vec<Value>, Problem> {
+    let fault = |message| problem(Some(&file.path), "NotYAML", message);
+    if file.content.len() > MAX_FILE_BYTES {
+        let message = format!("the file has {} bytes; {MAX_FILE_BYTES} are accepted", file.content.len());
+        return Err(problem(Some(&file.path), "TooLarge", message));
+    }
+    let text = std::str::from_utf8(&file.content).map_err(|error| fault(format!("not UTF-8: {error}")))?;
+    let mut documents = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        let yaml = serde_yaml_ng::Value::deserialize(document).map_err(|error| fault(error.to_string()))?;
+        match serde_json::to_value(yaml).map_err(|error| fault(error.to_string()))? {
+            Value::Null => {}
+            Value::Object(list) if is_list(&list) => match list.get("items") {
+                Some(Value::Array(items)) => documents.extend(items.iter().cloned()),
+                _ => return Err(fault("a List needs `items`".to_owned())),
+            },
+            document => documents.push(document),
+        }
+    }
+    Ok(documents)
+}
+
+fn is_list(object: &serde_json::Map<String, Value>) -> bool {
+    object.get("kind") == Some(&Value::from("List")) && object.get("apiVersion") == Some(&Value::from("v1"))
+}
+
+fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut Vec<Problem>) {
+    let Some((object, version)) = identity(&document) else {
+        let message = "a resource needs `apiVersion`, `kind` and `metadata.name`, all strings";
+        problems.push(problem(Some(file), "NotAResource", message.to_owned()));
+        return;
+    };
+    match object::read(&object, &version, document, resources) {
+        Read::Foreign => return,
+        Read::Ok => {}
+        Read::Malformed { protects, faults } => {
+            for fault in faults {
+                let problem = Problem {
+                    file: Some(file.to_owned()),
+                    resource: Some(object.to_string()),
+                    field: fault.field,
+                    reason: fault.reason.to_owned(),
+                    message: fault.message,
+                };
+                resources.malformed.push(Malformed { object: object.clone(), protects: protects.clone(), problem });
+            }
+        }
+    }
+    if let Some(other) = resources.origins.insert(object.clone(), file.to_owned()) {
+        let message = format!("the same resource stands in {} as well; keep one", other.display());
+        problems.push(Problem { resource: Some(object.to_string()), ..problem(Some(file), "Duplicate", message) });
+    }
+}
+
+/// Group, kind and name, and the version.
+fn identity(document: &Value) -> Option<(ObjectRef, String)> {
+    let text = |pointer: &str| document.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let api_version = text("/apiVersion")?;
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+    let (kind, name) = (text("/kind")?, text("/metadata/name")?);
+    let namespace = match document.pointer("/metadata/namespace") {
+        None | Some(Value::Null) => "default".to_owned(),
+        Some(Value::String(namespace)) => namespace.clone(),
+        Some(_) => return None,
+    };
+    let namespace = if object::is_cluster_scoped(&kind) { String::new() } else { namespace };
+    let name = crate::resources::Name { namespace, name };
+    Some((ObjectRef { group: group.to_owned(), kind, name }, version.to_owned()))
+}
+
+fn problem(file: Option<&Path>, reason: &str, message: String) -> Problem {
+    Problem { file: file.map(Path::to_owned), resource: None, field: String::new(), reason: reason.to_owned(), message }
+}

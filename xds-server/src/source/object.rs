@@ -1,0 +1,156 @@
+//! One object: from a JSON value to the type of its kind.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::agentgateway;
+use crate::resources::mcp::{self, TargetRef};
+use crate::resources::{ObjectRef, Protects, Resources};
+
+/// What became of an object.
+pub(super) enum Read {
+    /// It is among the resources now.
+    Ok,
+    /// It is of a kind that is none of our business.
+    Foreign,
+    /// It is of a kind of ours, but can't be read.
+    Malformed {
+        /// What it was meant to protect.
+        protects: Protects,
+        /// What is wrong with it; never empty.
+        faults: Vec<Fault>,
+    },
+}
+
+/// What is wrong with an object.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) field: String,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+/// Groups of which every kind matters: one that can't be honoured is said.
+const GROUPS: [&str; 4] = [GATEWAY_API, mcp::GROUP, agentgateway::GROUP, agentgateway::ENTERPRISE_GROUP];
+
+pub(super) fn is_cluster_scoped(kind: &str) -> bool {
+    matches!(kind, "GatewayClass" | "Namespace")
+}
+
+/// Reads an object into the resources.
+pub(super) fn read(object: &ObjectRef, version: &str, document: Value, resources: &mut Resources) -> Read {
+    let name = object.name.clone();
+    let targets = document.pointer("/spec/targetRefs").cloned();
+    let group = object.group.as_str();
+    let result = match (group, object.kind.as_str(), version) {
+        ("", "Service", "v1") => parse(document).map(|it| drop(resources.services.insert(name, it))),
+        ("", "ConfigMap", "v1") => parse(document).map(|it| drop(resources.config_maps.insert(name, it))),
+        ("", "Namespace", "v1") => parse(document).map(|it| drop(resources.namespaces.insert(name, it))),
+        ("discovery.k8s.io", "EndpointSlice", "v1") => {
+            parse(document).map(|it| drop(resources.endpoint_slices.insert(name, it)))
+        }
+        (GATEWAY_API, "GatewayClass", "v1" | "v1beta1") => {
+            parse(document).map(|it| drop(resources.gateway_classes.insert(name, it)))
+        }
+        (GATEWAY_API, "Gateway", "v1" | "v1beta1") => {
+            parse(document).map(|it| drop(resources.gateways.insert(name, it)))
+        }
+        (GATEWAY_API, "HTTPRoute", "v1" | "v1beta1") => {
+            parse(document).map(|it| drop(resources.http_routes.insert(name, it)))
+        }
+        (GATEWAY_API, "ReferenceGrant", "v1" | "v1beta1") => {
+            parse(document).map(|it| drop(resources.reference_grants.insert(name, it)))
+        }
+        (mcp::GROUP, "MCPBackend", "v1alpha1") => {
+            parse(document).map(|it| drop(resources.backends.insert(object.clone(), it)))
+        }
+        (mcp::GROUP, "MCPAccessPolicy", "v1alpha1") => {
+            parse(document).map(|it| drop(resources.policies.insert(object.clone(), it)))
+        }
+        (agentgateway::GROUP, "AgentgatewayBackend", "v1alpha1") => {
+            parse(document).map(|it: agentgateway::AgentgatewayBackend| {
+                drop(resources.backends.insert(object.clone(), it.into_backend()));
+            })
+        }
+        (agentgateway::GROUP, "AgentgatewayPolicy", "v1alpha1")
+        | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document)
+            .and_then(|it: agentgateway::AgentgatewayPolicy| it.into_policy().map_err(invalid))
+            .map(|it| drop(resources.policies.insert(object.clone(), it))),
+        _ if GROUPS.contains(&group) => Err(vec![unsupported(object, version)]),
+        _ => return Read::Foreign,
+    };
+    match result {
+        Ok(()) => Read::Ok,
+        Err(faults) => Read::Malformed { protects: protects(&object.kind, targets), faults },
+    }
+}
+
+/// A policy that can't be read closes what it was meant for; in doubt, its whole namespace.
+fn protects(kind: &str, targets: Option<Value>) -> Protects {
+    if !kind.ends_with("Policy") || kind == "BackendTLSPolicy" {
+        return Protects::Nothing;
+    }
+    let targets = targets.and_then(|targets| serde_json::from_value::<Vec<TargetRef>>(targets).ok());
+    match targets {
+        Some(targets) if !targets.is_empty() => Protects::Targets(targets),
+        _ => Protects::Namespace,
+    }
+}
+
+fn unsupported(object: &ObjectRef, version: &str) -> Fault {
+    Fault {
+        field: "kind".to_owned(),
+        reason: "UnsupportedKind",
+        message: format!("{} of {}/{version} is not supported", object.kind, object.group),
+    }
+}
+
+fn invalid((field, message): (&str, &str)) -> Vec<Fault> {
+    vec![Fault { field: field.to_owned(), reason: "UnsupportedValue", message: message.to_owned() }]
+}
+
+/// Reads a value into its type. All fields that the type does not know are faults: what was written but is not read
+/// would be a promise not kept.
+fn parse<T: DeserializeOwned>(document: Value) -> Result<T, Vec<Fault>> {
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let parsed = serde_ignored::deserialize(
+        serde_path_to_error::Deserializer::new(document, &mut track),
+        |path: serde_ignored::Path<'_>| unknown.push(field(&path.to_string())),
+    );
+    let parsed: Result<T, serde_json::Error> = parsed;
+    unknown.retain(|field| !matches!(field.as_str(), "apiVersion" | "kind") && !field.starts_with("status"));
+    match parsed {
+        Err(error) => {
+            let path = field(&track.path().to_string());
+            Err(vec![Fault { field: path, reason: "Invalid", message: error.to_string() }])
+        }
+        Ok(_) if !unknown.is_empty() => {
+            let fault = |field: String| Fault {
+                field,
+                reason: "UnknownField",
+                message: "this field is not known; correct its name or remove it".to_owned(),
+            };
+            Err(unknown.into_iter().map(fault).collect())
+        }
+        Ok(parsed) => Ok(parsed),
+    }
+}
+
+/// `spec.rules.0.?.matches.1` as `spec.rules[0].matches[1]`; `?` stands for an Option on the way.
+fn field(path: &str) -> String {
+    let mut field = String::new();
+    for part in path.split('.').filter(|part| !matches!(*part, "?" | "")) {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            field.push_str(&format!("[{part}]"));
+        } else {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(part);
+        }
+    }
+    field
+}
