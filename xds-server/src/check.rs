@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::source::dir;
-use crate::translate::translate;
+use crate::translate::{TranslateOptions, translate};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +29,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let translation = translate(&resources);
+    let translation = translate(&resources, &TranslateOptions::default());
     for route in &translation.unprotected {
         println!("note: no policy protects {route}");
     }
