@@ -1,12 +1,15 @@
 //! The command line of `toolward`.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::check::{self, CheckArgs};
 use crate::serve::{self, ServeArgs};
+use crate::token::{self, TokenArgs};
 
 /// Access control for MCP tools on Envoy.
 ///
@@ -32,6 +35,10 @@ Examples:
 enum Command {
     /// Watch resources and serve Envoys (ADS, delta and state of the world)
     Serve(ServeArgs),
+    /// Say everything that is wrong with a folder of resources; fails if something is
+    Check(CheckArgs),
+    /// Make a token, or the key set that verifies it; for development only
+    Token(TokenArgs),
 }
 
 /// How the program logs, to standard error.
@@ -61,6 +68,8 @@ pub fn run(cli: Cli) -> ExitCode {
     cli.log.start();
     match cli.command {
         Command::Serve(args) => serve(args),
+        Command::Check(args) => check::run(&args),
+        Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }
 }
 
@@ -82,11 +91,13 @@ fn serve(args: ServeArgs) -> ExitCode {
         .and_then(|runtime| runtime.block_on(serve::run(args)));
     match end {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("toolward: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(error),
     }
+}
+
+fn failure(error: impl Display) -> ExitCode {
+    eprintln!("toolward: {error}");
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]
