@@ -1,7 +1,32 @@
 //! From the model to Envoy's own configuration, encoded.
+//!
+//! ```text
+//!          ┌ listener (LDS) ─ names ─> route (RDS) ─ cluster (CDS) ─ endpoint (EDS)
+//! Model ───┤                  names ─> filter (ECDS)
+//!          └ bootstrap: the same inline, for an Envoy without a control plane
+//! ```
+//! What changes often is kept out of the listener: a changed listener drains its connections, and long SSE streams
+//! with them. Equal models give equal bytes; where a message has a map of more than one entry, see [`message::merged`].
 
-use crate::model::Model;
-use crate::snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::model::{Gateway, Model};
+use crate::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
+
+mod access_log;
+mod bootstrap;
+mod cluster;
+mod endpoint;
+mod filter;
+mod listener;
+mod message;
+mod path;
+pub mod print;
+mod route;
+pub mod view;
 
 /// What does not follow from the resources but from how Toolward is run.
 #[derive(Clone, Debug)]
@@ -14,6 +39,31 @@ pub struct RenderOptions {
 
 /// Renders all Gateways.
 #[must_use]
-pub fn render(_model: &Model, _options: &RenderOptions) -> Snapshot {
-    todo!()
+pub fn render(model: &Model, options: &RenderOptions) -> Snapshot {
+    let gateways =
+        model.gateways.iter().map(|(name, gateway)| (name.clone(), Arc::new(render_gateway(gateway, options))));
+    Snapshot { gateways: gateways.collect() }
 }
+
+fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot {
+    let mut resources: BTreeMap<ResourceType, BTreeMap<String, Resource>> = BTreeMap::new();
+    let mut put = |kind: ResourceType, name: &str, bytes: Vec<u8>| {
+        resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(bytes));
+    };
+    for (name, cluster) in &gateway.clusters {
+        put(ResourceType::Cluster, name, cluster::discovered(name, cluster).encode_to_vec());
+        if let Some(assignment) = endpoint::discovered(name, cluster) {
+            put(ResourceType::Endpoint, name, assignment.encode_to_vec());
+        }
+    }
+    for (port, listener) in &gateway.listeners {
+        let name = &listener.name;
+        put(ResourceType::Listener, name, listener::discovered(listener, *port, options).encode_to_vec());
+        put(ResourceType::ExtensionConfig, name, filter::discovered(listener, options).encode_to_vec());
+        put(ResourceType::Route, name, route::configuration(listener, *port).encode_to_vec());
+    }
+    GatewaySnapshot { resources }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! A whole Envoy configuration that needs no control plane: what xDS would bring, in one file.
+
+use serde_json::{Value, json};
+
+use super::view::{ViewError, message};
+use super::{RenderOptions, cluster, listener};
+use crate::model::Gateway;
+
+/// The configuration of an Envoy that is one Gateway, as Envoy reads it from YAML or JSON.
+pub(super) fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<Value, ViewError> {
+    let clusters = gateway.clusters.iter().map(|(name, cluster)| message(&cluster::complete(name, cluster)));
+    let listeners =
+        gateway.listeners.iter().map(|(port, listener)| message(&listener::complete(listener, *port, options)));
+    Ok(json!({
+        "static_resources": {
+            "clusters": clusters.collect::<Result<Vec<_>, _>>()?,
+            "listeners": listeners.collect::<Result<Vec<_>, _>>()?,
+        }
+    }))
+}

@@ -1,0 +1,137 @@
+//! LDS: what Envoy listens on. Nothing of policies, keys or routes, so that they can change under open connections.
+
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter::ConfigType};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds,
+    http_connection_manager::{CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation},
+    http_filter,
+};
+use prost::Name;
+use toolward_policy::config::Limits;
+
+use super::access_log::access_log;
+use super::message::{address, ads, any, duration, uint32, yes};
+use super::{RenderOptions, filter, route};
+use crate::model;
+
+/// How long a stream may be silent. Servers keep SSE streams open for hours and say something rarely; without any
+/// limit, streams whose client is gone without a word would pile up.
+const QUIET_STREAM: Duration = Duration::from_secs(3600);
+
+/// How long a client may take to send its headers.
+const SLOW_HEADERS: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send its whole request. Bodies are held until they are judged, so slow ones would
+/// hold memory.
+const SLOW_REQUEST: Duration = Duration::from_secs(60);
+
+/// What Envoy may hold of a body beyond the filter's own limit. Past the filter's limit the caller gets a JSON-RPC
+/// error; past Envoy's he would get a bare 413 or 500.
+const BUFFER_MARGIN: u32 = 1024 * 1024;
+
+/// The listener of an Envoy that asks for routes and for the filter's configuration.
+pub(super) fn discovered(listener: &model::Listener, port: u16, options: &RenderOptions) -> Listener {
+    let routes = RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: listener.name.clone() });
+    // No default configuration: until the filter's own has come, and when it is refused, requests are answered 500.
+    let filter = http_filter::ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
+        config_source: Some(ads()),
+        type_urls: vec![Wasm::type_url()],
+        ..Default::default()
+    });
+    build(listener, port, options, routes, filter)
+}
+
+/// The listener of an Envoy that asks nobody.
+pub(super) fn complete(listener: &model::Listener, port: u16, options: &RenderOptions) -> Listener {
+    let routes = RouteSpecifier::RouteConfig(route::configuration(listener, port));
+    let filter = http_filter::ConfigType::TypedConfig(any(&filter::complete(listener, options)));
+    build(listener, port, options, routes, filter)
+}
+
+fn build(
+    listener: &model::Listener,
+    port: u16,
+    options: &RenderOptions,
+    routes: RouteSpecifier,
+    filter: http_filter::ConfigType,
+) -> Listener {
+    let buffer = buffer_limit(&listener.filter.limits);
+    let manager = connection_manager(&listener.name, buffer, routes, filter);
+    Listener {
+        name: listener.name.clone(),
+        address: Some(address(&options.listener_address, port)),
+        per_connection_buffer_limit_bytes: Some(uint32(buffer)),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "envoy.filters.network.http_connection_manager".to_owned(),
+                config_type: Some(ConfigType::TypedConfig(any(&manager))),
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn connection_manager(
+    name: &str,
+    buffer: u32,
+    routes: RouteSpecifier,
+    filter: http_filter::ConfigType,
+) -> HttpConnectionManager {
+    HttpConnectionManager {
+        stat_prefix: name.to_owned(),
+        codec_type: CodecType::Auto.into(),
+        route_specifier: Some(routes),
+        http_filters: vec![
+            HttpFilter { name: name.to_owned(), config_type: Some(filter), ..Default::default() },
+            HttpFilter {
+                name: "envoy.filters.http.router".to_owned(),
+                config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
+                    // Clients can't steer timeouts and retries by `x-envoy-*` headers.
+                    suppress_envoy_headers: true,
+                    ..Default::default()
+                }))),
+                ..Default::default()
+            },
+        ],
+        // One spelling of each path: what the route matches is what the server gets.
+        normalize_path: Some(yes()),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::RejectRequest.into(),
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            // Many servers take `a_b` and `a-b` for the same header.
+            headers_with_underscores_action: core::http_protocol_options::HeadersWithUnderscoresAction::RejectRequest
+                .into(),
+            ..Default::default()
+        }),
+        http2_protocol_options: Some(core::Http2ProtocolOptions {
+            max_concurrent_streams: Some(uint32(100)),
+            // With HTTP/2 the window is also the limit of what is held of a body.
+            initial_stream_window_size: Some(uint32(buffer)),
+            initial_connection_window_size: Some(uint32(buffer.saturating_mul(2).min(i32::MAX as u32))),
+            ..Default::default()
+        }),
+        stream_idle_timeout: Some(duration(QUIET_STREAM)),
+        request_headers_timeout: Some(duration(SLOW_HEADERS)),
+        request_timeout: Some(duration(SLOW_REQUEST)),
+        // Envoy stands at the edge: the peer is the client, and what clients say in `x-forwarded-for` is not believed.
+        use_remote_address: Some(yes()),
+        // Callers see the server's own `server` header.
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        access_log: vec![access_log()],
+        ..Default::default()
+    }
+}
+
+/// What Envoy may hold of a body, in bytes: enough for each body and event that the filter judges as a whole, within
+/// what HTTP/2 allows as a window.
+fn buffer_limit(limits: &Limits) -> u32 {
+    let largest = limits.request_body_bytes.max(limits.list_response_bytes).max(limits.sse_event_bytes);
+    let largest = u32::try_from(largest).unwrap_or(u32::MAX);
+    largest.saturating_add(BUFFER_MARGIN).min(i32::MAX as u32)
+}

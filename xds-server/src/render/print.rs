@@ -1,0 +1,135 @@
+//! `toolward render`: prints what Envoy would get.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::bootstrap::bootstrap;
+use super::view::{self, ViewError};
+use super::{RenderOptions, render};
+use crate::model::{GatewayName, Model};
+use crate::problem::Problem;
+use crate::source::dir;
+use crate::translate::translate;
+
+/// What to print.
+#[derive(Args, Debug)]
+pub struct RenderArgs {
+    /// A folder of Kubernetes YAML files
+    pub path: PathBuf,
+
+    /// Only this Gateway
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub gateway: Option<String>,
+
+    /// Print a whole Envoy configuration that needs no control plane
+    #[arg(long = "static")]
+    pub whole: bool,
+
+    /// The filter's wasm module, at the path where Envoy finds it
+    #[arg(long, value_name = "PATH", default_value = "target/wasm/toolward.wasm", env = "TOOLWARD_WASM_FILE")]
+    pub wasm_file: PathBuf,
+
+    /// Address that Envoy's listeners bind to
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
+    pub listener_address: IpAddr,
+}
+
+/// Why nothing is printed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The folder can't be read.
+    #[error("{}", lines(.0))]
+    Source(Vec<Problem>),
+    /// There is no such Gateway.
+    #[error("there is no Gateway {name}; there are: {known}")]
+    #[expect(missing_docs, reason = "the names say it")]
+    UnknownGateway { name: String, known: String },
+    /// A static configuration is that of one Gateway.
+    #[error("a static configuration is that of one Gateway; choose it with --gateway. There are: {known}")]
+    #[expect(missing_docs, reason = "the names say it")]
+    ChooseGateway { known: String },
+    /// A message can't be shown.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// YAML has no form for it.
+    #[error("can't be written as YAML: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+}
+
+/// Prints YAML on standard output; what is wrong with the resources goes to standard error.
+#[must_use]
+pub fn run(args: &RenderArgs) -> ExitCode {
+    match text(args) {
+        Ok((text, problems)) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            // A reader that has seen enough closes the pipe, which is no fault.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("toolward: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is printed, and what is wrong with the resources.
+///
+/// # Errors
+/// When the folder can't be read, or the Gateway is not there or not clear.
+pub fn text(args: &RenderArgs) -> Result<(String, Vec<Problem>), RenderError> {
+    let resources = dir::load(&args.path).map_err(RenderError::Source)?;
+    let translation = translate(&resources);
+    let options = RenderOptions {
+        wasm_file: args.wasm_file.display().to_string(),
+        listener_address: args.listener_address.to_string(),
+    };
+    let model = select(translation.model, args.gateway.as_deref())?;
+    let text = if args.whole { whole(&model, &options)? } else { resources_of(&model, &options)? };
+    Ok((text, translation.problems))
+}
+
+fn select(mut model: Model, gateway: Option<&str>) -> Result<Model, RenderError> {
+    let Some(name) = gateway else { return Ok(model) };
+    let known = known(&model);
+    let found = model.gateways.remove(&GatewayName(name.to_owned()));
+    let gateway = found.ok_or_else(|| RenderError::UnknownGateway { name: name.to_owned(), known })?;
+    Ok(Model { gateways: [(GatewayName(name.to_owned()), gateway)].into() })
+}
+
+/// The names of all Gateways, for messages.
+fn known(model: &Model) -> String {
+    let names: Vec<&str> = model.gateways.keys().map(|name| name.0.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn whole(model: &Model, options: &RenderOptions) -> Result<String, RenderError> {
+    let mut gateways = model.gateways.values();
+    match (gateways.next(), gateways.next()) {
+        (Some(gateway), None) => yaml(&bootstrap(gateway, options)?),
+        _ => Err(RenderError::ChooseGateway { known: known(model) }),
+    }
+}
+
+fn resources_of(model: &Model, options: &RenderOptions) -> Result<String, RenderError> {
+    let snapshot = render(model, options);
+    let mut gateways = std::collections::BTreeMap::new();
+    for (name, gateway) in &snapshot.gateways {
+        gateways.insert(name.0.as_str(), view::gateway(gateway)?);
+    }
+    yaml(&gateways)
+}
+
+fn yaml(value: &impl Serialize) -> Result<String, RenderError> {
+    Ok(serde_yaml_ng::to_string(value)?)
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,115 @@
+//! RDS: which request goes where, and which policy judges it.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::Metadata;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, QueryParameterMatcher, Route, RouteConfiguration, RouteMatch, VirtualHost,
+    header_matcher::HeaderMatchSpecifier, query_parameter_matcher::QueryParameterMatchSpecifier, route::Action,
+    route_match::PathSpecifier,
+};
+use envoy_types::pb::google::protobuf::Struct;
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
+
+use super::message::{no, regex, string, string_matcher};
+use super::path::without_slash;
+use crate::model::{self, Listener, PathMatch, RouteAction, StringMatch};
+
+mod forward;
+mod headers;
+mod redirect;
+
+/// All routes of a listener that has this port.
+pub(super) fn configuration(listener: &Listener, port: u16) -> RouteConfiguration {
+    RouteConfiguration {
+        name: listener.name.clone(),
+        virtual_hosts: listener.virtual_hosts.iter().map(|host| virtual_host(host, port)).collect(),
+        // A hostname means all ports; the server still sees the port that the client wrote.
+        ignore_port_in_host_matching: true,
+        // The cluster for the share of invalid backends does not exist, on purpose.
+        validate_clusters: Some(no()),
+        ..Default::default()
+    }
+}
+
+fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
+    VirtualHost {
+        name: host.name.clone(),
+        domains: vec![host.domain.clone()],
+        routes: host.routes.iter().flat_map(|route| routes(route, port)).collect(),
+        ..Default::default()
+    }
+}
+
+/// One route, or several that take shares of its requests.
+fn routes(route: &model::Route, port: u16) -> Vec<Route> {
+    let matches = route_match(&route.matches);
+    let path = &route.matches.path;
+    let actions = match &route.action {
+        RouteAction::Forward(forward) => {
+            let shares = forward::shares(forward, path).into_iter();
+            shares.map(|share| (share.fraction, Action::Route(share.action))).collect()
+        }
+        RouteAction::Redirect(redirect) => vec![(None, Action::Redirect(redirect::action(redirect, path, port)))],
+        RouteAction::Respond { status } => vec![(None, respond(*status))],
+    };
+    let build = |(runtime_fraction, action)| Route {
+        name: route.name.clone(),
+        r#match: Some(RouteMatch { runtime_fraction, ..matches.clone() }),
+        metadata: Some(policy_metadata(&route.policy)),
+        request_headers_to_add: headers::to_add(&route.request_headers),
+        request_headers_to_remove: route.request_headers.remove.clone(),
+        response_headers_to_add: headers::to_add(&route.response_headers),
+        response_headers_to_remove: route.response_headers.remove.clone(),
+        action: Some(action),
+        ..Default::default()
+    };
+    actions.into_iter().map(build).collect()
+}
+
+/// Where the filter reads which policy judges the request.
+fn policy_metadata(policy: &str) -> Metadata {
+    let fields = HashMap::from([(METADATA_POLICY_FIELD.to_owned(), string(policy))]);
+    Metadata {
+        filter_metadata: HashMap::from([(METADATA_NAMESPACE.to_owned(), Struct { fields })]),
+        ..Default::default()
+    }
+}
+
+fn route_match(matches: &model::RouteMatch) -> RouteMatch {
+    let method = matches.method.iter().map(|method| header(":method", &StringMatch::Exact(method.clone())));
+    let headers = matches.headers.iter().map(|(name, value)| header(name, value));
+    let query = matches.query.iter().map(|(name, value)| QueryParameterMatcher {
+        name: name.clone(),
+        query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(string_matcher(value))),
+    });
+    RouteMatch {
+        path_specifier: Some(path(&matches.path)),
+        headers: method.chain(headers).collect(),
+        query_parameters: query.collect(),
+        ..Default::default()
+    }
+}
+
+fn path(path: &PathMatch) -> PathSpecifier {
+    match path {
+        PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
+        PathMatch::Regex(pattern) => PathSpecifier::SafeRegex(regex(pattern)),
+        PathMatch::Prefix(prefix) => match without_slash(prefix) {
+            "" => PathSpecifier::Prefix("/".to_owned()),
+            prefix => PathSpecifier::PathSeparatedPrefix(prefix.to_owned()),
+        },
+    }
+}
+
+fn header(name: &str, value: &StringMatch) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(string_matcher(value))),
+        ..Default::default()
+    }
+}
+
+fn respond(status: u16) -> Action {
+    Action::DirectResponse(DirectResponseAction { status: status.into(), ..Default::default() })
+}
