@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::check::{self, CheckArgs};
+use crate::render::print::{self, RenderArgs};
 use crate::serve::{self, ServeArgs};
 use crate::token::{self, TokenArgs};
 
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   toolward check ./manifests
   toolward serve --source dir:./manifests --wasm-file target/wasm/toolward.wasm
+  toolward render --static ./manifests > envoy.yaml
 ";
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,8 @@ enum Command {
     Serve(ServeArgs),
     /// Say everything that is wrong with a folder of resources; fails if something is
     Check(CheckArgs),
+    /// Print what Envoy would get for a folder
+    Render(RenderArgs),
     /// Make a token, or the key set that verifies it; for development only
     Token(TokenArgs),
 }
@@ -69,6 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve(args),
         Command::Check(args) => check::run(&args),
+        Command::Render(args) => print::run(&args),
         Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }
 }

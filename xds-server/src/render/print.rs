@@ -14,7 +14,7 @@ use super::{RenderOptions, render};
 use crate::model::{GatewayName, Model};
 use crate::problem::Problem;
 use crate::source::dir;
-use crate::translate::translate;
+use crate::translate::{TranslateOptions, UnprotectedRoutes, translate};
 
 /// What to print.
 #[derive(Args, Debug)]
@@ -37,6 +37,10 @@ pub struct RenderArgs {
     /// Address that Envoy's listeners bind to
     #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
     pub listener_address: IpAddr,
+
+    /// What becomes of routes that no policy protects
+    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    pub unprotected_routes: UnprotectedRoutes,
 }
 
 /// Why nothing is printed.
@@ -84,7 +88,7 @@ pub fn run(args: &RenderArgs) -> ExitCode {
 /// When the folder can't be read, or the Gateway is not there or not clear.
 pub fn text(args: &RenderArgs) -> Result<(String, Vec<Problem>), RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
-    let translation = translate(&resources);
+    let translation = translate(&resources, &TranslateOptions { unprotected_routes: args.unprotected_routes });
     let options = RenderOptions {
         wasm_file: args.wasm_file.display().to_string(),
         listener_address: args.listener_address.to_string(),
