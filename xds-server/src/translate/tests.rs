@@ -1,1 +1,145 @@
+//! Golden cases: `testdata/translate/<case>.in.yaml` are manifests, `<case>.out.yaml` is what they mean. With
+//! `UPDATE_GOLDEN=1` the answers are written instead of compared.
 
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde::Serialize;
+use toolward_policy::policy::PolicyTable;
+
+use super::*;
+use crate::model::Listener;
+use crate::source::documents::{self, File};
+
+/// What a case is compared by.
+#[derive(Serialize)]
+struct Golden<'t> {
+    problems: &'t [Problem],
+    unprotected: &'t [String],
+    model: &'t Model,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/translate")
+}
+
+/// Names of all cases with their manifests.
+fn cases() -> Vec<(String, String)> {
+    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut cases: Vec<_> = entries.filter_map(|name| Some(name.strip_suffix(".in.yaml")?.to_owned())).collect();
+    cases.sort();
+    let input = |case: &String| fs::read_to_string(folder().join(format!("{case}.in.yaml"))).unwrap();
+    cases.into_iter().map(|case| (case.clone(), input(&case))).collect()
+}
+
+fn resources(case: &str, manifests: &str) -> Resources {
+    let file = File { path: PathBuf::from(format!("{case}.yaml")), content: manifests.as_bytes().to_vec() };
+    documents::read(&[file]).unwrap_or_else(|problems| panic!("{case}: {problems:#?}"))
+}
+
+fn options(case: &str) -> TranslateOptions {
+    let unprotected_routes =
+        if case.starts_with("deny-") { UnprotectedRoutes::Deny } else { UnprotectedRoutes::Allow };
+    TranslateOptions { unprotected_routes }
+}
+
+fn translation(case: &str, manifests: &str) -> Translation {
+    translate(&resources(case, manifests), &options(case))
+}
+
+fn listeners(translation: &Translation) -> impl Iterator<Item = &Listener> {
+    translation.model.gateways.values().flat_map(|gateway| gateway.listeners.values())
+}
+
+#[test]
+fn every_case_means_what_its_golden_file_says() {
+    let cases = cases();
+    assert!(cases.len() >= 40, "the golden files are gone");
+    let mut differing = Vec::new();
+    for (case, manifests) in cases {
+        let translation = translation(&case, &manifests);
+        let Translation { model, problems, unprotected } = &translation;
+        let actual = serde_yaml_ng::to_string(&Golden { problems, unprotected, model }).unwrap();
+        let golden = folder().join(format!("{case}.out.yaml"));
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(golden, actual).unwrap();
+        } else if fs::read_to_string(golden).unwrap_or_default() != actual {
+            differing.push(case);
+        }
+    }
+    assert!(differing.is_empty(), "see UPDATE_GOLDEN=1 cargo test and git diff for {differing:?}");
+}
+
+#[test]
+fn the_filter_takes_every_table_and_finds_every_policy_that_a_route_names() {
+    for (case, manifests) in cases() {
+        for listener in listeners(&translation(&case, &manifests)) {
+            let table = PolicyTable::parse(&serde_json::to_vec(&listener.filter).unwrap());
+            let table = table.unwrap_or_else(|error| panic!("{case}: {error}"));
+            for route in listener.virtual_hosts.iter().flat_map(|host| &host.routes) {
+                assert!(table.policy(&route.policy).is_some(), "{case}: {} names {:?}", route.name, route.policy);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cluster_that_a_route_names_is_there_and_no_other() {
+    for (case, manifests) in cases() {
+        for (name, gateway) in &translation(&case, &manifests).model.gateways {
+            let routes = gateway.listeners.values().flat_map(|listener| &listener.virtual_hosts);
+            let mut named = BTreeSet::new();
+            for route in routes.flat_map(|host| &host.routes) {
+                if let RouteAction::Forward(forward) = &route.action {
+                    named.extend(forward.clusters.iter().map(|share| share.cluster.as_str()));
+                }
+            }
+            named.remove(crate::model::INVALID_BACKEND);
+            let defined: BTreeSet<_> = gateway.clusters.keys().map(String::as_str).collect();
+            assert_eq!(named, defined, "{case}: {}", name.0);
+        }
+    }
+}
+
+#[test]
+fn the_order_of_documents_means_nothing() {
+    for (case, manifests) in cases() {
+        let expected = translation(&case, &manifests);
+        let mut documents: Vec<_> = manifests.split("\n---\n").collect();
+        documents.reverse();
+        assert_eq!(translation(&case, &documents.join("\n---\n")), expected, "{case}, the other way round");
+        let half = documents.len() / 2;
+        documents.rotate_left(half);
+        assert_eq!(translation(&case, &documents.join("\n---\n")), expected, "{case}, from the middle");
+    }
+}
+
+#[test]
+fn resources_of_others_change_nothing() {
+    let other = "\n---\n".to_owned()
+        + &fs::read_to_string(folder().join("foreign-gateway-class.in.yaml")).unwrap().replace("apps", "elsewhere");
+    for (case, manifests) in cases().into_iter().filter(|(case, _)| case != "foreign-gateway-class") {
+        let expected = translation(&case, &manifests);
+        assert_eq!(translation(&case, &(manifests + &other)), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_policy_that_changes_or_breaks_keeps_its_key() {
+    let case = "policy-gateway";
+    let (_, manifests) = cases().into_iter().find(|(name, _)| name == case).unwrap();
+    let changes = [
+        ("another audience", "https://mcp.example.com", "https://other.example.com"),
+        ("a key set that can't be read", "\"keys\"", "\"quays\""),
+        ("a field that nobody knows", "audiences:", "audience:"),
+    ];
+    let keys = |manifests: &str| -> Vec<String> {
+        let translation = translation(case, manifests);
+        let routes = listeners(&translation).flat_map(|listener| &listener.virtual_hosts).flat_map(|host| &host.routes);
+        routes.map(|route| route.policy.clone()).collect()
+    };
+    for (change, from, to) in changes {
+        assert!(manifests.contains(from), "{change}");
+        assert_eq!(keys(&manifests.replace(from, to)), keys(&manifests), "{change}");
+    }
+}
