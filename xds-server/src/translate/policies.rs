@@ -37,6 +37,16 @@ pub(super) enum Target {
 pub(super) struct Attached {
     pub(super) policy: ObjectRef,
     pub(super) content: Rc<Content>,
+    pub(super) reach: Reach,
+}
+
+/// How a policy came to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// It names the target.
+    Named,
+    /// It names a part of the target that is not there.
+    MissingPart,
 }
 
 /// What an attached policy says.
@@ -80,7 +90,7 @@ impl Policies {
                 Protects::Targets(targets) => policies.attach(policy, targets, &content, resources, problems),
                 Protects::Namespace => {
                     let namespace = policies.by_namespace.entry(policy.name.namespace.clone()).or_default();
-                    namespace.push(Attached { policy: policy.clone(), content });
+                    namespace.push(Attached { policy: policy.clone(), content, reach: Reach::Named });
                 }
             }
         }
@@ -117,12 +127,12 @@ impl Policies {
         }
         for (index, written) in targets.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let (target, content) = match find(written, &policy.name.namespace, resources) {
-                Found::Target(target) => (target, Rc::clone(content)),
+            let (target, content, reach) = match find(written, &policy.name.namespace, resources) {
+                Found::Target(target) => (target, Rc::clone(content), Reach::Named),
                 Found::OnlyWhole(target, fault) => {
                     let closing = Rc::new(broken(policy, &fault));
                     reporter.report(format!("{field}.sectionName"), fault);
-                    (target, closing)
+                    (target, closing, Reach::MissingPart)
                 }
                 Found::Nothing(fault) => {
                     reporter.report(field, fault);
@@ -131,8 +141,8 @@ impl Policies {
             };
             let attached = self.by_target.entry(target).or_default();
             // Naming a target twice says nothing new.
-            if !attached.iter().any(|other| other.policy == *policy && Rc::ptr_eq(&other.content, &content)) {
-                attached.push(Attached { policy: policy.clone(), content });
+            if !attached.iter().any(|other| other.policy == *policy && other.reach == reach) {
+                attached.push(Attached { policy: policy.clone(), content, reach });
             }
         }
     }
@@ -167,8 +177,16 @@ impl Attached {
         matches!(&*self.content, Content::Working(sections) if sections.authentication.is_some())
     }
 
-    fn order(&self) -> (&Name, &str, &str) {
-        (&self.policy.name, &self.policy.kind, &self.policy.group)
+    /// Names the policy, and nothing of what it says.
+    pub(super) fn label(&self) -> String {
+        match self.reach {
+            Reach::Named => self.policy.to_string(),
+            Reach::MissingPart => format!("{} (sectionName)", self.policy),
+        }
+    }
+
+    fn order(&self) -> (&Name, &str, &str, Reach) {
+        (&self.policy.name, &self.policy.kind, &self.policy.group, self.reach)
     }
 }
 

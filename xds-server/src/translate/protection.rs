@@ -126,8 +126,8 @@ impl<'p> Levels<'p> {
         let outer = outer.filter(|level| !level.policies.is_empty());
         let backends = self.backends.iter().filter(|level| several || !level.policies.is_empty());
         let parts = outer.chain(backends).map(|level| {
-            let names: Vec<_> = level.policies.iter().map(|attached| attached.policy.to_string()).collect();
-            format!("{}: {}", level.label, names.join(", "))
+            let names: Vec<_> = level.policies.iter().map(|attached| attached.label()).collect();
+            format!("{}: {}", level.label, if names.is_empty() { "none".to_owned() } else { names.join(", ") })
         });
         parts.collect::<Vec<_>>().join("; ")
     }

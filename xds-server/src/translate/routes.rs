@@ -6,7 +6,9 @@ use std::time::Duration;
 use gateway_api::httproutes::{HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefs};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::model::{Cluster, Forward, HeaderChanges, INVALID_BACKEND, RouteAction, RouteMatch, WeightedCluster};
+use crate::model::{
+    Cluster, Forward, HeaderChanges, INVALID_BACKEND, PathMatch, RouteAction, RouteMatch, WeightedCluster,
+};
 use crate::resources::{Name, ObjectRef};
 
 use super::backends::{BackendRef, Backends, Upstream};
@@ -103,7 +105,7 @@ fn parse_rule(
     backends: &Backends<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> ParsedRule {
-    let prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, crate::model::PathMatch::Prefix(_)));
+    let prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, PathMatch::Prefix(_)));
     let matched = if prefixes { Matched::Prefixes } else { Matched::Other };
     let filters = filters::of_rule(rule.filters.as_deref().unwrap_or_default(), matched, field, reporter);
     let timeouts = timeouts(rule, field, reporter);

@@ -33,8 +33,13 @@ impl Table {
     /// Adds what protects a route, and gives the key for the route.
     pub(super) fn add(&mut self, protection: Protection) -> String {
         self.config.key_sets.extend(protection.key_sets);
-        self.config.policies.insert(protection.key.clone(), protection.policy);
-        protection.key
+        // INVARIANT: a key names one policy. Should two differ under one name, both stay.
+        let mut key = protection.key;
+        while self.config.policies.get(&key).is_some_and(|other| *other != protection.policy) {
+            key.push('\'');
+        }
+        self.config.policies.insert(key.clone(), protection.policy);
+        key
     }
 
     /// The key for a route without any policy that sends requests to a backend.

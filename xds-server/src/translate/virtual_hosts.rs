@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{Listener, Redirect, Route, RouteAction, VirtualHost};
 use crate::resources::Name;
 
+use super::World;
 use super::gateways::ServedListener;
 use super::hostname::Hostname;
 use super::matches;
@@ -16,7 +17,6 @@ use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::Table;
-use super::{World, policies::Policies};
 
 /// A listener of a port with what is attached to it.
 pub(super) struct AttachedListener<'a> {
@@ -146,8 +146,7 @@ impl Builder<'_, '_> {
             rule: rule.name.as_deref(),
             backends: &rule.policy_targets,
         };
-        let policies: &Policies = &self.world.policies;
-        match protect(policies, &way) {
+        match protect(&self.world.policies, &way) {
             Some(protection) => {
                 if let Some(fault) = &protection.fault {
                     let mut reporter = self.problems.of(route_ref(&route.name));
@@ -164,18 +163,22 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Where a redirect names no port: the scheme's own where it names a scheme, else this listener's. A port that the
-    /// scheme has anyway is not written.
+    /// Where a redirect names no port but another host or scheme, the port is the scheme's own, or else this listener's.
+    /// One that the new URL has anyway is not written.
     fn with_port(&self, mut redirect: Redirect) -> Redirect {
         let well_known = match redirect.scheme.as_deref() {
             Some("https") => Some(443),
             Some(_) => Some(80),
             None => None,
         };
-        let port = redirect.port.or(well_known).unwrap_or(self.port);
-        let is_default = port == well_known.unwrap_or(80);
-        // With the request's own host the request's port would stay.
-        redirect.port = if is_default && redirect.hostname.is_some() { None } else { Some(port) };
+        redirect.port = match (redirect.port, &redirect.hostname) {
+            (None, None) => well_known.filter(|_| !matches!(self.port, 80 | 443)),
+            (port, hostname) => {
+                let port = port.or(well_known).unwrap_or(self.port);
+                let implied = hostname.is_some() && port == well_known.unwrap_or(80);
+                (!implied).then_some(port)
+            }
+        };
         redirect
     }
 }
