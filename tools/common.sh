@@ -42,5 +42,5 @@ install_once() {
 
 # A short name for the content of files, so that a changed list of packages is a new install.
 content() {
-    sha256sum "$@" | sha256sum | cut -c1-12
+    cat "$@" | sha256sum | cut -c1-12
 }

@@ -1,1 +1,18 @@
-//! skeleton
+//! What end-to-end tests and the demo stand on: real processes on free loopback ports.
+//!
+//! ```text
+//! client ─> Envoy ─> Upstream (records) | McpServer (Python SDKs)
+//!             └─ xDS ─ Toolward ─ Folder
+//! ```
+
+pub mod client;
+pub mod envoy;
+pub mod folder;
+pub mod http;
+pub mod mcp_server;
+pub mod ports;
+pub mod process;
+pub mod stack;
+pub mod tools;
+pub mod toolward;
+pub mod upstream;

@@ -1,0 +1,77 @@
+//! A real Envoy.
+
+use std::process::Command;
+
+use crate::http;
+use crate::ports;
+use crate::process::Process;
+use crate::tools::{root, tools};
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    /// Its admin port.
+    pub admin: u16,
+    /// The process.
+    pub process: Process,
+    client: reqwest::blocking::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Envoy {
+    /// One that gets everything from a control plane on this port: `envoy/ads.yaml`.
+    #[must_use]
+    pub fn with_control_plane(gateway: &str, xds: u16) -> Self {
+        let admin = ports::free();
+        let config = shipped("envoy/ads.yaml").replace("port_value: 18000", &format!("port_value: {xds}"));
+        Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
+    }
+
+    /// One that runs a whole configuration with its admin port on 19000.
+    #[must_use]
+    pub fn with_config(config: &str) -> Self {
+        Self::start(config, ports::free(), &[])
+    }
+
+    fn start(config: &str, admin: u16, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("envoy.yaml");
+        let config = config.replace("port_value: 19000", &format!("port_value: {admin}"));
+        std::fs::write(&file, config).expect("a file");
+        let mut command = Command::new(&tools().envoy);
+        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
+        let mut process = Process::start("envoy", command.args(arguments).current_dir(root()));
+        let client = http::client();
+        let ready = format!("http://127.0.0.1:{admin}/ready");
+        process.wait_until("ready", || client.get(&ready).send().is_ok_and(|answer| answer.status().is_success()));
+        Self { admin, process, client, _folder: folder }
+    }
+
+    /// What the admin port says at this path.
+    #[must_use]
+    pub fn admin(&self, path: &str) -> String {
+        http::send(self.client.get(format!("http://127.0.0.1:{}{path}", self.admin))).text
+    }
+
+    /// The value of a counter or gauge; zero where it does not exist yet.
+    #[must_use]
+    pub fn stat(&self, name: &str) -> u64 {
+        let stats = self.admin(&format!("/stats?filter={}", name.replace('.', "\\.").replace('/', "%2F")));
+        stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok()).unwrap_or(0)
+    }
+
+    /// The lines of its access log, as JSON.
+    #[must_use]
+    pub fn access_log(&self) -> Vec<serde_json::Value> {
+        self.process.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// A file of the repository.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn shipped(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

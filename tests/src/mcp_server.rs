@@ -1,0 +1,68 @@
+//! Real MCP servers.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use crate::ports;
+use crate::process::Process;
+use crate::tools::{root, tools};
+
+/// The two lines of the Python SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    /// 1.x: sessions, answers as server-sent events.
+    V1,
+    /// 2.x: both eras of the protocol.
+    V2,
+}
+
+impl Sdk {
+    /// A Python program with this SDK.
+    #[must_use]
+    pub fn python(self, script: &Path) -> Command {
+        let path = match self {
+            Self::V1 => &tools().python_v1,
+            Self::V2 => &tools().python_v2,
+        };
+        let mut command = Command::new("python3");
+        command.arg(script).env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+}
+
+/// A running MCP server.
+#[derive(Debug)]
+pub struct McpServer {
+    /// Where it listens; its path is `/mcp`.
+    pub port: u16,
+    /// The process.
+    pub process: Process,
+}
+
+impl McpServer {
+    /// Our server on this SDK.
+    #[must_use]
+    pub fn start(sdk: Sdk) -> Self {
+        let script = match sdk {
+            Sdk::V1 => "tests/servers/sdk_v1.py",
+            Sdk::V2 => "tests/servers/sdk_v2.py",
+        };
+        Self::start_script(sdk, &root().join(script))
+    }
+
+    /// Any script that listens on the port that the variable `PORT` says.
+    #[must_use]
+    pub fn start_script(sdk: Sdk, script: &Path) -> Self {
+        let port = ports::free();
+        let mut process = Process::start("MCP server", sdk.python(script).env("PORT", port.to_string()));
+        process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { port, process }
+    }
+
+    /// How often a tool really ran.
+    #[must_use]
+    pub fn ran(&self, tool: &str) -> usize {
+        self.process.log().lines().filter(|line| *line == format!("RAN {tool}")).count()
+    }
+}

@@ -1,0 +1,70 @@
+//! Where the tools are: what `tools/env` says, which `make install` put there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The tools. Each one exists: a missing tool is a failed test.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The Envoy binary.
+    pub envoy: PathBuf,
+    /// The filter's module.
+    pub wasm: PathBuf,
+    /// `PYTHONPATH` with the 1.x line of the Python SDK.
+    pub python_v1: PathBuf,
+    /// `PYTHONPATH` with the 2.x line of the Python SDK.
+    pub python_v2: PathBuf,
+    /// The Node.js binary.
+    pub node: PathBuf,
+    /// MCP Inspector's script.
+    pub inspector: PathBuf,
+    /// The control plane.
+    pub toolward: PathBuf,
+}
+
+static TOOLS: LazyLock<Tools> = LazyLock::new(find);
+
+/// The tools of this machine.
+#[must_use]
+pub fn tools() -> &'static Tools {
+    &TOOLS
+}
+
+/// The root of the repository.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn find() -> Tools {
+    let output = Command::new(root().join("tools/env")).output().expect("tools/env runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let path = |name: &str| {
+        let value = std::env::var(name)
+            .ok()
+            .or_else(|| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)));
+        existing(PathBuf::from(value.unwrap_or_else(|| panic!("tools/env does not say {name}"))))
+    };
+    Tools {
+        envoy: path("TOOLWARD_ENVOY"),
+        wasm: path("TOOLWARD_WASM"),
+        python_v1: path("TOOLWARD_PYTHON_V1"),
+        python_v2: path("TOOLWARD_PYTHON_V2"),
+        node: path("TOOLWARD_NODE"),
+        inspector: path("TOOLWARD_INSPECTOR"),
+        toolward: existing(target().join("toolward")),
+    }
+}
+
+/// The folder of built programs: tests run from `deps` below it, the demo from itself.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a path");
+    let folder = program.parent().expect("a folder");
+    if folder.ends_with("deps") { folder.parent().expect("a folder").to_owned() } else { folder.to_owned() }
+}
+
+fn existing(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is missing: run `make install wasm build`", path.display());
+    path
+}

@@ -1,0 +1,103 @@
+//! A server that records every byte that reaches it and answers with known ones.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::runtime::Runtime;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::IntervalStream;
+
+/// What reached the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// HTTP method.
+    pub method: String,
+    /// Path with query.
+    pub path: String,
+    /// Headers in their order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The answer to `tools/list`, with spaces and numbers that a parser would not write back as they are.
+pub const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"add", "x" : 1.50},{"name":"multiply"},{"name":"echo","y":1e2 }],"nextCursor":"c"}}"#;
+
+/// The same, as a caller that may use `add` and `echo` is to get it.
+pub const TOOLS_WITHOUT_MULTIPLY: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"add", "x" : 1.50},{"name":"echo","y":1e2 }],"nextCursor":"c"}}"#;
+
+/// The answer to everything else.
+pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
+
+/// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
+/// `x-answer: sse`), GET with an event every 20 ms for ever, and everything else with [`OK`].
+#[derive(Debug)]
+pub struct Upstream {
+    /// Where it listens.
+    pub port: u16,
+    recorded: Arc<Mutex<Vec<Recorded>>>,
+    _runtime: Runtime,
+}
+
+impl Upstream {
+    /// Starts the server.
+    ///
+    /// # Panics
+    /// When it can't listen.
+    #[must_use]
+    pub fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&recorded));
+        let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free()));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).expect("a free port");
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self { port: address.port(), recorded, _runtime: runtime }
+    }
+
+    /// What has reached the server since the last time, oldest first.
+    ///
+    /// # Panics
+    /// When the server panicked.
+    #[must_use]
+    pub fn take_recorded(&self) -> Vec<Recorded> {
+        std::mem::take(&mut self.recorded.lock().expect("no panic in the server"))
+    }
+}
+
+async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let header = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    recorded.lock().expect("no panic in the server").push(Recorded {
+        method: parts.method.to_string(),
+        path: parts.uri.to_string(),
+        headers: parts.headers.iter().map(header).collect(),
+        body: body.to_vec(),
+    });
+    let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
+    match (parts.method.as_str(), is_list, parts.headers.contains_key("x-answer")) {
+        ("GET", ..) => events(),
+        (_, true, true) => with_type("text/event-stream", format!("event: message\r\ndata: {TOOLS}\r\n\r\n")),
+        (_, true, false) => with_type("application/json", TOOLS.to_owned()),
+        (_, false, _) => with_type("application/json", OK.to_owned()),
+    }
+}
+
+fn with_type(content_type: &str, body: String) -> Response {
+    Response::builder().header("content-type", content_type).body(Body::from(body)).expect("an answer")
+}
+
+fn events() -> Response {
+    let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(20)));
+    let events = ticks.map(|_| Ok::<_, std::convert::Infallible>(Bytes::from_static(b"data: {\"tick\":1}\n\n")));
+    let body = Body::from_stream(events);
+    Response::builder().header("content-type", "text/event-stream").body(body).expect("an answer")
+}

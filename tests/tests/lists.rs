@@ -1,0 +1,23 @@
+//! `tools/list` shows what the caller may use, and leaves the rest of the answer byte for byte.
+
+use toolward_tests::http::{self, request};
+use toolward_tests::stack::{OPS_MAY_ADD, Stack};
+use toolward_tests::upstream::{TOOLS, TOOLS_WITHOUT_MULTIPLY, Upstream};
+
+#[test]
+fn in_json_and_in_events() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    assert_eq!(stack.ask(&ops, request("tools/list")).text, TOOLS_WITHOUT_MULTIPLY);
+    let events = http::send(stack.post(request("tools/list")).bearer_auth(&ops).header("x-answer", "sse"));
+    assert_eq!(events.content_type, "text/event-stream");
+    assert_eq!(events.text, format!("event: message\ndata: {TOOLS_WITHOUT_MULTIPLY}\n\r\n"));
+
+    let sales = stack.issuer.of_team("sales");
+    let nothing = stack.ask(&sales, request("tools/list"));
+    assert_eq!(nothing.json()["result"]["tools"], serde_json::json!([]), "{nothing:?}");
+
+    stack.set_rules("[{ name: all, tools: ['*'] }]");
+    toolward_tests::process::eventually("all visible", || stack.ask(&sales, request("tools/list")).text == TOOLS);
+}
