@@ -19,7 +19,8 @@ use toolward_policy::config::FilterConfig;
 pub const INVALID_BACKEND: &str = "invalid-backend";
 
 /// Everything that is to be served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// By `namespace/name`, which is also the `node.cluster` of the Envoys that ask for it.
     pub gateways: BTreeMap<GatewayName, Gateway>,
@@ -31,7 +32,8 @@ pub struct Model {
 pub struct GatewayName(pub String);
 
 /// One Gateway: what all Envoys with its name get.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Gateway {
     /// One per port; Gateway listeners that share a port differ by hostname and are merged here.
     pub listeners: BTreeMap<u16, Listener>,
@@ -40,7 +42,8 @@ pub struct Gateway {
 }
 
 /// One port that Envoy listens on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Listener {
     /// `namespace/name/port`: the name of the xDS listener, its route configuration and its filter configuration.
     pub name: String,
@@ -51,18 +54,20 @@ pub struct Listener {
 }
 
 /// The routes of one hostname.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VirtualHost {
     /// `namespace/name/port/domain`.
     pub name: String,
-    /// A hostname, `*.suffix`, or `*`. Render adds the forms with a port.
+    /// A hostname, `*.suffix`, or `*`. It stands for all ports.
     pub domain: String,
     /// In order of precedence: the first that matches is taken.
     pub routes: Vec<Route>,
 }
 
 /// One match of one HTTPRoute rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// `namespace/name/rule/match` with indexes from 0.
     pub name: String,
@@ -71,8 +76,10 @@ pub struct Route {
     /// What is done with it.
     pub action: RouteAction,
     /// Changes to the request's headers.
+    #[serde(default)]
     pub request_headers: HeaderChanges,
     /// Changes to the answer's headers.
+    #[serde(default)]
     pub response_headers: HeaderChanges,
     /// The key in [`Listener::filter`] that judges requests of this route. Always written to route metadata, so that
     /// a missing key can mean "closed".
@@ -80,20 +87,24 @@ pub struct Route {
 }
 
 /// What a request must look like; all parts must fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouteMatch {
     /// The path.
     pub path: PathMatch,
     /// The HTTP method, where given.
+    #[serde(default)]
     pub method: Option<String>,
     /// Header name and match.
+    #[serde(default)]
     pub headers: Vec<(String, StringMatch)>,
     /// Query parameter name and match.
+    #[serde(default)]
     pub query: Vec<(String, StringMatch)>,
 }
 
 /// A match on the path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathMatch {
     /// The whole path.
     Exact(String),
@@ -104,7 +115,7 @@ pub enum PathMatch {
 }
 
 /// A match on a header's or query parameter's value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StringMatch {
     /// The whole value.
     Exact(String),
@@ -113,7 +124,7 @@ pub enum StringMatch {
 }
 
 /// What is done with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteAction {
     /// Sent to one of the clusters.
     Forward(Forward),
@@ -127,23 +138,29 @@ pub enum RouteAction {
 }
 
 /// Sends a request to an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Forward {
     /// With weights above zero. The share of invalid backends goes to [`INVALID_BACKEND`], a cluster that is never
     /// defined: Envoy answers it with 500, as Gateway API asks.
     pub clusters: Vec<WeightedCluster>,
     /// New path, where it changes.
+    #[serde(default)]
     pub path: Option<PathRewrite>,
     /// New host, where it changes.
+    #[serde(default)]
     pub host: Option<String>,
     /// Until the answer is complete; `None`: no limit, as long SSE streams need. Zero: no limit by wish of the user.
+    #[serde(default)]
     pub request_timeout: Option<Duration>,
     /// Per try; shorter than `request_timeout`.
+    #[serde(default)]
     pub backend_timeout: Option<Duration>,
 }
 
 /// A share of a route's requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WeightedCluster {
     /// Key in [`Gateway::clusters`].
     pub cluster: String,
@@ -151,17 +168,21 @@ pub struct WeightedCluster {
     pub weight: u32,
     /// The path of the MCP server behind it, which replaces the matched prefix (or the whole path); a rewrite asked
     /// for by the user wins over it.
+    #[serde(default)]
     pub path: Option<String>,
     /// The `Host` that the upstream expects, where it is not the client's.
+    #[serde(default)]
     pub host: Option<String>,
     /// Changes asked for by filters on the backendRef.
+    #[serde(default)]
     pub request_headers: HeaderChanges,
     /// Changes asked for by filters on the backendRef.
+    #[serde(default)]
     pub response_headers: HeaderChanges,
 }
 
 /// A new path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathRewrite {
     /// The whole path (the query string stays).
     Full(String),
@@ -170,22 +191,28 @@ pub enum PathRewrite {
 }
 
 /// Answers with a redirect; what is `None` stays as the request has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Redirect {
     /// `http` or `https`.
+    #[serde(default)]
     pub scheme: Option<String>,
     /// New host.
+    #[serde(default)]
     pub hostname: Option<String>,
     /// New port.
+    #[serde(default)]
     pub port: Option<u16>,
     /// New path.
+    #[serde(default)]
     pub path: Option<PathRewrite>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
 }
 
 /// Header changes, applied in the order remove, set, add.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct HeaderChanges {
     /// Overwritten or created.
     pub set: Vec<(String, String)>,
@@ -196,7 +223,8 @@ pub struct HeaderChanges {
 }
 
 /// An upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// Where it is.
     pub endpoints: Endpoints,
@@ -205,7 +233,7 @@ pub struct Cluster {
 }
 
 /// Where an upstream is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Endpoints {
     /// Known addresses, served over EDS; empty is allowed (the upstream is down).
     Addresses(Vec<Endpoint>),
@@ -219,7 +247,8 @@ pub enum Endpoints {
 }
 
 /// One address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// IP address.
     pub address: String,

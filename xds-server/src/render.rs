@@ -17,7 +17,7 @@ use crate::model::{Gateway, Model};
 use crate::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
 
 mod access_log;
-mod bootstrap;
+pub mod bootstrap;
 mod cluster;
 mod endpoint;
 mod filter;

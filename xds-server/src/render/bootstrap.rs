@@ -7,7 +7,10 @@ use super::{RenderOptions, cluster, listener};
 use crate::model::Gateway;
 
 /// The configuration of an Envoy that is one Gateway, as Envoy reads it from YAML or JSON.
-pub(super) fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<Value, ViewError> {
+///
+/// # Errors
+/// When a message has no descriptor, which is a fault in this program.
+pub fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<Value, ViewError> {
     let clusters = gateway.clusters.iter().map(|(name, cluster)| message(&cluster::complete(name, cluster)));
     let listeners =
         gateway.listeners.iter().map(|(port, listener)| message(&listener::complete(listener, *port, options)));

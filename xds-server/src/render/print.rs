@@ -1,5 +1,6 @@
 //! `toolward render`: prints what Envoy would get.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -68,9 +69,8 @@ pub enum RenderError {
 /// Prints YAML on standard output; what is wrong with the resources goes to standard error.
 #[must_use]
 pub fn run(args: &RenderArgs) -> ExitCode {
-    match text(args) {
-        Ok((text, problems)) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
+    match load(args).and_then(|model| text(args, model)) {
+        Ok(text) => {
             // A reader that has seen enough closes the pipe, which is no fault.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -82,20 +82,22 @@ pub fn run(args: &RenderArgs) -> ExitCode {
     }
 }
 
-/// What is printed, and what is wrong with the resources.
-///
-/// # Errors
-/// When the folder can't be read, or the Gateway is not there or not clear.
-pub fn text(args: &RenderArgs) -> Result<(String, Vec<Problem>), RenderError> {
+fn load(args: &RenderArgs) -> Result<Model, RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
     let translation = translate(&resources, &TranslateOptions { unprotected_routes: args.unprotected_routes });
+    for problem in &translation.problems {
+        eprintln!("{problem}");
+    }
+    Ok(translation.model)
+}
+
+fn text(args: &RenderArgs, model: Model) -> Result<String, RenderError> {
     let options = RenderOptions {
         wasm_file: args.wasm_file.display().to_string(),
         listener_address: args.listener_address.to_string(),
     };
-    let model = select(translation.model, args.gateway.as_deref())?;
-    let text = if args.whole { whole(&model, &options)? } else { resources_of(&model, &options)? };
-    Ok((text, translation.problems))
+    let model = select(model, args.gateway.as_deref())?;
+    if args.whole { whole(&model, &options) } else { resources_of(&model, &options) }
 }
 
 fn select(mut model: Model, gateway: Option<&str>) -> Result<Model, RenderError> {
@@ -122,7 +124,7 @@ fn whole(model: &Model, options: &RenderOptions) -> Result<String, RenderError> 
 
 fn resources_of(model: &Model, options: &RenderOptions) -> Result<String, RenderError> {
     let snapshot = render(model, options);
-    let mut gateways = std::collections::BTreeMap::new();
+    let mut gateways = BTreeMap::new();
     for (name, gateway) in &snapshot.gateways {
         gateways.insert(name.0.as_str(), view::gateway(gateway)?);
     }
