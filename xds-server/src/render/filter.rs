@@ -23,8 +23,9 @@ const RELOAD_AFTER: Duration = Duration::from_secs(1);
 
 /// The filter of an Envoy that asks for it by the listener's name.
 pub(super) fn discovered(listener: &Listener, options: &RenderOptions) -> TypedExtensionConfig {
-    // Bytes, as they reach the filter unchanged and have one encoding.
-    let configuration = any(&BytesValue { value: configuration(listener).into_bytes() });
+    // Bytes, as they reach the filter unchanged and have one encoding. Were they ever not to be written (no value of
+    // the type is such), the filter would refuse what it gets instead, and Envoy deny requests.
+    let configuration = any(&BytesValue { value: serde_json::to_vec(&listener.filter).unwrap_or_default() });
     TypedExtensionConfig {
         name: listener.name.clone(),
         typed_config: Some(any(&wasm(&listener.name, configuration, options))),
@@ -33,7 +34,8 @@ pub(super) fn discovered(listener: &Listener, options: &RenderOptions) -> TypedE
 
 /// The filter of an Envoy that asks nobody: its configuration is text, to be read by people.
 pub(super) fn complete(listener: &Listener, options: &RenderOptions) -> Wasm {
-    wasm(&listener.name, any(&StringValue { value: configuration(listener) }), options)
+    let configuration = any(&StringValue { value: serde_json::to_string_pretty(&listener.filter).unwrap_or_default() });
+    wasm(&listener.name, configuration, options)
 }
 
 fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Wasm {
@@ -64,10 +66,4 @@ fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Wasm {
             ..Default::default()
         }),
     }
-}
-
-/// The filter's configuration as it reads it. Were it ever not to be written (no value of the type is such), the
-/// filter refuses what it gets instead, and requests are denied.
-fn configuration(listener: &Listener) -> String {
-    serde_json::to_string(&listener.filter).unwrap_or_default()
 }

@@ -1,17 +1,16 @@
 //! `toolward render`: prints what Envoy would get.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::bootstrap::bootstrap;
 use super::view::{self, ViewError};
-use super::{RenderOptions, render};
+use super::{RenderOptions, render, yaml};
 use crate::model::{GatewayName, Model};
 use crate::problem::Problem;
 use crate::source::dir;
@@ -61,9 +60,6 @@ pub enum RenderError {
     /// A message can't be shown.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// YAML has no form for it.
-    #[error("can't be written as YAML: {0}")]
-    Yaml(#[from] serde_yaml_ng::Error),
 }
 
 /// Prints YAML on standard output; what is wrong with the resources goes to standard error.
@@ -117,22 +113,18 @@ fn known(model: &Model) -> String {
 fn whole(model: &Model, options: &RenderOptions) -> Result<String, RenderError> {
     let mut gateways = model.gateways.values();
     match (gateways.next(), gateways.next()) {
-        (Some(gateway), None) => yaml(&bootstrap(gateway, options)?),
+        (Some(gateway), None) => Ok(bootstrap(gateway, options)?),
         _ => Err(RenderError::ChooseGateway { known: known(model) }),
     }
 }
 
 fn resources_of(model: &Model, options: &RenderOptions) -> Result<String, RenderError> {
     let snapshot = render(model, options);
-    let mut gateways = BTreeMap::new();
+    let mut gateways = Map::new();
     for (name, gateway) in &snapshot.gateways {
-        gateways.insert(name.0.as_str(), view::gateway(gateway)?);
+        gateways.insert(name.0.clone(), json!(view::gateway(gateway)?));
     }
-    yaml(&gateways)
-}
-
-fn yaml(value: &impl Serialize) -> Result<String, RenderError> {
-    Ok(serde_yaml_ng::to_string(value)?)
+    Ok(yaml::document(&Value::Object(gateways)))
 }
 
 fn lines(problems: &[Problem]) -> String {
