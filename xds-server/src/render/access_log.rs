@@ -16,7 +16,7 @@ const FIELDS: [(&str, &str); 18] = [
     ("time", "%START_TIME%"),
     ("request_id", "%REQ(X-REQUEST-ID)%"),
     ("http_method", "%REQ(:METHOD)%"),
-    ("path", "%PATH(NQ)%"),
+    ("path", "%PATH(NQ:ORIG_OR_PATH)%"),
     ("status", "%RESPONSE_CODE%"),
     ("flags", "%RESPONSE_FLAGS%"),
     ("duration_ms", "%DURATION%"),

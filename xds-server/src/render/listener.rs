@@ -91,11 +91,7 @@ fn connection_manager(
             HttpFilter { name: name.to_owned(), config_type: Some(filter), ..Default::default() },
             HttpFilter {
                 name: "envoy.filters.http.router".to_owned(),
-                config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
-                    // Clients can't steer timeouts and retries by `x-envoy-*` headers.
-                    suppress_envoy_headers: true,
-                    ..Default::default()
-                }))),
+                config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),
                 ..Default::default()
             },
         ],
@@ -119,7 +115,8 @@ fn connection_manager(
         stream_idle_timeout: Some(duration(QUIET_STREAM)),
         request_headers_timeout: Some(duration(SLOW_HEADERS)),
         request_timeout: Some(duration(SLOW_REQUEST)),
-        // Envoy stands at the edge: the peer is the client, and what clients say in `x-forwarded-for` is not believed.
+        // Envoy stands at the edge: the peer is the client, what clients say in `x-forwarded-for` is not believed, and
+        // `x-envoy-*` headers, by which they could steer timeouts and retries, are removed.
         use_remote_address: Some(yes()),
         // Callers see the server's own `server` header.
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
