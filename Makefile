@@ -48,6 +48,7 @@ tutorial: install wasm build ## Follow a folder with the public tutorial's manif
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
+	cargo run --quiet --package toolward-xds-server --example descriptors
 	UPDATE_GOLDEN=1 cargo test --quiet --workspace --exclude toolward-tests
 
 .PHONY: clean

@@ -11,6 +11,7 @@ use prost::Message;
 use prost_reflect::prost_types::{
     DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions,
 };
+use serde::Deserialize;
 
 /// The messages that stand for themselves or inside an `Any`. What their fields refer to comes along.
 const ROOTS: [&str; 12] = [
@@ -41,13 +42,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is read of `cargo metadata`.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+}
+
 /// The folder of the crate's source.
 fn envoy_types() -> Result<PathBuf, Box<dyn Error>> {
     let metadata = Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--locked"]).output()?;
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
-    let package = packages.iter().find(|package| package["name"] == "envoy-types").ok_or("no envoy-types")?;
-    let manifest = Path::new(package["manifest_path"].as_str().ok_or("no manifest path")?);
+    let Metadata { packages } = serde_json::from_slice(&metadata.stdout)?;
+    let package = packages.into_iter().find(|package| package.name == "envoy-types").ok_or("no package envoy-types")?;
+    let manifest = package.manifest_path;
     Ok(manifest.parent().ok_or("a manifest without a folder")?.to_owned())
 }
 
