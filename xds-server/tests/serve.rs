@@ -92,7 +92,7 @@ impl Server {
         let mut child = toolward(folder, &["--wasm-file", ANY_FILE]).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut server = Self { child, log, admin: String::new() };
-        server.admin = server.logs("listening")["admin"].as_str().unwrap().to_owned();
+        server.admin = server.logs("listening").get("admin").and_then(Value::as_str).unwrap().to_owned();
         server
     }
 
@@ -103,8 +103,9 @@ impl Server {
             let mut line = String::new();
             assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "the log ended without {text:?}:\n{seen}");
             let entry: Value = serde_json::from_str(&line).expect(&line);
-            if entry["fields"]["message"].as_str().is_some_and(|message| message.contains(text)) {
-                return entry["fields"].clone();
+            let fields = entry.get("fields").unwrap();
+            if fields.get("message").and_then(Value::as_str).is_some_and(|message| message.contains(text)) {
+                return fields.clone();
             }
             seen.push_str(&line);
         }
