@@ -20,13 +20,14 @@ use crate::ads::clients::{ClientView, Clients};
 use crate::metrics::Metrics;
 use crate::model::GatewayName;
 use crate::problem::Problem;
+use crate::render::view;
 use crate::snapshot::{GatewaySnapshot, Snapshot};
 
 const INDEX: &str = "\
 /ready     200 once a good snapshot is served, 503 with the reason before
 /metrics   OpenMetrics
 /problems  what is wrong with the resources, and which routes no policy protects
-/snapshot  what Envoys are to have, by Gateway; ?gateway=NAMESPACE/NAME for one
+/snapshot  what Envoys are to have: versions by Gateway, type and name; ?gateway=NAMESPACE/NAME for the content of one
 /clients   connected Envoys: what each has, what it was sent, what it refused
 ";
 
@@ -84,6 +85,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
     }
     let reason = match &*admin.reports.borrow() {
         None => "not ready: the source was not read yet\n".to_owned(),
+        Some(report) if report.source.is_empty() => "not ready: the first snapshot is being made\n".to_owned(),
         Some(report) => {
             let problems: Vec<String> = report.source.iter().map(|problem| format!("  {problem}\n")).collect();
             format!("not ready: the source can't be used:\n{}", problems.concat())
@@ -126,7 +128,10 @@ async fn snapshot(State(admin): State<Admin>, Query(selection): Query<Selection>
             Json(all).into_response()
         }
         Some(name) => match snapshot.gateways.get(&name) {
-            Some(gateway) => Json(versions(gateway)).into_response(),
+            Some(gateway) => match view::gateway(gateway) {
+                Ok(content) => Json(content).into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+            },
             None => (StatusCode::NOT_FOUND, format!("there is no Gateway {}\n", name.0)).into_response(),
         },
     }

@@ -212,17 +212,17 @@ impl Keeper {
     fn complain(&self, problems: Vec<Problem>) {
         self.metrics.loaded(Load::Failed);
         let last = self.reports.borrow().clone().unwrap_or_default();
-        if last.source.is_empty() {
-            error!("the source can't be used: the last good snapshot stays in force until it can");
-        }
         self.report(Report { source: problems, ..last });
     }
 
     /// Logs what is new, once.
     fn report(&self, report: Report) {
-        let last = self.reports.borrow().clone().unwrap_or_default();
-        if report.source.is_empty() && !last.source.is_empty() {
-            info!("the source can be used again");
+        self.metrics.problems(report.source.iter().chain(&report.resources));
+        let last = self.reports.send_replace(Some(report.clone())).unwrap_or_default();
+        match (last.source.is_empty(), report.source.is_empty()) {
+            (true, false) => error!("the source can't be used: the last good snapshot stays in force until it can"),
+            (false, true) => info!("the source can be used again"),
+            _ => (),
         }
         for problem in news(&last.source, &report.source) {
             error!(reason = problem.reason, "{problem}");
@@ -236,15 +236,14 @@ impl Keeper {
         for route in news(&last.unprotected, &report.unprotected) {
             warn!("no policy protects {route}");
         }
-        self.metrics.problems(report.source.iter().chain(&report.resources));
-        self.reports.send_replace(Some(report));
     }
 
     fn publish(&self, snapshot: Arc<Snapshot>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.metrics.published(&snapshot, now.as_secs());
-        info!(gateways = snapshot.gateways.len(), "serving a new snapshot");
+        let gateways = snapshot.gateways.len();
         self.snapshots.send_replace(Some(snapshot));
+        info!(gateways, "serving a new snapshot");
     }
 }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -61,7 +63,8 @@ fn problem(message: &str) -> Problem {
 }
 
 fn snapshot() -> Snapshot {
-    let resources = BTreeMap::from([("web".to_owned(), Resource::new(b"content".to_vec()))]);
+    let listener = Listener { name: "web".into(), ..Listener::default() };
+    let resources = BTreeMap::from([("web".to_owned(), Resource::new(listener.encode_to_vec()))]);
     let gateway = GatewaySnapshot { resources: BTreeMap::from([(ResourceType::Listener, resources)]) };
     Snapshot { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), Arc::new(gateway))]) }
 }
@@ -84,12 +87,12 @@ async fn it_shows_what_is_served() {
     let server = Server::start().await;
     assert_eq!(server.get("/snapshot").await.0, 503);
     server.snapshots.send_replace(Some(Arc::new(snapshot())));
-    let (status, all) = server.get("/snapshot").await;
-    assert_eq!(status, 200);
-    assert!(all.starts_with(r#"{"ns/gw":{"#) && all.contains("\"web\""), "{all}");
-    let (status, one) = server.get("/snapshot?gateway=ns/gw").await;
-    assert_eq!(status, 200);
-    assert!(one.contains("\"web\""), "{one}");
+    let gateway = snapshot().gateways.into_values().next().unwrap();
+    let version = &gateway.resources.get(&ResourceType::Listener).unwrap().get("web").unwrap().version;
+    let versions = format!(r#"{{"ns/gw":{{"Listener":{{"web":"{version}"}}}}}}"#);
+    assert_eq!(server.get("/snapshot").await, (200, versions));
+    let content = r#"{"Listener":{"web":{"name":"web"}}}"#;
+    assert_eq!(server.get("/snapshot?gateway=ns/gw").await, (200, content.into()));
     assert_eq!(server.get("/snapshot?gateway=ns/other").await.0, 404);
 }
 
