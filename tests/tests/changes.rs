@@ -1,0 +1,77 @@
+//! Changes take effect on a running Envoy and disturb nobody.
+
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use toolward_tests::http::{self, call};
+use toolward_tests::process::eventually;
+use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
+use toolward_tests::upstream::{OK, Upstream};
+
+const NOBODY: &str = "[]";
+
+#[test]
+fn an_open_stream_lives_through_changes_of_policy_and_route() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    let stream = stack.client.get(stack.url()).bearer_auth(&ops).send().expect("a stream");
+    assert_eq!(stream.status(), 200);
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ticks);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            match line {
+                Ok(line) if line.starts_with("data:") => counted.fetch_add(1, Ordering::SeqCst),
+                Ok(_) => 0,
+                Err(_) => return,
+            };
+        }
+    });
+    let goes_on = |after: &str| {
+        let before = ticks.load(Ordering::SeqCst);
+        eventually(&format!("events after {after}"), || ticks.load(Ordering::SeqCst) > before + 3);
+    };
+    goes_on("the start");
+    stack.set_rules(NOBODY);
+    eventually("denied", || stack.ask(&ops, call("add")).code() == Some(-32602));
+    goes_on("a change of policy");
+    stack.folder.write("route.yaml", &route("/elsewhere"));
+    eventually("moved", || stack.ask(&ops, call("add")).status == 404);
+    goes_on("a change of route");
+    let moved = http::post(&stack.client, &format!("http://127.0.0.1:{}/elsewhere", stack.port), call("add"));
+    assert_eq!(http::send(moved.bearer_auth(&ops)).code(), Some(-32602), "the policy is attached to the route");
+    stack.folder.remove("policy.yaml");
+    goes_on("the end of the policy");
+    assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
+    assert_eq!(stack.envoy.stat("listener_manager.total_listeners_draining"), 0);
+}
+
+#[test]
+fn a_thousand_requests_during_fifty_changes_see_only_old_or_new_answers() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    let jwks = stack.issuer.jwks();
+    let on_gateway =
+        policy(&jwks, OPS_MAY_ADD).replace("kind: HTTPRoute, name: math", "kind: Gateway, name: mcp-gateway");
+    let worlds = [policy(&jwks, NOBODY), on_gateway, policy(&jwks, OPS_MAY_ADD)];
+    let (mut granted, mut denied) = (0, 0);
+    for change in 0..50 {
+        stack.folder.write("policy.yaml", &worlds[change % worlds.len()]);
+        for _ in 0..20 {
+            let answer = stack.ask(&ops, call("add"));
+            match answer.text.as_str() {
+                OK => granted += 1,
+                _ if answer.status == 200 && answer.code() == Some(-32602) => denied += 1,
+                _ => panic!("after change {change}: {answer:?}"),
+            }
+        }
+    }
+    assert_eq!(granted + denied, 1000);
+    // The last world is the one that stays.
+    stack.folder.write("policy.yaml", &worlds[0]);
+    eventually("the last change", || stack.ask(&ops, call("add")).code() == Some(-32602));
+    assert!(granted > 0 && denied > 0, "changes did take effect meanwhile: {granted} granted, {denied} denied");
+}
