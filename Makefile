@@ -15,7 +15,7 @@ install: ## Install the tools for building and testing under ~/.cache/toolward; 
 
 .PHONY: build
 build: ## Build the control plane, target/debug/toolward.
-	cargo build --package toolward-xds-server
+	cargo build --workspace --bins
 
 .PHONY: wasm
 wasm: ## Build the filter, target/wasm/toolward.wasm.
@@ -23,33 +23,34 @@ wasm: ## Build the filter, target/wasm/toolward.wasm.
 	@tools/build-wasm
 
 .PHONY: demo
+demo: export DEMO_BEGAN := $(shell date +%s%3N)
 demo: install wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
-	@$(TOOLS) cargo run --quiet --package toolward-tests --bin demo
+	@$(TOOLS) target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/demo"
 
 .PHONY: check
 check: ## The fast part of the tests: format, lints for native and wasm, unit and golden tests.
 	@tools/install build
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --quiet --package toolward-filter --target wasm32-wasip1 -- -D warnings
-	cargo test --quiet --workspace --exclude toolward-tests
+	cargo test --quiet --workspace
 
 .PHONY: test
 test: check test-e2e ## Everything: `check`, then end-to-end with a real Envoy, real MCP servers and clients.
 
 .PHONY: test-e2e
 test-e2e: install wasm build ## The end-to-end tests alone.
-	@$(TOOLS) cargo test --package toolward-tests
+	@$(TOOLS) cargo test --workspace --features toolward-tests/e2e --test e2e
 
 .PHONY: tutorial
 tutorial: install wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
 	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }
-	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --package toolward-tests --test tutorial
+	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --workspace --features toolward-tests/tutorial --test tutorial
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
 	cargo run --quiet --package toolward-xds-server --example descriptors
-	UPDATE_GOLDEN=1 cargo test --quiet --workspace --exclude toolward-tests
+	UPDATE_GOLDEN=1 cargo test --quiet --workspace
 
 .PHONY: clean
 clean: ## Remove what was built; the tools' cache stays.

@@ -1,6 +1,7 @@
 //! Real MCP clients.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -44,4 +45,50 @@ fn report(command: &mut Command) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(text.trim())
         .unwrap_or_else(|_| panic!("no JSON: {text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A session of a real client (Python SDK 2.x) that stays open.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Session {
+    /// Starts the client; it connects meanwhile.
+    ///
+    /// # Panics
+    /// When Python can't be started.
+    #[must_use]
+    pub fn open(url: &str, token: &str) -> Self {
+        let mut command = Sdk::V2.python(&root().join("tests/clients/session.py"));
+        let mut child = command
+            .args([url, token])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3 starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, lines }
+    }
+
+    /// Calls a tool with a = 6 and b = 7, or with `list` lists the tools' names: what the client shows its user. A
+    /// client that could not connect answers everything with why.
+    ///
+    /// # Panics
+    /// When the client ended.
+    pub fn ask(&mut self, what: &str) -> String {
+        writeln!(self.child.stdin.as_mut().expect("a pipe"), "{what}").expect("the client listens");
+        let line = self.lines.next().expect("an answer").expect("UTF-8");
+        serde_json::from_str(&line).expect("a JSON string")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -68,7 +68,6 @@ fn read(response: Response) -> Answer {
 }
 
 /// A POST with a JSON body, as MCP clients send it.
-#[must_use]
 pub fn post(client: &Client, url: &str, body: impl Into<Vec<u8>>) -> RequestBuilder {
     client
         .post(url)

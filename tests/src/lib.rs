@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod envoy;
+pub mod examples;
 pub mod folder;
 pub mod http;
 pub mod mcp_server;

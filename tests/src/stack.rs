@@ -62,7 +62,6 @@ impl Stack {
     }
 
     /// A POST to the endpoint.
-    #[must_use]
     pub fn post(&self, body: impl Into<Vec<u8>>) -> RequestBuilder {
         http::post(&self.client, &self.url(), body)
     }

@@ -18,12 +18,16 @@ pub(super) struct NamedKeySet {
 
 /// Reads the key set that a policy of this namespace names.
 pub(super) fn resolve(spec: &JwksSpec, namespace: &str, resources: &Resources) -> Result<NamedKeySet, Fault> {
-    let text = match (&spec.inline, &spec.config_map_ref) {
-        (Some(inline), None) => inline.as_bytes(),
-        (None, Some(reference)) => config_map_entry(reference, namespace, resources)?,
+    let (text, place) = match (&spec.inline, &spec.config_map_ref) {
+        (Some(inline), None) => (inline.as_bytes(), "inline".to_owned()),
+        (None, Some(reference)) => {
+            let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
+            (config_map_entry(reference, namespace, resources)?, place)
+        }
         _ => return Err(Fault::new("InvalidKeySet", "exactly one of inline and configMapRef must be given")),
     };
-    let keys = jwks::parse(text).map_err(|fault| Fault::new("InvalidKeySet", fault.to_string()))?.keys;
+    let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
+    let keys = jwks::parse(text).map_err(unusable)?.keys;
     let canonical = serde_json::to_vec(&keys).map_err(|error| Fault::new("InvalidKeySet", error.to_string()))?;
     let hash: String = Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Ok(NamedKeySet { name: format!("jwks-{hash}"), keys })

@@ -1,0 +1,89 @@
+//! The shipped examples do what they say.
+
+use toolward_tests::client::Session;
+use toolward_tests::envoy::Envoy;
+use toolward_tests::examples::example;
+use toolward_tests::http::{self, call};
+use toolward_tests::mcp_server::{McpServer, Sdk};
+use toolward_tests::ports;
+use toolward_tests::process::eventually;
+use toolward_tests::tools::root;
+use toolward_tests::toolward::{self, Issuer, Toolward};
+use toolward_tests::upstream::{OK, Upstream};
+
+#[test]
+fn check_finds_nothing_but_the_missing_keys() {
+    let issuer = Issuer::new("RS256");
+    for name in ["quickstart", "per-team"] {
+        let check = |path: &std::path::Path| toolward::run(&["check", path.to_str().expect("UTF-8")]);
+        let with_keys = example(name, &issuer, &[]);
+        let output = check(with_keys.path());
+        assert!(output.status.success(), "{name}: {output:?}");
+        let output = check(&root().join("manifests/examples").join(name));
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let problems = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(problems.contains("MCPAccessPolicy default/"), "{problems}");
+        assert!(problems.contains("configMapRef"), "{problems}");
+    }
+}
+
+#[test]
+fn quickstart() {
+    let issuer = Issuer::new("ES256");
+    let server = McpServer::start_script(Sdk::V2, &root().join("manifests/examples/quickstart/server.py"));
+    let port = ports::free();
+    let folder = example("quickstart", &issuer, &[(3000, port), (8000, server.port)]);
+    let toolward = Toolward::serve(folder.path());
+    toolward.wait_until_ready();
+    let _envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
+    let url = format!("http://127.0.0.1:{port}/mcp");
+    eventually("the Gateway answers", || http::client().get(&url).send().is_ok());
+    for (team, tools, product) in
+        [("ops", "add, multiply", "42"), ("sre", "add, multiply", "42"), ("sales", "add", "Unknown tool: multiply")]
+    {
+        let mut session = Session::open(&url, &issuer.of_team(team));
+        assert_eq!(session.ask("list"), tools, "{team}");
+        assert_eq!(session.ask("add"), "13", "{team}");
+        assert_eq!(session.ask("multiply"), product, "{team}");
+    }
+}
+
+#[test]
+fn per_team() {
+    let issuer = Issuer::new("RS256");
+    let upstream = Upstream::start();
+    let port = ports::free();
+    let folder = example("per-team", &issuer, &[(3000, port), (8001, upstream.port), (8002, upstream.port)]);
+    let toolward = Toolward::serve(folder.path());
+    toolward.wait_until_ready();
+    let _envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
+    let client = http::client();
+    eventually("the Gateway answers", || client.get(format!("http://127.0.0.1:{port}/")).send().is_ok());
+    let may = |token: &str, path: &str, tool: &str| {
+        let url = format!("http://127.0.0.1:{port}/{path}/mcp");
+        let answer = http::send(http::post(&client, &url, call(tool)).bearer_auth(token));
+        match answer.text.as_str() {
+            OK => true,
+            _ if answer.code() == Some(-32602) => false,
+            _ => panic!("{answer:?}"),
+        }
+    };
+    let support = issuer.token(&["--claim", "team=support", "--scope", "openid mcp.use"]);
+    let sales = issuer.token(&["--claim", "team=sales", "--scope", "mcp.use"]);
+    let no_scope = issuer.token(&["--claim", "team=support"]);
+    let admin = issuer.token(&["--claim", "team=support", "--claim", r#"realm_access={"roles":["mcp-admin"]}"#]);
+    let dev = issuer.token(&["--claim", "team=dev", "--scope", "mcp.use"]);
+    for (who, token, path, tool, expected) in [
+        ("support creates", &support, "tickets", "create_ticket", true),
+        ("the guardrail holds for support", &support, "tickets", "delete_ticket", false),
+        ("an administrator of support deletes", &admin, "tickets", "delete_ticket", true),
+        ("sales read", &sales, "tickets", "get_ticket", true),
+        ("sales don't create", &sales, "tickets", "create_ticket", false),
+        ("without the scope nothing", &no_scope, "tickets", "get_ticket", false),
+        ("developers search notes", &dev, "notes", "search_notes", true),
+        ("sales have no notes", &sales, "notes", "search_notes", false),
+        ("an administrator of another team", &admin, "notes", "search_notes", false),
+    ] {
+        assert_eq!(may(token, path, tool), expected, "{who}");
+    }
+}

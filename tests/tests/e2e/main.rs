@@ -1,0 +1,11 @@
+//! The whole, from outside: real processes, real requests.
+
+mod answers;
+mod bad_input;
+mod changes;
+mod clients;
+mod examples;
+mod lists;
+mod metrics_and_log;
+mod restart;
+mod static_envoy;
