@@ -12,12 +12,15 @@ thread_local! {
     static COUNTERS: RefCell<HashMap<String, Option<u32>>> = RefCell::default();
 }
 
+/// Longest value of a field in the access log, in bytes.
+const LOG_FIELD_BYTES: usize = 8 * 1024;
+
 /// Counts an exchange: `toolward_requests.METHOD.DECISION.REASON`, and the items hidden from lists.
 pub(crate) fn count(record: &Record) {
     let (class, outcome, reason) = (record.method_class, record.outcome.label(), record.reason.0);
     increment(format!("toolward_requests.{class}.{outcome}.{reason}"), 1);
-    if !record.hidden.is_empty() {
-        let hidden = u32::try_from(record.hidden.len()).unwrap_or(u32::MAX);
+    if record.hidden.count() > 0 {
+        let hidden = u32::try_from(record.hidden.count()).unwrap_or(u32::MAX);
         increment(format!("toolward_items_hidden.{class}"), hidden);
     }
 }
@@ -36,7 +39,6 @@ pub(crate) fn log(record: &Record) {
     host::set_log_field("toolward.decision", record.outcome.label());
     host::set_log_field("toolward.reason", record.reason.0);
     let caller = record.caller.as_deref();
-    let hidden = record.hidden.join(",");
     let fields = [
         ("toolward.method", record.method.as_deref()),
         ("toolward.name", record.name.as_deref()),
@@ -44,11 +46,12 @@ pub(crate) fn log(record: &Record) {
         ("toolward.subject", caller.and_then(|caller| caller.subject.as_deref())),
         ("toolward.policy", record.policy.as_deref()),
         ("toolward.rule", record.rule.as_deref()),
-        ("toolward.hidden", Some(hidden.as_str())),
+        ("toolward.hidden", Some(record.hidden.names())),
     ];
     for (name, value) in fields {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            host::set_log_field(name, value);
+            // At most so many bytes: a name may be as long as a request's body.
+            host::set_log_field(name, &value[..value.floor_char_boundary(LOG_FIELD_BYTES)]);
         }
     }
 }

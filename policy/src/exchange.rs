@@ -193,6 +193,7 @@ impl Exchange {
         }
         let error = denial::unreadable_list_body(Some(&list.id), "ListTooLarge");
         self.state = State::Done;
+        self.settle(Outcome::Refused, "ListTooLarge");
         Some(error.into_bytes())
     }
 
@@ -204,7 +205,9 @@ impl Exchange {
             Filtered::Unchanged => None,
             Filtered::Changed(text) => Some(text.into_bytes()),
             Filtered::Unreadable(_) => {
-                Some(denial::unreadable_list_body(Some(&list.id), "UnreadableList").into_bytes())
+                let error = denial::unreadable_list_body(Some(&list.id), "UnreadableList");
+                self.settle(Outcome::Refused, "UnreadableList");
+                Some(error.into_bytes())
             }
         }
     }
@@ -216,7 +219,14 @@ impl Exchange {
     pub fn response_events(&mut self, chunk: &[u8]) -> Result<Vec<u8>, TooLarge> {
         let State::Events(judge, filter) = &mut self.state else { return Ok(chunk.to_vec()) };
         let record = &mut self.record;
-        filter.push(chunk, &mut |item| judge.sees(item, record))
+        let passed = filter.push(chunk, &mut |item| judge.sees(item, record));
+        if filter.met_unreadable_list() {
+            self.settle(Outcome::Refused, "UnreadableList");
+        }
+        if passed.is_err() {
+            self.settle(Outcome::Refused, "EventTooLarge");
+        }
+        passed
     }
 
     /// What happened so far.
@@ -416,7 +426,7 @@ impl Judge {
             return true;
         }
         let (Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name)) = item;
-        record.hidden.push(name.to_owned());
+        record.hidden.add(name);
         match verdict {
             Verdict::DryRunDenied { policy } => {
                 record.outcome = Outcome::DryRunDenied;

@@ -23,8 +23,42 @@ pub struct Record {
     pub policy: Option<String>,
     /// Its rule that granted the call.
     pub rule: Option<String>,
-    /// Items that were hidden from a list (or would have been, in dry run).
-    pub hidden: Vec<String>,
+    /// Items that were hidden from lists (or would have been, in dry run).
+    pub hidden: Hidden,
+}
+
+/// Most bytes of names in [`Hidden`]: a server can send lists without end on one stream.
+const HIDDEN_NAMES_BYTES: usize = 8 * 1024;
+
+/// Items hidden from lists: all counted, and named as far as there is room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    count: u64,
+    names: String,
+}
+
+impl Hidden {
+    pub(crate) fn add(&mut self, name: &str) {
+        self.count += 1;
+        if self.names.len() + name.len() < HIDDEN_NAMES_BYTES {
+            if !self.names.is_empty() {
+                self.names.push(',');
+            }
+            self.names.push_str(name);
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The names with commas between them; those for which there was no room are left out.
+    #[must_use]
+    pub fn names(&self) -> &str {
+        &self.names
+    }
 }
 
 /// What became of a request.
@@ -74,7 +108,7 @@ impl Default for Record {
             name: None,
             policy: None,
             rule: None,
-            hidden: Vec::new(),
+            hidden: Hidden::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tokens: what is accepted, and every way to be refused.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -189,7 +191,11 @@ fn forms() {
         ("claims that are no JSON", raw(&header, "{"), TokenFault::BadClaims),
         ("something after the claims", raw(&header, &format!("{claims} {{}}")), TokenFault::BadClaims),
         ("doubled claims", raw(&header, &claims.replacen('{', r#"{"sub":"eve","#, 1)), TokenFault::BadClaims),
-        ("doubled by an escape", raw(&header, &claims.replacen('{', r#"{"s\u0075b":"eve","#, 1)), TokenFault::BadClaims),
+        (
+            "doubled by an escape",
+            raw(&header, &claims.replacen('{', r#"{"s\u0075b":"eve","#, 1)),
+            TokenFault::BadClaims,
+        ),
         ("a doubled header", raw(&header.replacen('{', r#"{"alg":"none","#, 1), &claims), TokenFault::BadHeader),
     ];
     assert_eq!(accepting.verify(&raw(&header, &claims)), Ok(()), "what the others vary");
@@ -272,7 +278,11 @@ fn key_sets() {
         ("off the curve", with(&good, &json!({ "y": good["x"] })), "not on the curve"),
         ("alg of another type", with(&good, &json!({ "alg": "RS256" })), "does not go with"),
         ("unknown alg", with(&good, &json!({ "alg": "HS256" })), "`alg`"),
-        ("a short modulus", json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 128]), "e": "AQAB" }), "1024 bits"),
+        (
+            "a short modulus",
+            json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 128]), "e": "AQAB" }),
+            "1024 bits",
+        ),
         ("exponent one", with(&Signer::Rs256.jwk("x"), &json!({ "e": "AQ" })), "exponent"),
         ("padding", with(&Signer::Rs256.jwk("x"), &json!({ "e": "AQAB=" })), "base64url"),
         ("no object", json!("key"), "no object"),

@@ -166,8 +166,8 @@ pub struct WeightedCluster {
     pub cluster: String,
     /// Relative to the sum of weights.
     pub weight: u32,
-    /// The path of the MCP server behind it, which replaces the matched prefix (or the whole path); a rewrite asked
-    /// for by the user wins over it.
+    /// The path of the MCP server behind it, which takes the place of the request's; a rewrite asked for by the
+    /// user wins over it.
     #[serde(default)]
     pub path: Option<String>,
     /// The `Host` that the upstream expects, where it is not the client's.

@@ -21,6 +21,8 @@ pub struct EventFilter {
     after_cr: bool,
     /// At the stream's beginning a byte order mark is allowed.
     first_event: bool,
+    /// Some event held a list that could not be read.
+    unreadable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,15 @@ impl EventFilter {
     /// A filter for one stream, with the size of the largest event in bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, carry: Vec::new(), seen: 0, line: Line::Empty, after_cr: false, first_event: true }
+        Self {
+            limit,
+            carry: Vec::new(),
+            seen: 0,
+            line: Line::Empty,
+            after_cr: false,
+            first_event: true,
+            unreadable: false,
+        }
     }
 
     /// Takes in a chunk and gives what can be passed on by now.
@@ -57,9 +67,16 @@ impl EventFilter {
             let rest = self.carry.split_off(end);
             let event = std::mem::replace(&mut self.carry, rest);
             self.seen = 0;
-            filter_event(&event, std::mem::take(&mut self.first_event), keep, &mut passed);
+            let first = std::mem::take(&mut self.first_event);
+            self.unreadable |= filter_event(&event, first, keep, &mut passed) == Readable::No;
         }
         if self.carry.len() > self.limit { Err(TooLarge) } else { Ok(passed) }
+    }
+
+    /// Whether some list so far could not be read; the client got an error in its place.
+    #[must_use]
+    pub fn met_unreadable_list(&self) -> bool {
+        self.unreadable
     }
 
     /// Looks at the bytes not seen yet, up to the end of the blank line that ends an event.
@@ -81,10 +98,16 @@ impl EventFilter {
     }
 }
 
-fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> bool, passed: &mut Vec<u8>) {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readable {
+    Yes,
+    No,
+}
+
+fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> bool, passed: &mut Vec<u8>) -> Readable {
     if !list::may_hold_list(event) {
         passed.extend_from_slice(event);
-        return;
+        return Readable::Yes;
     }
     // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
     let text = String::from_utf8_lossy(event);
@@ -92,7 +115,7 @@ fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> boo
     let data = data(text);
     if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
         passed.extend_from_slice(event);
-        return;
+        return Readable::Yes;
     }
     match list::filter(data.as_bytes(), keep) {
         Filtered::Unchanged => passed.extend_from_slice(event),
@@ -100,8 +123,10 @@ fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> boo
         Filtered::Unreadable(id) => {
             let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
             passed.extend_from_slice(with_data(text, &error).as_bytes());
+            return Readable::No;
         }
     }
+    Readable::Yes
 }
 
 fn lines(event: &str) -> impl Iterator<Item = &str> {

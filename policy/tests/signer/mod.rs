@@ -1,5 +1,7 @@
 //! Keys that sign tokens for tests.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;

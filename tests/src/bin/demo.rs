@@ -129,7 +129,10 @@ impl Demo {
             answer.code().is_none()
         });
         let enforced = saved.elapsed();
-        println!("\nEdited policy.yaml: team sales may multiply. From save to enforcement: {} ms.", enforced.as_millis());
+        println!(
+            "\nEdited policy.yaml: team sales may multiply. From save to enforcement: {} ms.",
+            enforced.as_millis()
+        );
         let (list, product) = (alice.ask("list"), alice.ask("multiply"));
         println!("alice's session, open all the time, now: tools/list: {list}; multiply(6, 7): {product}\n");
         if (list.as_str(), product.as_str()) != ("add, multiply", "42") {

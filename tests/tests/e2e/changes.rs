@@ -54,8 +54,7 @@ fn a_thousand_requests_during_fifty_changes_see_only_old_or_new_answers() {
     let stack = Stack::start(upstream.port, OPS_MAY_ADD);
     let ops = stack.issuer.of_team("ops");
     let jwks = stack.issuer.jwks();
-    let on_gateway =
-        |policy: String| policy.replace("kind: HTTPRoute, name: math", "kind: Gateway, name: mcp-gateway");
+    let on_gateway = |policy: String| policy.replace("kind: HTTPRoute, name: math", "kind: Gateway, name: mcp-gateway");
     let worlds = [
         (false, policy(&jwks, NOBODY)),
         (true, on_gateway(policy(&jwks, OPS_MAY_ADD))),

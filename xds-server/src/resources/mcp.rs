@@ -29,7 +29,7 @@ pub struct Target {
     /// A host outside the cluster, or a Service by its DNS name.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub host: Option<StaticTarget>,
-    /// The server's own path, such as `/mcp`; the route's matched prefix is replaced by it.
+    /// The server's own path, such as `/mcp`; it takes the place of the request's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// TLS towards the server.

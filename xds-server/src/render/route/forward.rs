@@ -61,7 +61,8 @@ fn fraction(part: u64, total: u64) -> RuntimeFractionalPercent {
 fn action(forward: &Forward, clusters: &[&WeightedCluster], path: Option<&str>, matched: &PathMatch) -> Action {
     let new_path = match (&forward.path, path) {
         (Some(asked), _) => Some(asked.clone()),
-        (None, Some(path)) => Some(PathRewrite::Prefix(path.to_owned())),
+        // An MCP endpoint is one path: nothing below it is meant.
+        (None, Some(path)) => Some(PathRewrite::Full(path.to_owned())),
         (None, None) => None,
     };
     let mut action = Action {
@@ -124,11 +125,15 @@ mod tests {
         Forward { clusters, path: None, host: None, request_timeout: None, backend_timeout: None }
     }
 
-    /// Numerators of the fractions and the rewritten prefixes.
+    /// Numerators of the fractions and the new paths.
     fn summary(forward: &Forward) -> Vec<(Option<u32>, String)> {
         let shares = shares(forward, &PathMatch::Prefix("/a".to_owned()));
         let numerator = |fraction: RuntimeFractionalPercent| fraction.default_value.map(|value| value.numerator);
-        shares.into_iter().map(|share| (share.fraction.and_then(numerator), share.action.prefix_rewrite)).collect()
+        let path = |action: Action| match action.regex_rewrite {
+            Some(rewrite) => rewrite.substitution,
+            None => action.prefix_rewrite,
+        };
+        shares.into_iter().map(|share| (share.fraction.and_then(numerator), path(share.action))).collect()
     }
 
     #[test]
