@@ -40,13 +40,19 @@ impl Stack {
     /// Protects the server on this port with this policy.
     #[must_use]
     pub fn with_policy(upstream: u16, issuer: Issuer, policy: &str) -> Self {
+        Self::with_arguments(upstream, issuer, policy, &[])
+    }
+
+    /// The same with more arguments for `toolward serve`.
+    #[must_use]
+    pub fn with_arguments(upstream: u16, issuer: Issuer, policy: &str, arguments: &[&str]) -> Self {
         let folder = Folder::new();
         let port = ports::free();
         folder.write("gateway.yaml", &gateway(port));
         folder.write("route.yaml", &route("/mcp"));
         folder.write("backend.yaml", &backend(upstream));
         folder.write("policy.yaml", policy);
-        let toolward = Toolward::serve(folder.path());
+        let toolward = Toolward::serve_with(folder.path(), arguments);
         toolward.wait_until_ready();
         let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
         let stack = Self { folder, toolward, envoy, issuer, port, upstream, client: http::client() };

@@ -23,16 +23,27 @@ impl Toolward {
     /// Serves a folder on free ports.
     #[must_use]
     pub fn serve(folder: &Path) -> Self {
-        Self::serve_on(folder, ports::free(), ports::free())
+        Self::serve_with(folder, &[])
+    }
+
+    /// Serves a folder on free ports with more arguments.
+    #[must_use]
+    pub fn serve_with(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start(folder, ports::free(), ports::free(), arguments)
     }
 
     /// Serves a folder on these ports.
     #[must_use]
     pub fn serve_on(folder: &Path, xds: u16, admin: u16) -> Self {
+        Self::start(folder, xds, admin, &[])
+    }
+
+    fn start(folder: &Path, xds: u16, admin: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new(&tools().toolward);
         command.arg("serve").arg("--source").arg(format!("dir:{}", folder.display()));
         command.arg("--wasm-file").arg(&tools().wasm).args(["--listener-address", "127.0.0.1"]);
         command.args(["--xds-address", &format!("127.0.0.1:{xds}"), "--admin-address", &format!("127.0.0.1:{admin}")]);
+        command.args(arguments);
         let mut process = Process::start("toolward", &mut command);
         let client = http::client();
         let url = format!("http://127.0.0.1:{admin}/");

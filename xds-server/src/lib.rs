@@ -16,6 +16,7 @@ pub mod problem;
 pub mod render;
 pub mod resources;
 pub mod serve;
+pub mod settings;
 pub mod snapshot;
 pub mod source;
 pub mod token;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::str::FromStr;
@@ -29,11 +29,10 @@ use crate::ads::Ads;
 use crate::ads::clients::Clients;
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
-use crate::render::RenderOptions;
 use crate::resources::Resources;
+use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::source::dir;
-use crate::translate::{TranslateOptions, UnprotectedRoutes};
 
 pub mod pipeline;
 pub mod retired;
@@ -62,13 +61,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "TOOLWARD_ADMIN_ADDRESS")]
     pub admin_address: SocketAddr,
 
-    /// Address that Envoy's listeners bind to; their ports are those of the Gateway
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
-    pub listener_address: IpAddr,
-
-    /// What becomes of routes that no policy protects
-    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
-    pub unprotected_routes: UnprotectedRoutes,
+    /// What is made of the resources.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// Where resources come from.
@@ -145,9 +140,8 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
-    let options = RenderOptions { wasm_file, listener_address: args.listener_address.to_string() };
-    let translate_options = TranslateOptions { unprotected_routes: args.unprotected_routes };
-    let keeper = Keeper { pipeline: Pipeline::new(options, translate_options), snapshots, reports, metrics };
+    let pipeline = Pipeline::new(args.settings.render_options(wasm_file), args.settings.translate_options());
+    let keeper = Keeper { pipeline, snapshots, reports, metrics };
     tokio::select! {
         () = keeper.keep(dir::watch(folder.clone())) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),

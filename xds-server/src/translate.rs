@@ -38,6 +38,8 @@ mod virtual_hosts;
 
 pub use gateways::CONTROLLER_NAME;
 
+use toolward_policy::config::Limits;
+
 use attach::ListenerId;
 use backends::Backends;
 use gateways::{ListenerState, OwnGateway};
@@ -48,10 +50,12 @@ use routes::ParsedRoute;
 use virtual_hosts::{AttachedListener, AttachedRoute, UnprotectedRule};
 
 /// What does not follow from the resources but from how Toolward is run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TranslateOptions {
     /// Whether a route to a backend may be without any policy.
     pub unprotected_routes: UnprotectedRoutes,
+    /// What the filter holds in memory at most.
+    pub limits: Limits,
 }
 
 /// Whether a route to a backend may be without any policy.

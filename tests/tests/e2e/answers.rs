@@ -262,3 +262,22 @@ fn a_server_that_is_down_is_no_denial() {
     assert_eq!(stack.envoy.stat("wasmcustom.toolward_requests.tools/call.allowed.RuleMatches"), 1);
     assert!(!stack.envoy.admin("/stats?filter=toolward_requests").contains("denied"));
 }
+
+#[test]
+fn limits_are_settings() {
+    let upstream = Upstream::start();
+    let issuer = Issuer::new("ES256");
+    let jwks = issuer.jwks();
+    let limits = ["--max-request-body", "1000", "--max-token", "600", "--max-list", "50"];
+    let stack = Stack::with_arguments(upstream.port, issuer, &policy(&jwks, OPS_MAY_ADD), &limits);
+    let ops = stack.issuer.of_team("ops");
+    let padded = |size: usize| format!("{}{}", call("add"), " ".repeat(size - call("add").len()));
+    assert_eq!(stack.ask(&ops, padded(1000)).text, OK);
+    let too_large = stack.ask(&ops, padded(1001));
+    assert_eq!((too_large.status, too_large.reason().as_deref()), (413, Some("BodyTooLarge")));
+    let long = stack.issuer.token(&["--claim", "team=ops", "--claim", &format!("x={}", "y".repeat(600))]);
+    assert!(stack.ask(&long, call("add")).challenge.is_some_and(|challenge| challenge.contains("too long")));
+    let list = stack.ask(&ops, request("tools/list"));
+    assert_eq!((list.status, list.reason().as_deref()), (200, Some("ListTooLarge")), "{list:?}");
+    assert_eq!(upstream.take_recorded().len(), 2);
+}

@@ -7,5 +7,6 @@ mod clients;
 mod examples;
 mod lists;
 mod metrics_and_log;
+mod render;
 mod restart;
 mod static_envoy;

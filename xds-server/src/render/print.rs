@@ -1,7 +1,6 @@
 //! `toolward render`: prints what Envoy would get.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,8 +12,9 @@ use super::view::{self, ViewError};
 use super::{RenderOptions, render, yaml};
 use crate::model::{GatewayName, Model};
 use crate::problem::Problem;
+use crate::settings::Settings;
 use crate::source::dir;
-use crate::translate::{TranslateOptions, UnprotectedRoutes, translate};
+use crate::translate::translate;
 
 /// What to print.
 #[derive(Args, Debug)]
@@ -34,13 +34,9 @@ pub struct RenderArgs {
     #[arg(long, value_name = "PATH", default_value = "target/wasm/toolward.wasm", env = "TOOLWARD_WASM_FILE")]
     pub wasm_file: PathBuf,
 
-    /// Address that Envoy's listeners bind to
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
-    pub listener_address: IpAddr,
-
-    /// What becomes of routes that no policy protects
-    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
-    pub unprotected_routes: UnprotectedRoutes,
+    /// What is made of the resources.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// Why nothing is printed.
@@ -80,7 +76,7 @@ pub fn run(args: &RenderArgs) -> ExitCode {
 
 fn load(args: &RenderArgs) -> Result<Model, RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
-    let translation = translate(&resources, &TranslateOptions { unprotected_routes: args.unprotected_routes });
+    let translation = translate(&resources, &args.settings.translate_options());
     for problem in &translation.problems {
         eprintln!("{problem}");
     }
@@ -88,10 +84,7 @@ fn load(args: &RenderArgs) -> Result<Model, RenderError> {
 }
 
 fn text(args: &RenderArgs, model: Model) -> Result<String, RenderError> {
-    let options = RenderOptions {
-        wasm_file: args.wasm_file.display().to_string(),
-        listener_address: args.listener_address.to_string(),
-    };
+    let options = args.settings.render_options(args.wasm_file.display().to_string());
     let model = select(model, args.gateway.as_deref())?;
     if args.whole { whole(&model, &options) } else { resources_of(&model, &options) }
 }

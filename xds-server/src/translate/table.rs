@@ -24,10 +24,10 @@ pub(super) struct Table {
 impl Table {
     /// The open policy is always there: a route that gets its first policy stays answered while Envoy has the new table
     /// and the old routes.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let policies = BTreeMap::from([(OPEN.to_owned(), RoutePolicy::Open {})]);
         let key_sets = BTreeMap::new();
-        Self { config: FilterConfig { version: VERSION, limits: Limits::default(), key_sets, policies } }
+        Self { config: FilterConfig { version: VERSION, limits, key_sets, policies } }
     }
 
     /// Adds what protects a route, and gives the key for the route.

@@ -39,7 +39,7 @@ fn resources(case: &str, manifests: &str) -> Resources {
 
 fn options(case: &str) -> TranslateOptions {
     let unprotected_routes = if case.starts_with("deny-") { UnprotectedRoutes::Deny } else { UnprotectedRoutes::Allow };
-    TranslateOptions { unprotected_routes }
+    TranslateOptions { unprotected_routes, ..Default::default() }
 }
 
 fn translation(case: &str, manifests: &str) -> Translation {

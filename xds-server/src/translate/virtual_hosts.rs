@@ -49,7 +49,8 @@ pub(super) fn listener<'r>(
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
-    let mut builder = Builder { gateway, port, world, table: Table::new(), unprotected, problems };
+    let table = Table::new(world.options.limits.clone());
+    let mut builder = Builder { gateway, port, world, table, unprotected, problems };
     let mut virtual_hosts = BTreeMap::new();
     for listener in listeners {
         let protected: Vec<_> =

@@ -1,0 +1,78 @@
+//! Settings of what is made of resources: the same for `toolward serve` and `toolward render`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use toolward_policy::config::Limits;
+
+use crate::render::RenderOptions;
+use crate::translate::{TranslateOptions, UnprotectedRoutes};
+
+/// Arguments that say what is made of resources.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Address that Envoy's listeners bind to; their ports are those of the Gateway
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
+    listener_address: IpAddr,
+
+    /// What becomes of routes that no policy protects
+    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    unprotected_routes: UnprotectedRoutes,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What the filter holds in memory at most.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits of the filter")]
+struct LimitArgs {
+    /// Largest request body; past it the answer is 413
+    #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = Limits::default().request_body_bytes, env = "TOOLWARD_MAX_REQUEST_BODY")]
+    max_request_body: usize,
+
+    /// Largest JSON answer to a list request; past it the caller gets a JSON-RPC error
+    #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = Limits::default().list_response_bytes, env = "TOOLWARD_MAX_LIST")]
+    max_list: usize,
+
+    /// Largest server-sent event; past it the stream ends
+    #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = Limits::default().sse_event_bytes, env = "TOOLWARD_MAX_EVENT")]
+    max_event: usize,
+
+    /// Largest bearer token; past it the answer is 401
+    #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = Limits::default().token_bytes, env = "TOOLWARD_MAX_TOKEN")]
+    max_token: usize,
+
+    /// Verified tokens that each worker remembers; past it the oldest is forgotten
+    #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = Limits::default().token_cache_entries, env = "TOOLWARD_TOKEN_CACHE")]
+    token_cache: usize,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number above zero is needed".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+impl Settings {
+    /// What matters for the model.
+    #[must_use]
+    pub fn translate_options(&self) -> TranslateOptions {
+        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache } = self.limits;
+        let limits = Limits {
+            request_body_bytes: max_request_body,
+            list_response_bytes: max_list,
+            sse_event_bytes: max_event,
+            token_bytes: max_token,
+            token_cache_entries: token_cache,
+        };
+        TranslateOptions { unprotected_routes: self.unprotected_routes, limits }
+    }
+
+    /// What matters for Envoy's configuration.
+    #[must_use]
+    pub fn render_options(&self, wasm_file: String) -> RenderOptions {
+        RenderOptions { wasm_file, listener_address: self.listener_address.to_string() }
+    }
+}
