@@ -6,6 +6,7 @@
 //! ```
 
 pub mod client;
+pub mod cluster;
 pub mod envoy;
 pub mod examples;
 pub mod folder;

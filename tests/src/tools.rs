@@ -19,6 +19,10 @@ pub struct Tools {
     pub node: PathBuf,
     /// MCP Inspector's script.
     pub inspector: PathBuf,
+    /// The folder with etcd, kube-apiserver and kubectl.
+    pub cluster: PathBuf,
+    /// The folder with the CustomResourceDefinitions of Gateway API.
+    pub gateway_api_crds: PathBuf,
     /// The control plane.
     pub toolward: PathBuf,
 }
@@ -53,6 +57,8 @@ fn find() -> Tools {
         python_v2: path("TOOLWARD_PYTHON_V2"),
         node: path("TOOLWARD_NODE"),
         inspector: path("TOOLWARD_INSPECTOR"),
+        cluster: path("TOOLWARD_CLUSTER"),
+        gateway_api_crds: path("TOOLWARD_GATEWAY_API_CRDS"),
         toolward: existing(target().join("toolward")),
     }
 }

@@ -40,11 +40,22 @@ impl Toolward {
 
     fn start(folder: &Path, xds: u16, admin: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new(&tools().toolward);
-        command.arg("serve").arg("--source").arg(format!("dir:{}", folder.display()));
+        command.arg("serve").arg("--source").arg(format!("dir:{}", folder.display())).args(arguments);
+        Self::run(&mut command, xds, admin)
+    }
+
+    /// Serves what the API server has that this kubeconfig leads to, on free ports with more arguments.
+    #[must_use]
+    pub fn in_cluster(kubeconfig: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(&tools().toolward);
+        command.args(["serve", "--source", "kubernetes"]).args(arguments).env("KUBECONFIG", kubeconfig);
+        Self::run(&mut command, ports::free(), ports::free())
+    }
+
+    fn run(command: &mut Command, xds: u16, admin: u16) -> Self {
         command.arg("--wasm-file").arg(&tools().wasm).args(["--listener-address", "127.0.0.1"]);
         command.args(["--xds-address", &format!("127.0.0.1:{xds}"), "--admin-address", &format!("127.0.0.1:{admin}")]);
-        command.args(arguments);
-        let mut process = Process::start("toolward", &mut command);
+        let mut process = Process::start("toolward", command);
         let client = http::client();
         let url = format!("http://127.0.0.1:{admin}/");
         process.wait_until("listening", || client.get(&url).send().is_ok());
@@ -115,6 +126,15 @@ impl Issuer {
         let output = run(&[&["token", "--key", key, "--algorithm", self.algorithm], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    /// Copies the private key into a file.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn write_key(&self, path: &Path) {
+        let _ = self.jwks();
+        std::fs::copy(self.folder.path().join("key.pem"), path).expect("writable");
     }
 
     /// The key set that verifies its tokens.

@@ -121,6 +121,7 @@ mod tests {
     fn a_source_says_what_kind_it_is() {
         let parse = |source| Cli::try_parse_from(["toolward", "serve", "--wasm-file", "f.wasm", "--source", source]);
         assert!(parse("dir:./manifests").is_ok());
+        assert!(parse("kubernetes").is_ok());
         for (name, source) in [("no kind", "./manifests"), ("no path", "dir:"), ("unknown kind", "http://x")] {
             let error = parse(source).map(|_| ()).expect_err(name).to_string();
             assert!(error.contains("dir:PATH"), "{name}: {error}");

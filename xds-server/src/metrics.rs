@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -23,6 +25,8 @@ use crate::snapshot::{ResourceType, Snapshot};
 pub struct Metrics {
     registry: Registry,
     loads: Family<LoadLabels, Counter>,
+    source_stale_seconds: Gauge<f64, AtomicU64>,
+    source_failing_since: Mutex<Option<Instant>>,
     translations: Counter,
     translation_seconds: Histogram,
     publications: Counter,
@@ -80,6 +84,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("toolward");
         let metrics = Self {
             loads: Family::default(),
+            source_stale_seconds: Gauge::default(),
+            source_failing_since: Mutex::new(None),
             translations: Counter::default(),
             translation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             publications: Counter::default(),
@@ -98,6 +104,11 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("source_loads", "How often the source was read, by result", metrics.loads.clone());
+        registry.register(
+            "source_stale_seconds",
+            "For how long the source, or a part of it, could not be read; 0 while it can",
+            metrics.source_stale_seconds.clone(),
+        );
         registry.register(
             "translations",
             "How often resources were translated and rendered",
@@ -149,6 +160,11 @@ impl Metrics {
     /// The source was read.
     pub fn loaded(&self, result: Load) {
         self.loads.get_or_create(&LoadLabels { result }).inc();
+    }
+
+    /// Since when the source, or a part of it, can't be read.
+    pub fn source_failing_since(&self, since: Option<Instant>) {
+        *self.source_failing_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// Resources were translated and rendered.
@@ -227,6 +243,8 @@ impl Metrics {
                 .get_or_create(&StreamLabels { gateway: gateway.to_owned(), protocol: protocol.word() })
                 .set(count);
         }
+        let since = *self.source_failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        self.source_stale_seconds.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

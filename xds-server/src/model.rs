@@ -15,6 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toolward_policy::config::FilterConfig;
 
+use crate::resources::Name;
+
 /// The cluster that takes the share of invalid backends; never defined, so that Envoy answers 500.
 pub const INVALID_BACKEND: &str = "invalid-backend";
 
@@ -230,6 +232,9 @@ pub struct Cluster {
     pub endpoints: Endpoints,
     /// Time to connect.
     pub connect_timeout: Duration,
+    /// The Service and port whose addresses these are. It says how to find them anew and is not part of what is served.
+    #[serde(skip)]
+    pub service: Option<(Name, u16)>,
 }
 
 /// Where an upstream is.

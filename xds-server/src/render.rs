@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::model::{Gateway, Model};
+use crate::model::{Cluster, Gateway, Model};
 use crate::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
 
 mod access_log;
@@ -44,6 +44,14 @@ pub fn render(model: &Model, options: &RenderOptions) -> Snapshot {
     let gateways =
         model.gateways.iter().map(|(name, gateway)| (name.clone(), Arc::new(render_gateway(gateway, options))));
     Snapshot { gateways: gateways.collect() }
+}
+
+/// Puts a cluster's endpoints into a Gateway's resources, in place of those that are there.
+pub(crate) fn put_endpoints(name: &str, cluster: &Cluster, gateway: &mut GatewaySnapshot) {
+    if let Some(assignment) = endpoint::discovered(name, cluster) {
+        let resource = Resource::new(assignment.encode_to_vec());
+        gateway.resources.entry(ResourceType::Endpoint).or_default().insert(name.to_owned(), resource);
+    }
 }
 
 fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot {

@@ -7,10 +7,11 @@
 //! Whatever is wrong with the source, the last good snapshot stays in force.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,24 +30,28 @@ use crate::ads::Ads;
 use crate::ads::clients::Clients;
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
-use crate::resources::Resources;
+use crate::resources::{Name, Resources};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::source::dir;
+use crate::source::{self, Change};
 
 pub mod pipeline;
 pub mod retired;
 
-use pipeline::Pipeline;
+use pipeline::{Moved, Pipeline};
 
 /// Open requests and streams get this long to end after the signal to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+/// The API server answers within this time, or is tried again.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Arguments of `toolward serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Where the resources come from: dir:PATH, a folder of Kubernetes YAML files, read again whenever it changes
-    #[arg(long, value_name = "dir:PATH", env = "TOOLWARD_SOURCE")]
+    /// Where the resources come from: `kubernetes`, the API server of the cluster that it runs in or of the current
+    /// kubeconfig; or dir:PATH, a folder of Kubernetes YAML files, read again whenever it changes
+    #[arg(long, value_name = "kubernetes|dir:PATH", env = "TOOLWARD_SOURCE")]
     pub source: Source,
 
     /// The filter's wasm module. Envoy reads it from this path, so the path must be right for Envoy as well
@@ -69,8 +74,19 @@ pub struct ServeArgs {
 /// Where resources come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// A Kubernetes API server.
+    Kubernetes,
     /// A folder of YAML files.
     Dir(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubernetes => f.write_str("kubernetes"),
+            Self::Dir(folder) => write!(f, "dir:{}", folder.display()),
+        }
+    }
 }
 
 impl FromStr for Source {
@@ -79,7 +95,8 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir(PathBuf::from(path))),
-            _ => Err("a source is written dir:PATH, such as dir:./manifests".to_owned()),
+            None if text == "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err("a source is `kubernetes`, or dir:PATH such as dir:./manifests".to_owned()),
         }
     }
 }
@@ -95,6 +112,9 @@ pub enum ServeError {
     #[error("can't listen on {address}: {cause}. Choose another with {option}")]
     #[expect(missing_docs, reason = "the names say it")]
     Listen { address: SocketAddr, option: &'static str, cause: io::Error },
+    /// There is no way to an API server.
+    #[error("no Kubernetes API server to read from: {0}. Run in a cluster, or set KUBECONFIG")]
+    Kubernetes(String),
     /// A part that runs as long as the program has ended.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -114,9 +134,11 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    let metrics = Arc::new(Metrics::default());
+    let changes = changes(&args.source, &metrics).await?;
     let (snapshots, snapshot_receiver) = watch::channel(None);
     let (reports, report_receiver) = watch::channel(None);
-    let (clients, metrics) = (Clients::default(), Arc::new(Metrics::default()));
+    let clients = Clients::default();
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics));
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
@@ -124,12 +146,11 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         clients,
         metrics: Arc::clone(&metrics),
     };
-    let Source::Dir(folder) = &args.source;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         xds = %xds.local_addr()?,
         admin = %admin.local_addr()?,
-        source = %folder.display(),
+        source = %args.source,
         "listening"
     );
     for (port, address) in [("xDS", xds.local_addr()?), ("admin", admin.local_addr()?)] {
@@ -143,7 +164,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), args.settings.translate_options());
     let keeper = Keeper { pipeline, snapshots, reports, metrics };
     tokio::select! {
-        () = keeper.keep(dir::watch(folder.clone())) => return Err(ServeError::Ended("the watch over the source")),
+        () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
         _ = &mut admin => return Err(ServeError::Ended("the admin port")),
         _ = terminate.recv() => info!("stopping on SIGTERM"),
@@ -157,6 +178,27 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// Opens the source.
+async fn changes(
+    source: &Source,
+    metrics: &Arc<Metrics>,
+) -> Result<Pin<Box<dyn Stream<Item = Change> + Send>>, ServeError> {
+    match source {
+        Source::Dir(folder) => Ok(Box::pin(source::dir::watch(folder.clone()))),
+        Source::Kubernetes => {
+            let client = kubernetes().await?;
+            Ok(Box::pin(source::kube::watch(client, Arc::clone(metrics))))
+        }
+    }
+}
+
+/// A client for the API server.
+async fn kubernetes() -> Result<kube::Client, ServeError> {
+    let mut config = kube::Config::infer().await.map_err(|error| ServeError::Kubernetes(error.to_string()))?;
+    config.connect_timeout = Some(CONNECT_WITHIN);
+    kube::Client::try_from(config).map_err(|error| ServeError::Kubernetes(error.to_string()))
+}
+
 /// Keeps what is served up to date.
 struct Keeper {
     pipeline: Pipeline,
@@ -167,15 +209,17 @@ struct Keeper {
 
 impl Keeper {
     /// Until the source ends, which it does not in practice.
-    async fn keep(mut self, source: impl Stream<Item = Result<Resources, Vec<Problem>>>) {
-        let mut source = pin!(source);
+    async fn keep(mut self, mut source: impl Stream<Item = Change> + Unpin) {
         loop {
             let expiry = self.pipeline.next_expiry();
             tokio::select! {
-                world = source.next() => match world {
+                change = source.next() => match change {
                     // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
-                    Some(Ok(resources)) => block_in_place(|| self.translate(&resources)),
-                    Some(Err(problems)) => self.complain(problems),
+                    Some(Change::World(resources)) => block_in_place(|| self.translate(&resources)),
+                    Some(Change::Endpoints { resources, services }) => {
+                        block_in_place(|| self.move_endpoints(&resources, &services));
+                    }
+                    Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
                 },
                 () = at(expiry) => {
@@ -200,6 +244,14 @@ impl Keeper {
         match snapshot {
             Some(snapshot) => self.publish(snapshot),
             None => debug!("the source changed, what is served did not"),
+        }
+    }
+
+    fn move_endpoints(&mut self, resources: &Resources, services: &BTreeSet<Name>) {
+        match self.pipeline.endpoints(resources, services) {
+            Moved::Nothing => debug!("endpoints changed, what is served did not"),
+            Moved::Endpoints(snapshot) => self.publish(snapshot),
+            Moved::More => self.translate(resources),
         }
     }
 

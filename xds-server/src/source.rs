@@ -1,5 +1,28 @@
-//! Where resources come from.
+//! Where resources come from: a folder, or a Kubernetes API server. Nothing behind this knows which.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::problem::Problem;
+use crate::resources::{Name, Resources};
 
 pub mod dir;
 pub mod documents;
+pub mod kube;
 mod object;
+
+/// What a source has to say.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The world, of which anything may have changed.
+    World(Arc<Resources>),
+    /// The world, of which nothing changed but the EndpointSlices of these Services.
+    Endpoints {
+        /// All of it.
+        resources: Arc<Resources>,
+        /// The Services.
+        services: BTreeSet<Name>,
+    },
+    /// The source can't be read, for these reasons; the last world stays in force.
+    Broken(Vec<Problem>),
+}

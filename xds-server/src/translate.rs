@@ -29,7 +29,7 @@ mod protection;
 mod routes;
 mod sections;
 mod selector;
-mod services;
+pub(crate) mod services;
 mod syntax;
 mod table;
 #[cfg(test)]

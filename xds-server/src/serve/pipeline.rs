@@ -1,13 +1,15 @@
 //! From resources to the snapshot in force: translate, render, compare. Without I/O.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::retired::Retired;
-use crate::model::Model;
-use crate::render::{RenderOptions, render};
-use crate::resources::Resources;
+use crate::model::{Endpoints, Model};
+use crate::render::{self, RenderOptions, render};
+use crate::resources::{Name, Resources};
 use crate::snapshot::Snapshot;
+use crate::translate::services;
 use crate::translate::{TranslateOptions, Translation, translate};
 
 /// Turns resources into snapshots.
@@ -18,6 +20,17 @@ pub struct Pipeline {
     retired: Retired,
     model: Model,
     snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What a change of endpoints came to.
+#[derive(Debug)]
+pub enum Moved {
+    /// Nothing that is served.
+    Nothing,
+    /// Endpoints alone; this snapshot has the new ones.
+    Endpoints(Arc<Snapshot>),
+    /// The change has more to it: everything is to be translated.
+    More,
 }
 
 impl Pipeline {
@@ -34,6 +47,36 @@ impl Pipeline {
         self.model = translation.model.clone();
         let snapshot = self.render(now);
         (translation, snapshot)
+    }
+
+    /// Takes over what changed of the endpoints of these Services, and nothing else.
+    pub fn endpoints(&mut self, resources: &Resources, services: &BTreeSet<Name>) -> Moved {
+        let Some(last) = &self.snapshot else { return Moved::More };
+        let mut next = None;
+        for (gateway, model) in &mut self.model.gateways {
+            for (cluster_name, cluster) in &mut model.clusters {
+                let Some((service, port)) = cluster.service.as_ref().filter(|(name, _)| services.contains(name)) else {
+                    continue;
+                };
+                let Some(endpoints) = services::endpoints(service, *port, resources) else { return Moved::More };
+                let endpoints = Endpoints::Addresses(endpoints);
+                if cluster.endpoints == endpoints {
+                    continue;
+                }
+                cluster.endpoints = endpoints;
+                let next: &mut Snapshot = next.get_or_insert_with(|| Snapshot::clone(last));
+                if let Some(gateway) = next.gateways.get_mut(gateway) {
+                    render::put_endpoints(cluster_name, cluster, Arc::make_mut(gateway));
+                }
+            }
+        }
+        match next.map(Arc::new) {
+            Some(next) => {
+                self.snapshot = Some(Arc::clone(&next));
+                Moved::Endpoints(next)
+            }
+            None => Moved::Nothing,
+        }
     }
 
     /// When [`Self::expire`] is to be called.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Change;
 use super::documents::{self, File};
 use crate::problem::Problem;
 use crate::resources::Resources;
@@ -40,7 +42,7 @@ pub fn load(folder: &Path) -> Result<Resources, Vec<Problem>> {
 }
 
 /// Reads a folder now and whenever its content has changed. Ends when nobody listens any more.
-pub fn watch(folder: PathBuf) -> impl Stream<Item = Result<Resources, Vec<Problem>>> {
+pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
     let (worlds, receiver) = tokio::sync::mpsc::channel(1);
     std::thread::spawn(move || {
         let (notices, noticed) = channel();
@@ -53,7 +55,11 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Result<Resources, Vec<Proble
             let content = content(&files);
             if last.as_ref() != Some(&content) {
                 last = Some(content);
-                if worlds.blocking_send(files.and_then(|files| documents::read(&files))).is_err() {
+                let change = match files.and_then(|files| documents::read(&files)) {
+                    Ok(resources) => Change::World(Arc::new(resources)),
+                    Err(problems) => Change::Broken(problems),
+                };
+                if worlds.blocking_send(change).is_err() {
                     return;
                 }
             }

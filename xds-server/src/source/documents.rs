@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::object::{self, Read};
+use super::object::{self, Origin, Read};
 use crate::problem::Problem;
 use crate::resources::{Malformed, ObjectRef, Resources};
 
@@ -78,7 +78,7 @@ fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut V
         problems.push(problem(Some(file), "NotAResource", message.to_owned()));
         return;
     };
-    match object::read(&object, &version, document, resources) {
+    match object::read(&object, &version, Origin::File, document, resources) {
         Read::Foreign => return,
         Read::Ok => {}
         Read::Malformed { protects, faults } => {

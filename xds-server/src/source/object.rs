@@ -1,11 +1,13 @@
 //! One object: from a JSON value to the type of its kind.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::agentgateway;
 use crate::resources::mcp::{self, TargetRef};
-use crate::resources::{ObjectRef, Protects, Resources};
+use crate::resources::{Name, ObjectRef, Protects, Resources};
 
 /// What became of an object.
 pub(super) enum Read {
@@ -39,17 +41,32 @@ pub(super) fn is_cluster_scoped(kind: &str) -> bool {
     matches!(kind, "GatewayClass" | "Namespace")
 }
 
+/// Where an object comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody wrote it.
+    File,
+    /// An API server gives it, which may know more fields of its own kinds than we do.
+    ApiServer,
+}
+
 /// Reads an object into the resources.
-pub(super) fn read(object: &ObjectRef, version: &str, document: Value, resources: &mut Resources) -> Read {
+pub(super) fn read(
+    object: &ObjectRef,
+    version: &str,
+    origin: Origin,
+    document: Value,
+    resources: &mut Resources,
+) -> Read {
     let name = object.name.clone();
     let targets = document.pointer("/spec/targetRefs").cloned();
     let group = object.group.as_str();
     let result = match (group, object.kind.as_str(), version) {
-        ("", "Service", "v1") => parse(document).map(|it| drop(resources.services.insert(name, it))),
-        ("", "ConfigMap", "v1") => parse(document).map(|it| drop(resources.config_maps.insert(name, it))),
-        ("", "Namespace", "v1") => parse(document).map(|it| drop(resources.namespaces.insert(name, it))),
+        ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
+        ("", "ConfigMap", "v1") => native(document, origin).map(|it| drop(resources.config_maps.insert(name, it))),
+        ("", "Namespace", "v1") => native(document, origin).map(|it| drop(resources.namespaces.insert(name, it))),
         ("discovery.k8s.io", "EndpointSlice", "v1") => {
-            parse(document).map(|it| drop(resources.endpoint_slices.insert(name, it)))
+            native(document, origin).map(|it| drop(resources.endpoint_slices.insert(name, it)))
         }
         (GATEWAY_API, "GatewayClass", "v1" | "v1beta1") => {
             parse(document).map(|it| drop(resources.gateway_classes.insert(name, it)))
@@ -87,6 +104,44 @@ pub(super) fn read(object: &ObjectRef, version: &str, document: Value, resources
     }
 }
 
+/// Takes an object out of the resources, if it is there.
+pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
+    let name = &object.name;
+    resources.malformed.retain(|malformed| malformed.object != *object);
+    match object.kind.as_str() {
+        "Service" => drop(resources.services.remove(name)),
+        "ConfigMap" => drop(resources.config_maps.remove(name)),
+        "Namespace" => drop(resources.namespaces.remove(name)),
+        "EndpointSlice" => drop(resources.endpoint_slices.remove(name)),
+        "GatewayClass" => drop(resources.gateway_classes.remove(name)),
+        "Gateway" => drop(resources.gateways.remove(name)),
+        "HTTPRoute" => drop(resources.http_routes.remove(name)),
+        "ReferenceGrant" => drop(resources.reference_grants.remove(name)),
+        // The maps of backends and policies have the group in their keys.
+        _ => {
+            resources.backends.remove(object);
+            resources.policies.remove(object);
+        }
+    }
+}
+
+/// The ConfigMaps (and Secrets) that other objects refer to.
+pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
+    let mut references = BTreeSet::new();
+    let mut refer = |kind: &str, namespace: &str, name: &str| {
+        let name = Name::new(namespace, name);
+        references.insert(ObjectRef { group: String::new(), kind: kind.to_owned(), name });
+    };
+    for (object, policy) in &resources.policies {
+        for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
+            if let Some(map) = &issuer.jwks.config_map_ref {
+                refer("ConfigMap", &object.name.namespace, &map.name);
+            }
+        }
+    }
+    references
+}
+
 /// A policy that can't be read closes what it was meant for; in doubt, its whole namespace.
 fn protects(kind: &str, targets: Option<Value>) -> Protects {
     if !kind.ends_with("Policy") || kind == "BackendTLSPolicy" {
@@ -111,6 +166,19 @@ fn invalid((field, message): (&str, &str)) -> Vec<Fault> {
     vec![Fault { field: field.to_owned(), reason: "UnsupportedValue", message: message.to_owned() }]
 }
 
+/// Reads a kind of Kubernetes' own.
+fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Vec<Fault>> {
+    match origin {
+        Origin::File => parse(document),
+        Origin::ApiServer => serde_path_to_error::deserialize(document)
+            .map_err(|error| vec![invalid_at(&error.path().to_string(), &error.into_inner())]),
+    }
+}
+
+fn invalid_at(path: &str, error: &serde_json::Error) -> Fault {
+    Fault { field: field(path), reason: "Invalid", message: error.to_string() }
+}
+
 /// Reads a value into its type. All fields that the type does not know are faults: what was written but is not read
 /// would be a promise not kept.
 fn parse<T: DeserializeOwned>(document: Value) -> Result<T, Vec<Fault>> {
@@ -123,10 +191,7 @@ fn parse<T: DeserializeOwned>(document: Value) -> Result<T, Vec<Fault>> {
     let parsed: Result<T, serde_json::Error> = parsed;
     unknown.retain(|field| !matches!(field.as_str(), "apiVersion" | "kind") && !field.starts_with("status"));
     match parsed {
-        Err(error) => {
-            let path = field(&track.path().to_string());
-            Err(vec![Fault { field: path, reason: "Invalid", message: error.to_string() }])
-        }
+        Err(error) => Err(vec![invalid_at(&track.path().to_string(), &error)]),
         Ok(_) if !unknown.is_empty() => {
             let fault = |field: String| Fault {
                 field,

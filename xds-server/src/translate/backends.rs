@@ -89,7 +89,7 @@ impl<'r> Backends<'r> {
         let endpoints = Endpoints::Addresses(self.services.endpoints(name, port)?);
         Ok(Upstream {
             cluster_name: format!("service/{name}/{port}"),
-            cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT },
+            cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, service: Some((name.clone(), port)) },
             path: None,
             host: None,
             request_timeout: None,
@@ -144,11 +144,11 @@ fn single_server(
     let path = target.path.as_deref().map(syntax::path).transpose().map_err(|fault| (".path", fault))?;
     let request_timeout = target.request_timeout.as_deref().map(syntax::duration).transpose();
     let request_timeout = request_timeout.map_err(|fault| (".requestTimeout", fault))?;
-    let (endpoints, host) = match (&target.service, &target.host) {
+    let (endpoints, service, host) = match (&target.service, &target.host) {
         (Some(service), None) => {
             let name = Name::new(&object.name.namespace, &service.name);
             let endpoints = services.endpoints(&name, service.port).map_err(|fault| (".service", fault))?;
-            (Endpoints::Addresses(endpoints), None)
+            (Endpoints::Addresses(endpoints), Some((name, service.port)), None)
         }
         (None, Some(host)) => static_endpoints(host, services).map_err(|fault| (".static", fault))?,
         _ => return Err(("", Fault::unsupported("exactly one of service and static must be given"))),
@@ -156,7 +156,7 @@ fn single_server(
     let ObjectRef { kind, name, .. } = object;
     Ok(Upstream {
         cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
-        cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT },
+        cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, service },
         path,
         host,
         request_timeout,
@@ -164,13 +164,17 @@ fn single_server(
     })
 }
 
+/// Where a server is, the Service and port that this comes from, and the `Host` that it expects.
+type Located = (Endpoints, Option<(Name, u16)>, Option<String>);
+
 /// Where a host is, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
 /// endpoints then follow the cluster without waiting for DNS.
-fn static_endpoints(target: &StaticTarget, services: &Services<'_>) -> Result<(Endpoints, Option<String>), Fault> {
+fn static_endpoints(target: &StaticTarget, services: &Services<'_>) -> Result<Located, Fault> {
     let StaticTarget { host, port } = target;
     let port = syntax::port(i32::from(*port))?;
     if let Some(service) = service_name(host).filter(|name| services.has(name)) {
-        return Ok((Endpoints::Addresses(services.endpoints(&service, port)?), None));
+        let endpoints = Endpoints::Addresses(services.endpoints(&service, port)?);
+        return Ok((endpoints, Some((service, port)), None));
     }
     let written = match host.parse::<IpAddr>() {
         Ok(IpAddr::V6(_)) => format!("[{host}]"),
@@ -178,7 +182,7 @@ fn static_endpoints(target: &StaticTarget, services: &Services<'_>) -> Result<(E
         Err(_) => hostname::check_name(host).map(|()| host.clone())?,
     };
     let authority = if port == 80 { written } else { format!("{written}:{port}") };
-    Ok((Endpoints::Dns { host: host.clone(), port }, Some(authority)))
+    Ok((Endpoints::Dns { host: host.clone(), port }, None, Some(authority)))
 }
 
 fn service_name(host: &str) -> Option<Name> {

@@ -47,6 +47,21 @@ impl<'r> Services<'r> {
         Self { services: &resources.services, slices }
     }
 
+    /// This Service with its slices alone.
+    fn only(name: &Name, resources: &'r Resources) -> Self {
+        let mut slices = Vec::new();
+        let mut problems = Problems::new(&resources.origins);
+        let of_namespace = resources.endpoint_slices.range(Name::new(&name.namespace, "")..);
+        for (slice_name, slice) in of_namespace.take_while(|(slice, _)| slice.namespace == name.namespace) {
+            let labels = slice.metadata.labels.as_ref();
+            if labels.and_then(|labels| labels.get(SERVICE_LABEL)) == Some(&name.name) {
+                let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", slice_name));
+                slices.push(Slice::read(slice, &mut reporter));
+            }
+        }
+        Self { services: &resources.services, slices: BTreeMap::from([(name.clone(), slices)]) }
+    }
+
     /// Whether there is such a Service with endpoints of its own.
     pub(super) fn has(&self, name: &Name) -> bool {
         self.services.get(name).is_some_and(|service| !is_external(service))
@@ -71,6 +86,11 @@ impl<'r> Services<'r> {
         // While all endpoints are going away, those that still serve are better than none.
         Ok(if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready })
     }
+}
+
+/// The addresses behind a port of a Service, without a look at anything else; `None` where there are none to be had.
+pub(crate) fn endpoints(name: &Name, port: u16, resources: &Resources) -> Option<Vec<Endpoint>> {
+    Services::only(name, resources).endpoints(name, port).ok()
 }
 
 fn is_external(service: &Service) -> bool {

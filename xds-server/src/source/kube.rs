@@ -1,0 +1,303 @@
+//! Resources from a Kubernetes API server.
+//!
+//! ```text
+//! one watch per kind ─ events ─> Store (pure) ─ all known, settled? ─> Change
+//!                                   └─ wanted: referenced ConfigMaps and Secrets ─ get ─┘
+//! ```
+//! Nothing is told before all kinds are known, so a start never serves half a world; while the API server is away the
+//! last world stays in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::kube::api::{Api, DynamicObject};
+use ::kube::core::PartialObjectMeta;
+use ::kube::runtime::WatchStreamExt as _;
+use ::kube::runtime::utils::Backoff;
+use ::kube::runtime::watcher::{self, Config, Error as WatchError, watcher};
+use ::kube::{Client, Error as ClientError};
+use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::resources::Name;
+use crate::source::Change;
+
+pub mod kinds;
+pub mod store;
+
+use kinds::{Content, KINDS, Kind, Presence};
+use store::{Event, Store};
+
+/// Changes that come within this time of each other are told together…
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// …but none waits longer than this.
+const SETTLE_WITHIN: Duration = Duration::from_millis(100);
+
+/// Time after the first failure of a watch until the next attempt…
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+
+/// …and after many.
+const RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// A watch that has not failed again for so long works: it says nothing when it does. Longer than an attempt takes,
+/// with the time to connect and the time before it.
+const WORKS_AFTER: Duration = Duration::from_secs(12);
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// Objects that are fetched at the same time.
+const FETCHES: usize = 16;
+
+/// An interruption of less than this is not worth telling once the world is known.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Reads the world now and tells whenever it has changed. Ends when nobody listens any more.
+pub fn watch(client: Client, metrics: Arc<Metrics>) -> impl Stream<Item = Change> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(
+        Watch { client, metrics, sender, store: Store::default(), failing: BTreeMap::new(), told: Vec::new() }.run(),
+    );
+    ReceiverStream::new(receiver)
+}
+
+struct Watch {
+    client: Client,
+    metrics: Arc<Metrics>,
+    sender: mpsc::Sender<Change>,
+    store: Store,
+    /// Kinds that can't be read, since when and why.
+    failing: BTreeMap<&'static str, Failure>,
+    /// The problems that were told last.
+    told: Vec<Problem>,
+}
+
+/// Why something can't be read.
+struct Failure {
+    since: Instant,
+    last: Instant,
+    problem: Problem,
+}
+
+/// What [`Watch::failing`] calls the ConfigMaps and Secrets that are referred to.
+const REFERENCES: &str = "references";
+
+type Events = SelectAll<BoxStream<'static, (&'static Kind, Result<Event, WatchError>)>>;
+
+impl Watch {
+    async fn run(mut self) {
+        let mut events: Events = KINDS.iter().map(|kind| events(&self.client, kind)).collect();
+        loop {
+            // Woken at times to tell what has been failing for long.
+            match timeout_at(Instant::now() + GRACE, events.next()).await {
+                Ok(Some((kind, event))) => self.take(kind, event),
+                Ok(None) => return,
+                Err(_) => {}
+            }
+            self.settle(&mut events).await;
+            if self.store.is_complete() {
+                self.fetch().await;
+            }
+            if !self.tell().await {
+                return;
+            }
+        }
+    }
+
+    async fn settle(&mut self, events: &mut Events) {
+        let end = Instant::now() + SETTLE_WITHIN;
+        while let Ok(Some((kind, event))) = timeout_at(end.min(Instant::now() + SETTLE), events.next()).await {
+            self.take(kind, event);
+        }
+    }
+
+    fn take(&mut self, kind: &'static Kind, event: Result<Event, WatchError>) {
+        match event {
+            Ok(event) => {
+                self.recovered(kind.kind);
+                self.store.apply(kind, event);
+            }
+            Err(error) if kind.presence == Presence::Optional && is_missing(&error) => {
+                self.recovered(kind.kind);
+                self.store.apply(kind, Event::Restarted);
+                self.store.apply(kind, Event::Complete);
+            }
+            Err(error) => self.failed(kind.kind, problem(kind, &error)),
+        }
+    }
+
+    fn failed(&mut self, what: &'static str, problem: Problem) {
+        let last = Instant::now();
+        let since = self.failing.get(what).map_or(last, |failure| failure.since);
+        self.failing.insert(what, Failure { since, last, problem });
+    }
+
+    fn recovered(&mut self, what: &'static str) {
+        self.failing.remove(what);
+    }
+
+    /// Fetches what is referred to.
+    async fn fetch(&mut self) {
+        let wanted = self.store.wanted();
+        let fetches: Vec<_> = wanted.into_iter().map(|(kind, name)| fetch(self.client.clone(), kind, name)).collect();
+        let results: Vec<_> = iter(fetches).buffer_unordered(FETCHES).collect().await;
+        let mut failure = None;
+        for (kind, name, result) in results {
+            match result {
+                Ok(Some(object)) => self.store.fetched(kind, name, json(&object)),
+                // Deleted meanwhile, which the watch tells.
+                Ok(None) => {}
+                Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error.to_string())),
+            }
+        }
+        match failure {
+            Some(problem) => {
+                self.failed(REFERENCES, problem);
+                sleep(RETRY_FIRST).await;
+            }
+            None => self.recovered(REFERENCES),
+        }
+    }
+
+    /// Tells what there is to tell. `false`: nobody listens any more.
+    async fn tell(&mut self) -> bool {
+        let now = Instant::now();
+        self.failing.retain(|_, failure| now.duration_since(failure.last) < WORKS_AFTER);
+        let since = self.failing.values().map(|failure| failure.since).min();
+        self.metrics.source_failing_since(since.map(Instant::into_std));
+
+        let complete = self.store.is_complete();
+        let worth_telling = |failure: &&Failure| !complete || now.duration_since(failure.since) >= GRACE;
+        let problems: Vec<Problem> =
+            self.failing.values().filter(worth_telling).map(|failure| failure.problem.clone()).collect();
+        if problems != self.told {
+            self.told = problems.clone();
+            if problems.is_empty() {
+                self.store.repeat();
+            } else if self.sender.send(Change::Broken(problems)).await.is_err() {
+                return false;
+            }
+        }
+        // What could not be fetched is not taken for missing: the last world stays.
+        if self.failing.contains_key(REFERENCES) {
+            return !self.sender.is_closed();
+        }
+        match self.store.take_change() {
+            Some(change) => self.sender.send(change).await.is_ok(),
+            None => !self.sender.is_closed(),
+        }
+    }
+}
+
+/// Fetches one object.
+async fn fetch(
+    client: Client,
+    kind: &'static Kind,
+    name: Name,
+) -> (&'static Kind, Name, Result<Option<DynamicObject>, ClientError>) {
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &name.namespace, &kind.resource());
+    let object = api.get_opt(&name.name).await;
+    (kind, name, object)
+}
+
+/// What happens to the objects of a kind, for ever.
+fn events(client: &Client, kind: &'static Kind) -> BoxStream<'static, (&'static Kind, Result<Event, WatchError>)> {
+    let (client, resource) = (client.clone(), kind.resource());
+    let config = Config::default().page_size(PAGE);
+    match kind.content {
+        Content::Whole => {
+            let api: Api<DynamicObject> = Api::all_with(client, &resource);
+            let events = watcher(api, config).backoff(Retry::default());
+            events.map(move |event| (kind, event.map(translated::<DynamicObject>))).boxed()
+        }
+        Content::WhenReferenced => {
+            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
+            let events = watcher(api, config).backoff(Retry::default());
+            events.map(move |event| (kind, event.map(translated::<PartialObjectMeta<DynamicObject>>))).boxed()
+        }
+    }
+}
+
+/// The time until the next attempt: doubled with each failure, short again after a success.
+#[derive(Debug)]
+struct Retry(Duration);
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self(RETRY_FIRST)
+    }
+}
+
+impl Iterator for Retry {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = (self.0 * 2).min(RETRY_LAST);
+        Some(std::mem::replace(&mut self.0, next))
+    }
+}
+
+impl Backoff for Retry {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn translated<K: Serialize>(event: watcher::Event<K>) -> Event {
+    match event {
+        watcher::Event::Init => Event::Restarted,
+        watcher::Event::InitApply(object) | watcher::Event::Apply(object) => Event::Applied(json(&object)),
+        watcher::Event::Delete(object) => Event::Deleted(json(&object)),
+        watcher::Event::InitDone => Event::Complete,
+    }
+}
+
+/// An object that came as JSON is JSON again.
+fn json(object: &impl Serialize) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn is_missing(error: &WatchError) -> bool {
+    matches!(error, WatchError::InitialListFailed(ClientError::Api(status)) if status.code == 404)
+}
+
+fn problem(kind: &Kind, error: &WatchError) -> Problem {
+    let what = kind.plural_name();
+    match error {
+        _ if is_missing(error) => Problem {
+            reason: "KindNotInstalled".to_owned(),
+            message: format!("the API server has no {what}: install their CustomResourceDefinition"),
+            ..unreadable(what, "")
+        },
+        WatchError::InitialListFailed(ClientError::Api(status))
+        | WatchError::WatchStartFailed(ClientError::Api(status))
+            if status.code == 403 =>
+        {
+            Problem {
+                reason: "Forbidden".to_owned(),
+                message: format!("not allowed to list and watch {what}: grant it to the service account of toolward"),
+                ..unreadable(what, "")
+            }
+        }
+        other => unreadable(what, &other.to_string()),
+    }
+}
+
+fn unreadable(what: String, error: &str) -> Problem {
+    Problem {
+        file: None,
+        message: format!("can't read {what} from the API server: {error}"),
+        resource: None,
+        field: String::new(),
+        reason: "Unreachable".to_owned(),
+    }
+}
