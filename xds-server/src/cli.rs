@@ -51,7 +51,13 @@ enum Command {
 #[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// What to log: error, warn, info, debug or trace, also by module, such as info,toolward_xds_server::ads=debug
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "TOOLWARD_LOG_LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info,kube_client=error",
+        env = "TOOLWARD_LOG_LEVEL"
+    )]
     log_level: EnvFilter,
 
     /// How to write it

@@ -123,7 +123,10 @@ impl Watch {
     fn take(&mut self, kind: &'static Kind, event: Result<Event, WatchError>) {
         match event {
             Ok(event) => {
-                self.recovered(kind.kind);
+                // A new start says only that it is tried.
+                if !matches!(event, Event::Restarted) {
+                    self.recovered(kind.kind);
+                }
                 self.store.apply(kind, event);
             }
             Err(error) if kind.presence == Presence::Optional && is_missing(&error) => {
@@ -227,29 +230,29 @@ fn events(client: &Client, kind: &'static Kind) -> BoxStream<'static, (&'static 
     }
 }
 
-/// The time until the next attempt: doubled with each failure, short again after a success.
-#[derive(Debug)]
-struct Retry(Duration);
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self(RETRY_FIRST)
-    }
+/// The time until the next attempt: doubled with each failure, short again after a while without any. A success says
+/// little: a watch begins each attempt with one.
+#[derive(Debug, Default)]
+struct Retry {
+    last: Option<(Instant, Duration)>,
 }
 
 impl Iterator for Retry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let next = (self.0 * 2).min(RETRY_LAST);
-        Some(std::mem::replace(&mut self.0, next))
+        let now = Instant::now();
+        let next = match self.last {
+            Some((failed, pause)) if now.duration_since(failed) < WORKS_AFTER => (pause * 2).min(RETRY_LAST),
+            _ => RETRY_FIRST,
+        };
+        self.last = Some((now, next));
+        Some(next)
     }
 }
 
 impl Backoff for Retry {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
+    fn reset(&mut self) {}
 }
 
 fn translated<K: Serialize>(event: watcher::Event<K>) -> Event {
