@@ -260,28 +260,35 @@ pub enum Denial {
 
 /// Grants what it names to the callers it describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rule {
     /// For the log; unique within its policy.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 253)))]
     pub name: String,
     /// Tools that this rule grants: exact names, or globs where `*` stands for any run of characters.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 256), inner(length(min = 1, max = 512))))]
     pub tools: Vec<String>,
     /// Prompts that this rule grants, as exact names or globs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 256), inner(length(min = 1, max = 512))))]
     pub prompts: Vec<String>,
     /// Resources that this rule grants, as URIs or globs over URIs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 256), inner(length(min = 1, max = 2048))))]
     pub resources: Vec<String>,
     /// Methods beyond the protocol's own housekeeping that this rule grants, as exact names or globs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub methods: Vec<String>,
     /// All of these must match the caller's claims.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 32)))]
     pub claims: Vec<ClaimMatch>,
     /// The caller must have all of these scopes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub scopes: Vec<String>,
 }
 
@@ -322,14 +329,25 @@ pub enum Scalar {
 /// The fields of [`ClaimMatch`] as written: exactly one of `in`, `contains` and `matches`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend("oneOf" = [{ "required": ["in"] }, { "required": ["contains"] }, { "required": ["matches"] }]))
+)]
 struct ClaimMatchFields {
+    /// Where the claim stands: member names joined by dots, such as `realm_access.roles`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 512)))]
     path: String,
+    /// The claim must be equal to one of these values: strings, integers or booleans.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
     any_of: Option<Vec<Scalar>>,
+    /// The claim must be an array that has this value: a string, an integer or a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contains: Option<Scalar>,
+    /// The claim must be a string that fits this glob, where `*` stands for any run of characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 1024)))]
     matches: Option<String>,
 }
 

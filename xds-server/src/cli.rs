@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::check::{self, CheckArgs};
+use crate::crds;
 use crate::render::print::{self, RenderArgs};
 use crate::serve::{self, ServeArgs};
 use crate::token::{self, TokenArgs};
@@ -42,6 +43,8 @@ enum Command {
     Check(CheckArgs),
     /// Print what Envoy would get for a folder
     Render(RenderArgs),
+    /// Print the definitions of the kinds MCPBackend and MCPAccessPolicy, for `kubectl apply`
+    Crds,
     /// Make a token, or the key set that verifies it; for development only
     Token(TokenArgs),
 }
@@ -81,6 +84,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve(args),
         Command::Check(args) => check::run(&args),
         Command::Render(args) => print::run(&args),
+        Command::Crds => crds::run(),
         Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }
 }

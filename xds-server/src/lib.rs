@@ -10,6 +10,7 @@ pub mod ads;
 pub mod agentgateway;
 pub mod check;
 pub mod cli;
+pub mod crds;
 pub mod leader;
 pub mod metrics;
 pub mod model;

@@ -27,7 +27,7 @@ mod path;
 pub mod print;
 mod route;
 pub mod view;
-mod yaml;
+pub(crate) mod yaml;
 
 /// What does not follow from the resources but from how Toolward is run.
 #[derive(Clone, Debug)]

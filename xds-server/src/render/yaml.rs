@@ -4,13 +4,18 @@
 use serde_json::Value;
 
 /// Fields that say what the others are about come first.
-const FIRST: [&str; 3] = ["name", "cluster_name", "@type"];
+const FIRST: [&str; 5] = ["apiVersion", "kind", "name", "cluster_name", "@type"];
 
 /// Words that some version of YAML does not take for strings.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
+/// Several documents.
+pub(crate) fn documents<'v>(values: impl IntoIterator<Item = &'v Value>) -> String {
+    values.into_iter().map(document).collect::<Vec<_>>().join("---\n")
+}
+
 /// One document, with a line break at its end.
-pub(super) fn document(value: &Value) -> String {
+pub(crate) fn document(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(fields) if !fields.is_empty() => write_fields(&mut out, fields, 0),

@@ -1,4 +1,6 @@
-//! The kinds of the group `toolward.dev/v1alpha1`.
+//! The kinds of the group `toolward.dev/v1alpha1`, and what an API server checks of them when they are applied: bounds,
+//! patterns and CEL rules stand at the fields, [`crate::crds`] makes the definitions. `translate` checks all of it again,
+//! since a folder has no API server.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -10,18 +12,34 @@ pub const GROUP: &str = "toolward.dev";
 
 /// An MCP server that an HTTPRoute can name in its backendRefs.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPBackend", namespaced, category = "toolward")]
+#[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPBackend", namespaced)]
+#[kube(shortname = "mcpb", category = "toolward", category = "gateway-api")]
+#[kube(doc = "An MCP server that an HTTPRoute can name in its backendRefs.")]
+#[kube(printcolumn(name = "Service", type_ = "string", json_path = ".spec.targets[0].service.name"))]
+#[kube(printcolumn(name = "Host", type_ = "string", json_path = ".spec.targets[0].static.host"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MCPBackendSpec {
     /// The servers; so far exactly one.
+    #[schemars(length(min = 1, max = 1))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub targets: Vec<Target>,
 }
 
 /// One MCP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "has(self.service) != has(self.static)", "message": "exactly one of service and static must be given" }
+]))]
 pub struct Target {
     /// Unique within the backend.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// A Service of the same namespace. Exactly one of `service` and `static` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,12 +49,18 @@ pub struct Target {
     pub host: Option<StaticTarget>,
     /// The server's own path, such as `/mcp`; it takes the place of the request's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*$"))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "!['//', '/./', '/../', '%2f', '%2F'].exists(part, self.contains(part)) && !self.endsWith('/.') && !self.endsWith('/..')",
+        "message": "the path must be in normal form: //, /./, /../ and %2F can't stand in it"
+    }]))]
     pub path: Option<String>,
     /// TLS towards the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
     /// Until the answer is complete, such as `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub request_timeout: Option<String>,
 }
 
@@ -45,8 +69,10 @@ pub struct Target {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServiceTarget {
     /// Its name.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// One of its ports.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }
 
@@ -55,8 +81,13 @@ pub struct ServiceTarget {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StaticTarget {
     /// DNS name or IP address.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$|^[0-9A-Fa-f:.]+$")
+    )]
     pub host: String,
     /// Port.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }
 
@@ -66,15 +97,34 @@ pub struct StaticTarget {
 pub struct TargetTls {
     /// Server name for SNI and certificate check; the target's host by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub sni: Option<String>,
 }
 
 /// Who may call which tool through the Gateways, routes and backends that it is attached to.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPAccessPolicy", namespaced, category = "toolward")]
+#[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPAccessPolicy", namespaced)]
+#[kube(plural = "mcpaccesspolicies", shortname = "mcpap", category = "toolward", category = "gateway-api")]
+#[kube(doc = "Who may call which MCP tool through the Gateways, routes and backends that it is attached to (GEP-713).")]
+// It reaches from a Gateway down to what is behind it.
+#[kube(label("gateway.networking.k8s.io/policy", "Inherited"))]
+#[kube(printcolumn(name = "Kind", type_ = "string", json_path = ".spec.targetRefs[0].kind"))]
+#[kube(printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[0].name"))]
+#[kube(printcolumn(name = "Mode", type_ = "string", json_path = ".spec.authorization.mode"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = r#".status.ancestors[0].conditions[?(@.type=="Accepted")].status"#
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.authentication) || has(self.authorization)",
+    "message": "the policy has neither authentication nor authorization; add one"
+}]))]
 pub struct MCPAccessPolicySpec {
     /// What it protects, in its own namespace.
+    #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<TargetRef>,
     /// Makes a token necessary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,15 +137,29 @@ pub struct MCPAccessPolicySpec {
 /// What a policy protects (GEP-713): a Gateway, an HTTPRoute or an MCPBackend of the policy's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.group == 'gateway.networking.k8s.io' ? self.kind in ['Gateway', 'HTTPRoute'] : self.group == 'toolward.dev' ? self.kind == 'MCPBackend' : self.group == 'agentgateway.dev' && self.kind == 'AgentgatewayBackend'",
+        "message": "a policy is attached to a Gateway or HTTPRoute of gateway.networking.k8s.io, or to an MCPBackend of toolward.dev"
+    },
+    {
+        "rule": "!has(self.sectionName) || self.group == 'gateway.networking.k8s.io'",
+        "message": "a backend has no sections; sectionName is for a listener of a Gateway or a named rule of an HTTPRoute"
+    }
+]))]
 pub struct TargetRef {
-    /// API group.
+    /// API group: `gateway.networking.k8s.io`, or `toolward.dev` for an MCPBackend.
+    #[schemars(length(min = 1, max = 253))]
     pub group: String,
-    /// Kind.
+    /// Kind: Gateway, HTTPRoute or MCPBackend.
+    #[schemars(length(min = 1, max = 63))]
     pub kind: String,
     /// Name.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// A listener of a Gateway, or a named rule of an HTTPRoute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,
 }
 
@@ -104,6 +168,8 @@ pub struct TargetRef {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AuthenticationSpec {
     /// One or more issuers.
+    #[schemars(length(min = 1, max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuer"]))]
     pub issuers: Vec<IssuerSpec>,
 }
 
@@ -112,17 +178,25 @@ pub struct AuthenticationSpec {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct IssuerSpec {
     /// Compared byte for byte with the token's `iss`.
+    #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
     /// The token's `aud` must hold one of these; absent: not checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,
     /// Narrows what the keys allow; absent: what the keys say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub algorithms: Vec<Algorithm>,
     /// The issuer's public keys.
     pub jwks: JwksSpec,
-    /// Allowed difference of clocks, at most `60s`; `30s` by default.
+    /// Allowed difference of clocks, in whole seconds and at most `60s`; `30s` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "duration(self) <= duration('60s') && duration(self).getMilliseconds() % 1000 == 0",
+        "message": "a clock skew is of whole seconds and at most 60s"
+    }]))]
     pub clock_skew: Option<String>,
     /// Which `typ` headers pass.
     #[serde(default)]
@@ -132,9 +206,14 @@ pub struct IssuerSpec {
 /// Where an issuer's JWK Set is; exactly one is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.inline) != has(self.configMapRef)",
+    "message": "exactly one of inline and configMapRef must be given"
+}]))]
 pub struct JwksSpec {
     /// The JWK Set itself, as JSON (RFC 7517).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 262144))]
     pub inline: Option<String>,
     /// A key of a ConfigMap of the policy's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,9 +225,11 @@ pub struct JwksSpec {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ConfigMapKeyRef {
     /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The key in its data; `jwks.json` by default.
     #[serde(default = "default_config_map_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 
@@ -168,5 +249,7 @@ pub struct AuthorizationSpec {
     pub denial: Denial,
     /// A call passes when some rule matches; when none matches it is denied.
     #[serde(default)]
+    #[schemars(length(max = 256))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rules: Vec<Rule>,
 }
