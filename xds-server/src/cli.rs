@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::check::{self, CheckArgs};
+use crate::copy_filter::{self, CopyFilterArgs};
 use crate::crds;
 use crate::render::print::{self, RenderArgs};
 use crate::serve::{self, ServeArgs};
@@ -45,6 +46,8 @@ enum Command {
     Render(RenderArgs),
     /// Print the definitions of the kinds MCPBackend and MCPAccessPolicy, for `kubectl apply`
     Crds,
+    /// Copy the filter's wasm module into a folder: what the init container of an Envoy does
+    CopyFilter(CopyFilterArgs),
     /// Make a token, or the key set that verifies it; for development only
     Token(TokenArgs),
 }
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Render(args) => print::run(&args),
         Command::Crds => crds::run(),
+        Command::CopyFilter(args) => copy_filter::run(&args).unwrap_or_else(failure),
         Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Gateway, GatewayName, Model, RouteAction};
 use crate::problem::Problem;
+use crate::provision::Parameters;
 use crate::resources::{Name, Resources};
 
 mod attach;
@@ -77,6 +78,8 @@ pub struct Translation {
     pub problems: Vec<Problem>,
     /// Routes that no policy protects, as `HTTPRoute namespace/name rule N on Gateway namespace/name`, N from 0.
     pub unprotected: Vec<String>,
+    /// How the Envoys of our Gateways are to be run. A Gateway whose parameters can't be used is not here.
+    pub parameters: BTreeMap<Name, Parameters>,
 }
 
 /// Translates the whole world.
@@ -104,7 +107,13 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
     let unprotected = unprotected
         .iter()
         .map(|UnprotectedRule { route, rule, gateway }| format!("HTTPRoute {route} rule {rule} on Gateway {gateway}"));
-    Translation { model, unprotected: unprotected.collect(), problems: problems.into_sorted() }
+    let parameters = gateways.iter().filter_map(|(name, gateway)| Some((name.clone(), gateway.parameters.clone()?)));
+    Translation {
+        model,
+        unprotected: unprotected.collect(),
+        parameters: parameters.collect(),
+        problems: problems.into_sorted(),
+    }
 }
 
 /// What all Gateways have in common.

@@ -12,9 +12,12 @@ use super::view::{self, ViewError};
 use super::{RenderOptions, render, yaml};
 use crate::model::{GatewayName, Model};
 use crate::problem::Problem;
+use crate::provision;
+use crate::provision::options::ProvisionArgs;
+use crate::resources::Resources;
 use crate::settings::Settings;
 use crate::source::dir;
-use crate::translate::translate;
+use crate::translate::{Translation, translate};
 
 /// What to print.
 #[derive(Args, Debug)]
@@ -29,6 +32,14 @@ pub struct RenderArgs {
     /// Print a whole Envoy configuration that needs no control plane
     #[arg(long = "static")]
     pub whole: bool,
+
+    /// Print the Kubernetes objects that would be made for each Gateway
+    #[arg(long, conflicts_with_all = ["whole", "gateway"])]
+    pub objects: bool,
+
+    /// How those objects are made.
+    #[command(flatten)]
+    pub provision: ProvisionArgs,
 
     /// The filter's wasm module, at the path where Envoy finds it
     #[arg(long, value_name = "PATH", default_value = "target/wasm/toolward.wasm", env = "TOOLWARD_WASM_FILE")]
@@ -53,6 +64,9 @@ pub enum RenderError {
     #[error("a static configuration is that of one Gateway; choose it with --gateway. There are: {known}")]
     #[expect(missing_docs, reason = "the names say it")]
     ChooseGateway { known: String },
+    /// A file that the command line names can't be read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// A message can't be shown.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -61,7 +75,7 @@ pub enum RenderError {
 /// Prints YAML on standard output; what is wrong with the resources goes to standard error.
 #[must_use]
 pub fn run(args: &RenderArgs) -> ExitCode {
-    match load(args).and_then(|model| text(args, model)) {
+    match load(args).and_then(|(resources, translation)| text(args, &resources, translation)) {
         Ok(text) => {
             // A reader that has seen enough closes the pipe, which is no fault.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -74,18 +88,22 @@ pub fn run(args: &RenderArgs) -> ExitCode {
     }
 }
 
-fn load(args: &RenderArgs) -> Result<Model, RenderError> {
+fn load(args: &RenderArgs) -> Result<(Resources, Translation), RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
     let translation = translate(&resources, &args.settings.translate_options());
     for problem in &translation.problems {
         eprintln!("{problem}");
     }
-    Ok(translation.model)
+    Ok((resources, translation))
 }
 
-fn text(args: &RenderArgs, model: Model) -> Result<String, RenderError> {
+fn text(args: &RenderArgs, resources: &Resources, translation: Translation) -> Result<String, RenderError> {
+    if args.objects {
+        let objects = provision::all(resources, &translation, &args.provision.read()?);
+        return Ok(yaml::documents(&objects));
+    }
     let options = args.settings.render_options(args.wasm_file.display().to_string());
-    let model = select(model, args.gateway.as_deref())?;
+    let model = select(translation.model, args.gateway.as_deref())?;
     if args.whole { whole(&model, &options) } else { resources_of(&model, &options) }
 }
 

@@ -15,14 +15,12 @@ pub const GROUP: &str = "toolward.dev";
 #[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPBackend", namespaced)]
 #[kube(shortname = "mcpb", category = "toolward", category = "gateway-api")]
 #[kube(doc = "An MCP server that an HTTPRoute can name in its backendRefs.")]
-#[kube(printcolumn(name = "Service", type_ = "string", json_path = ".spec.targets[0].service.name"))]
-#[kube(printcolumn(name = "Host", type_ = "string", json_path = ".spec.targets[0].static.host"))]
-#[kube(printcolumn(
-    name = "Accepted",
-    type_ = "string",
-    json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
-))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn = r#"{ "name": "Service", "type": "string", "jsonPath": ".spec.targets[0].service.name" }"#)]
+#[kube(printcolumn = r#"{ "name": "Host", "type": "string", "jsonPath": ".spec.targets[0].static.host" }"#)]
+#[kube(
+    printcolumn = r#"{ "name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status" }"#
+)]
+#[kube(printcolumn = r#"{ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }"#)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MCPBackendSpec {
     /// The servers; so far exactly one.
@@ -108,15 +106,13 @@ pub struct TargetTls {
 #[kube(doc = "Who may call which MCP tool through the Gateways, routes and backends that it is attached to (GEP-713).")]
 // It reaches from a Gateway down to what is behind it.
 #[kube(label("gateway.networking.k8s.io/policy", "Inherited"))]
-#[kube(printcolumn(name = "Kind", type_ = "string", json_path = ".spec.targetRefs[0].kind"))]
-#[kube(printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[0].name"))]
-#[kube(printcolumn(name = "Mode", type_ = "string", json_path = ".spec.authorization.mode"))]
-#[kube(printcolumn(
-    name = "Accepted",
-    type_ = "string",
-    json_path = r#".status.ancestors[0].conditions[?(@.type=="Accepted")].status"#
-))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn = r#"{ "name": "Kind", "type": "string", "jsonPath": ".spec.targetRefs[0].kind" }"#)]
+#[kube(printcolumn = r#"{ "name": "Target", "type": "string", "jsonPath": ".spec.targetRefs[0].name" }"#)]
+#[kube(printcolumn = r#"{ "name": "Mode", "type": "string", "jsonPath": ".spec.authorization.mode" }"#)]
+#[kube(
+    printcolumn = r#"{ "name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].status" }"#
+)]
+#[kube(printcolumn = r#"{ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }"#)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "has(self.authentication) || has(self.authorization)",

@@ -1,11 +1,12 @@
 //! Our Gateways and their listeners: which are served, and why others are not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gateway_api::gateways::{
     Gateway, GatewayAllowedListenersNamespacesFrom, GatewayListeners, GatewayListenersAllowedRoutes,
 };
 
+use crate::provision::{Parameters, RESERVED_PORTS};
 use crate::resources::{Name, Resources};
 
 use super::hostname::Hostname;
@@ -20,6 +21,8 @@ pub const CONTROLLER_NAME: &str = "toolward.dev/gateway-controller";
 #[derive(Clone, Debug)]
 pub(super) struct OwnGateway {
     pub(super) name: Name,
+    /// How its Envoys are to be run; `None` where what it names can't be used, and no listener is served.
+    pub(super) parameters: Option<Parameters>,
     /// In the order of the resource.
     pub(super) listeners: Vec<OwnListener>,
 }
@@ -66,32 +69,99 @@ pub(super) fn own(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMa
         if !resources.gateway_classes.keys().any(|known| known.name == *class) {
             let message = format!("there is no GatewayClass {class}; create it or name another");
             reporter.report("spec.gatewayClassName", Fault::new("GatewayClassNotFound", message));
-        } else if classes.contains(class) {
-            let own = OwnGateway { name: name.clone(), listeners: listeners(gateway, name, &mut reporter) };
-            gateways.insert(name.clone(), own);
+        } else if let Some(defaults) = classes.get(class) {
+            let parameters = infrastructure(gateway, name, defaults, resources, &mut reporter);
+            let listeners = listeners(gateway, name, parameters.is_some(), &mut reporter);
+            gateways.insert(name.clone(), OwnGateway { name: name.clone(), parameters, listeners });
         }
     }
     gateways
 }
 
-fn own_classes(resources: &Resources, problems: &mut Problems<'_>) -> BTreeSet<String> {
-    let mut own = BTreeSet::new();
+/// Our classes with the parameters that hold for all Gateways of each.
+fn own_classes(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMap<String, Parameters> {
+    let mut own = BTreeMap::new();
     for (name, class) in &resources.gateway_classes {
         if class.spec.controller_name != CONTROLLER_NAME {
             continue;
         }
-        if class.spec.parameters_ref.is_some() {
-            let fault = Fault::new("InvalidParameters", "parameters are not supported; its Gateways are not served");
-            problems.of(object(GATEWAY_API, "GatewayClass", name)).report("spec.parametersRef", fault);
-        } else {
-            own.insert(name.name.clone());
-        }
+        let parameters = match &class.spec.parameters_ref {
+            None => Some(Parameters::default()),
+            Some(reference) => {
+                let mut reporter = problems.of(object(GATEWAY_API, "GatewayClass", name));
+                let reference = ParametersRef {
+                    group: &reference.group,
+                    kind: &reference.kind,
+                    name: Name::new(reference.namespace.clone().unwrap_or_default(), &reference.name),
+                };
+                parameters(&reference, &Parameters::default(), resources, "spec.parametersRef", &mut reporter)
+            }
+        };
+        own.extend(parameters.map(|parameters| (name.name.clone(), parameters)));
     }
     own
 }
 
-fn listeners(gateway: &Gateway, name: &Name, reporter: &mut Reporter<'_, '_>) -> Vec<OwnListener> {
-    let gateway_serves = check_gateway(gateway, reporter);
+fn infrastructure(
+    gateway: &Gateway,
+    name: &Name,
+    defaults: &Parameters,
+    resources: &Resources,
+    reporter: &mut Reporter<'_, '_>,
+) -> Option<Parameters> {
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    let Some(reference) = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref()) else {
+        return Some(defaults.clone());
+    };
+    let reference = ParametersRef {
+        group: &reference.group,
+        kind: &reference.kind,
+        name: Name::new(&name.namespace, &reference.name),
+    };
+    parameters(&reference, defaults, resources, "spec.infrastructure.parametersRef", reporter)
+}
+
+/// What a parametersRef names.
+struct ParametersRef<'a> {
+    group: &'a str,
+    kind: &'a str,
+    name: Name,
+}
+
+/// `None` after reporting all that is wrong.
+fn parameters(
+    reference: &ParametersRef<'_>,
+    defaults: &Parameters,
+    resources: &Resources,
+    field: &str,
+    reporter: &mut Reporter<'_, '_>,
+) -> Option<Parameters> {
+    let ParametersRef { group, kind, name } = reference;
+    let mut fault = |message: String| reporter.report(field, Fault::new("InvalidParameters", message));
+    if (*group, *kind) != ("", "ConfigMap") {
+        fault(format!("parameters of kind {kind} are not supported; name a ConfigMap, or leave them out"));
+        return None;
+    }
+    let Some(config_map) = resources.config_maps.get(name) else {
+        fault(format!("there is no ConfigMap {name}; create it, or leave the parameters out"));
+        return None;
+    };
+    match defaults.clone().with(config_map) {
+        Ok(parameters) => Some(parameters),
+        Err(faults) => {
+            faults.iter().for_each(|found| fault(format!("ConfigMap {name}: {found}")));
+            None
+        }
+    }
+}
+
+fn listeners(
+    gateway: &Gateway,
+    name: &Name,
+    has_parameters: bool,
+    reporter: &mut Reporter<'_, '_>,
+) -> Vec<OwnListener> {
+    let gateway_serves = check_gateway(gateway, reporter) && has_parameters;
     let conflicts = conflicts(&gateway.spec.listeners);
     let mut listeners = Vec::new();
     for (index, listener) in gateway.spec.listeners.iter().enumerate() {
@@ -117,11 +187,6 @@ fn check_gateway(gateway: &Gateway, reporter: &mut Reporter<'_, '_>) -> bool {
     if spec.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
         let message = "addresses can't be chosen; leave them out. The Gateway is not served";
         reporter.report("spec.addresses", Fault::new("UnsupportedAddress", message));
-        serves = false;
-    }
-    if spec.infrastructure.as_ref().is_some_and(|infrastructure| infrastructure.parameters_ref.is_some()) {
-        let message = "parameters are not supported; leave them out. The Gateway is not served";
-        reporter.report("spec.infrastructure.parametersRef", Fault::new("InvalidParameters", message));
         serves = false;
     }
     let namespaces = spec.allowed_listeners.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
@@ -177,7 +242,7 @@ fn parse(
         _ => Ok(()),
     };
     let tls = reporter.accept(format!("{field}.tls"), tls);
-    let port = reporter.accept(format!("{field}.port"), syntax::port(listener.port));
+    let port = reporter.accept(format!("{field}.port"), free_port(listener.port));
     let hostname = match listener.hostname.as_deref() {
         None | Some("") => Ok(Hostname::Any),
         Some(text) => Hostname::parse(text),
@@ -188,6 +253,15 @@ fn parse(
         return None;
     };
     Some(ServedListener { port, hostname, routes })
+}
+
+fn free_port(number: i32) -> Result<u16, Fault> {
+    let port = syntax::port(number)?;
+    if RESERVED_PORTS.contains(&port) {
+        let message = format!("Envoy itself uses port {port} for probes and metrics; take another");
+        return Err(Fault::new("PortUnavailable", message));
+    }
+    Ok(port)
 }
 
 fn allowed_routes(

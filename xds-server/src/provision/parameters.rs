@@ -1,0 +1,281 @@
+//! What can be chosen for the Envoys of a Gateway: the keys of a ConfigMap that `parametersRef` names.
+//!
+//! | key | value | without it |
+//! |---|---|---|
+//! | `replicas` | number of pods | 2 |
+//! | `image` | an image of Envoy 1.40 | `envoyproxy/envoy:distroless-v1.40.0` |
+//! | `concurrency` | worker threads of each Envoy | 2 |
+//! | `resources` | YAML with `requests` and `limits` | 100m CPU and 256Mi, at most 1Gi |
+//! | `serviceType` | `LoadBalancer`, `NodePort` or `ClusterIP` | `LoadBalancer` |
+//! | `serviceAnnotations` | YAML of names and values | none |
+//! | `loadBalancerClass` | the Service's class | the cluster's own |
+//! | `externalTrafficPolicy` | `Cluster` or `Local` | `Cluster` |
+//! | `nodeSelector` | YAML of labels and values | none |
+//! | `tolerations` | YAML, a list as in a pod | none |
+//!
+//! What a Gateway's own ConfigMap says comes before that of its class.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table above says it")]
+pub struct Parameters {
+    pub replicas: u16,
+    pub image: String,
+    pub concurrency: u16,
+    pub resources: ResourceLimits,
+    pub service: ServiceParameters,
+    pub node_selector: BTreeMap<String, String>,
+    pub tolerations: Vec<Toleration>,
+}
+
+/// What is chosen for the Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table above says it")]
+pub struct ServiceParameters {
+    pub kind: ServiceKind,
+    pub annotations: BTreeMap<String, String>,
+    pub load_balancer_class: Option<String>,
+    pub external_traffic_policy: Option<ExternalTrafficPolicy>,
+}
+
+/// Who can reach a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of Kubernetes")]
+pub enum ServiceKind {
+    #[default]
+    LoadBalancer,
+    NodePort,
+    ClusterIp,
+}
+
+/// Whether a node sends calls from outside on to other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of Kubernetes")]
+pub enum ExternalTrafficPolicy {
+    Cluster,
+    Local,
+}
+
+/// What a container asks for and gets at most, by resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the words of Kubernetes")]
+pub struct ResourceLimits {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+}
+
+/// Which taints of a node are no obstacle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of Kubernetes")]
+pub struct Toleration {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toleration_seconds: Option<i64>,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        let amounts = |amounts: &[(&str, &str)]| {
+            amounts.iter().map(|(resource, amount)| ((*resource).to_owned(), (*amount).to_owned())).collect()
+        };
+        Self {
+            replicas: 2,
+            image: "envoyproxy/envoy:distroless-v1.40.0".to_owned(),
+            concurrency: 2,
+            resources: ResourceLimits {
+                requests: amounts(&[("cpu", "100m"), ("memory", "256Mi")]),
+                limits: amounts(&[("memory", "1Gi")]),
+            },
+            service: ServiceParameters::default(),
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+        }
+    }
+}
+
+/// A key of a ConfigMap that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("data.{key}: {fault}")]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ParameterFault {
+    pub key: String,
+    pub fault: String,
+}
+
+impl Parameters {
+    /// These parameters with what a ConfigMap says otherwise.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn with(mut self, written: &ConfigMap) -> Result<Self, Vec<ParameterFault>> {
+        let mut faults = Vec::new();
+        for (key, value) in written.data.iter().flatten() {
+            if let Err(fault) = self.set(key, value.trim()) {
+                faults.push(ParameterFault { key: key.clone(), fault });
+            }
+        }
+        for key in written.binary_data.iter().flat_map(BTreeMap::keys) {
+            let fault = "parameters are text; write it under data".to_owned();
+            faults.push(ParameterFault { key: key.clone(), fault });
+        }
+        if let (Some(_), ServiceKind::NodePort | ServiceKind::ClusterIp) =
+            (&self.service.load_balancer_class, self.service.kind)
+        {
+            let fault = "only a Service of type LoadBalancer has a class; leave it out".to_owned();
+            faults.push(ParameterFault { key: "loadBalancerClass".to_owned(), fault });
+        }
+        if let (Some(_), ServiceKind::ClusterIp) = (&self.service.external_traffic_policy, self.service.kind) {
+            let fault = "a Service of type ClusterIP is not reached from outside; leave it out".to_owned();
+            faults.push(ParameterFault { key: "externalTrafficPolicy".to_owned(), fault });
+        }
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "replicas" => self.replicas = number(value, 1000)?,
+            "image" => self.image = word(value)?,
+            "concurrency" => self.concurrency = number(value, 256)?,
+            "resources" => self.resources = resources(value)?,
+            "serviceType" => self.service.kind = ServiceKind::parse(value)?,
+            "serviceAnnotations" => self.service.annotations = yaml(value)?,
+            "loadBalancerClass" => self.service.load_balancer_class = Some(word(value)?),
+            "externalTrafficPolicy" => {
+                self.service.external_traffic_policy = Some(ExternalTrafficPolicy::parse(value)?);
+            }
+            "nodeSelector" => self.node_selector = yaml(value)?,
+            "tolerations" => self.tolerations = yaml(value)?,
+            _ => return Err("this key is not known; correct its name or remove it".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+impl ServiceKind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "LoadBalancer",
+            Self::NodePort => "NodePort",
+            Self::ClusterIp => "ClusterIP",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let known = [Self::LoadBalancer, Self::NodePort, Self::ClusterIp].into_iter().find(|kind| kind.word() == text);
+        known.ok_or_else(|| format!("{text:?} is none of LoadBalancer, NodePort and ClusterIP"))
+    }
+}
+
+impl ExternalTrafficPolicy {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Local => "Local",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let known = [Self::Cluster, Self::Local].into_iter().find(|policy| policy.word() == text);
+        known.ok_or_else(|| format!("{text:?} is neither Cluster nor Local"))
+    }
+}
+
+fn number(text: &str, most: u16) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
+}
+
+fn word(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 1024 || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{text:?} is not one word"));
+    }
+    Ok(text.to_owned())
+}
+
+fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, String> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
+}
+
+fn resources(text: &str) -> Result<ResourceLimits, String> {
+    let limits: ResourceLimits = yaml(text)?;
+    match limits.requests.values().chain(limits.limits.values()).find(|amount| !is_quantity(amount)) {
+        Some(amount) => Err(format!("{amount:?} is no amount: write for example 500m, 2 or 512Mi")),
+        None => Ok(limits),
+    }
+}
+
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+fn is_quantity(text: &str) -> bool {
+    const UNITS: [&str; 14] = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let number: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let unit = text.strip_prefix(number.as_str()).unwrap_or_default();
+    number.parse::<f64>().is_ok() && UNITS.contains(&unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Result<Parameters, Vec<ParameterFault>> {
+        let data = Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        Parameters::default().with(&ConfigMap { data, ..ConfigMap::default() })
+    }
+
+    #[test]
+    fn values_are_read_or_refused() {
+        let rows = [
+            ("replicas", "3", true),
+            ("replicas", "0", false),
+            ("replicas", "many", false),
+            ("image", "registry.example.com/envoy:v1", true),
+            ("image", "", false),
+            ("image", "a b", false),
+            ("concurrency", "4\n", true),
+            ("resources", "requests: { cpu: 1500m, memory: 1.5Gi }", true),
+            ("resources", "limits: { cpu: \"2\" }", true),
+            ("resources", "limits: { memory: lots }", false),
+            ("resources", "limit: { memory: 1Gi }", false),
+            ("serviceType", "NodePort", true),
+            ("serviceType", "nodeport", false),
+            ("serviceAnnotations", "example.com/a: b", true),
+            ("serviceAnnotations", "[a]", false),
+            ("externalTrafficPolicy", "Local", true),
+            ("externalTrafficPolicy", "local", false),
+            ("tolerations", "- { key: a, operator: Exists }", true),
+            ("tolerations", "- { keys: a }", false),
+            ("replica", "3", false),
+        ];
+        for (key, value, fits) in rows {
+            let read = with(key, value);
+            assert_eq!(read.is_ok(), fits, "{key} {value}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_config_map_says_more() {
+        let class = with("image", "envoy:1").unwrap();
+        let data = Some(BTreeMap::from([("replicas".to_owned(), "5".to_owned())]));
+        let gateway = class.with(&ConfigMap { data, ..ConfigMap::default() }).unwrap();
+        assert_eq!((gateway.replicas, gateway.image.as_str()), (5, "envoy:1"));
+    }
+}
