@@ -104,7 +104,7 @@ impl AgentgatewayBackend {
                     .or_else(|| shared_timeout.clone()),
             })
             .collect();
-        MCPBackend { metadata: self.metadata, spec: MCPBackendSpec { targets } }
+        MCPBackend { metadata: self.metadata, spec: MCPBackendSpec { targets }, status: None }
     }
 }
 
@@ -185,6 +185,6 @@ impl AgentgatewayPolicy {
             .collect();
         let authentication = Some(AuthenticationSpec { issuers });
         let spec = MCPAccessPolicySpec { target_refs, authentication, authorization: None };
-        Ok(MCPAccessPolicy { metadata: self.metadata, spec })
+        Ok(MCPAccessPolicy { metadata: self.metadata, spec, status: None })
     }
 }

@@ -14,6 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use crate::problem::Problem;
 
 pub mod mcp;
+pub mod status;
 
 use mcp::{MCPAccessPolicy, MCPBackend};
 
@@ -81,6 +82,8 @@ pub struct Resources {
 pub struct Malformed {
     /// Which object.
     pub object: ObjectRef,
+    /// `metadata.generation`, where the object has one.
+    pub generation: Option<i64>,
     /// For policies: what it was meant to protect.
     pub protects: Protects,
     /// What is wrong with it.

@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::admin::{Admin, Report};
 use crate::ads::Ads;
 use crate::ads::clients::Clients;
+use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
 use crate::resources::{Name, Resources};
@@ -69,6 +70,10 @@ pub struct ServeArgs {
     /// What is made of the resources.
     #[command(flatten)]
     pub settings: Settings,
+
+    /// What is written to a cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Where resources come from.
@@ -135,10 +140,18 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let metrics = Arc::new(Metrics::default());
-    let changes = changes(&args.source, &metrics).await?;
+    let (meanings, meaning_receiver) = watch::channel(None);
     let (snapshots, snapshot_receiver) = watch::channel(None);
     let (reports, report_receiver) = watch::channel(None);
     let clients = Clients::default();
+    let changes: Pin<Box<dyn Stream<Item = Change> + Send>> = match &args.source {
+        Source::Dir(folder) => Box::pin(source::dir::watch(folder.clone())),
+        Source::Kubernetes => {
+            let client = kubernetes().await?;
+            cluster::write(&client, &args.cluster, &meaning_receiver, clients.clone())?;
+            Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
+        }
+    };
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics));
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
@@ -162,7 +175,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), args.settings.translate_options());
-    let keeper = Keeper { pipeline, snapshots, reports, metrics };
+    let keeper = Keeper { pipeline, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -178,20 +191,6 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Opens the source.
-async fn changes(
-    source: &Source,
-    metrics: &Arc<Metrics>,
-) -> Result<Pin<Box<dyn Stream<Item = Change> + Send>>, ServeError> {
-    match source {
-        Source::Dir(folder) => Ok(Box::pin(source::dir::watch(folder.clone()))),
-        Source::Kubernetes => {
-            let client = kubernetes().await?;
-            Ok(Box::pin(source::kube::watch(client, Arc::clone(metrics))))
-        }
-    }
-}
-
 /// A client for the API server.
 async fn kubernetes() -> Result<kube::Client, ServeError> {
     let mut config = kube::Config::infer().await.map_err(|error| ServeError::Kubernetes(error.to_string()))?;
@@ -205,6 +204,7 @@ struct Keeper {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reports: watch::Sender<Option<Report>>,
     metrics: Arc<Metrics>,
+    meanings: watch::Sender<Option<Meaning>>,
 }
 
 impl Keeper {
@@ -231,23 +231,25 @@ impl Keeper {
         }
     }
 
-    fn translate(&mut self, resources: &Resources) {
+    fn translate(&mut self, resources: &Arc<Resources>) {
         self.metrics.loaded(Load::Ok);
         let start = Instant::now();
         let (translation, snapshot) = self.pipeline.turn(resources, start);
+        let translation = Arc::new(translation);
         self.metrics.translated(start.elapsed(), translation.unprotected.len());
         self.report(Report {
             source: Vec::new(),
-            resources: translation.problems,
-            unprotected: translation.unprotected,
+            resources: translation.problems.clone(),
+            unprotected: translation.unprotected.iter().map(ToString::to_string).collect(),
         });
+        self.meanings.send_replace(Some(Meaning { resources: Arc::clone(resources), translation }));
         match snapshot {
             Some(snapshot) => self.publish(snapshot),
             None => debug!("the source changed, what is served did not"),
         }
     }
 
-    fn move_endpoints(&mut self, resources: &Resources, services: &BTreeSet<Name>) {
+    fn move_endpoints(&mut self, resources: &Arc<Resources>, services: &BTreeSet<Name>) {
         match self.pipeline.endpoints(resources, services) {
             Moved::Nothing => debug!("endpoints changed, what is served did not"),
             Moved::Endpoints(snapshot) => self.publish(snapshot),

@@ -38,6 +38,7 @@ mod tests;
 mod virtual_hosts;
 
 pub use gateways::CONTROLLER_NAME;
+pub use virtual_hosts::UnprotectedRule;
 
 use toolward_policy::config::Limits;
 
@@ -48,7 +49,7 @@ use hostname::Hostname;
 use policies::Policies;
 use problems::{Problems, route_ref};
 use routes::ParsedRoute;
-use virtual_hosts::{AttachedListener, AttachedRoute, UnprotectedRule};
+use virtual_hosts::{AttachedListener, AttachedRoute};
 
 /// What does not follow from the resources but from how Toolward is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,10 +77,14 @@ pub struct Translation {
     pub model: Model,
     /// Everything wrong with the resources, sorted. What a broken resource protects is closed in the model.
     pub problems: Vec<Problem>,
-    /// Routes that no policy protects, as `HTTPRoute namespace/name rule N on Gateway namespace/name`, N from 0.
-    pub unprotected: Vec<String>,
+    /// Rules of routes that no policy protects.
+    pub unprotected: BTreeSet<UnprotectedRule>,
     /// How the Envoys of our Gateways are to be run. A Gateway whose parameters can't be used is not here.
     pub parameters: BTreeMap<Name, Parameters>,
+    /// The listeners of our Gateways, by index, that each route is attached to.
+    pub attached: BTreeMap<Name, BTreeMap<Name, BTreeSet<usize>>>,
+    /// The Gateways that are ours.
+    pub gateways: BTreeSet<Name>,
 }
 
 /// Translates the whole world.
@@ -90,9 +95,14 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
     let gateways = gateways::own(resources, &mut problems);
     let backends = Backends::new(resources, &mut problems);
     let mut routes = Vec::new();
+    let mut attached: BTreeMap<Name, BTreeMap<Name, BTreeSet<usize>>> = BTreeMap::new();
     for (name, route) in &resources.http_routes {
         let mut reporter = problems.of(route_ref(name));
         let attachments = attach::attach(route, name, &gateways, resources, &mut reporter);
+        for id in attachments.keys() {
+            let gateways = attached.entry(name.clone()).or_default();
+            gateways.entry(id.gateway.clone()).or_default().insert(id.listener);
+        }
         if !attachments.is_empty() {
             routes.push((attachments, routes::parse(name, route, &backends, &mut reporter)));
         }
@@ -104,15 +114,14 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
         (name, world.serve(gateway, &mut unprotected, &mut problems))
     });
     let model = Model { gateways: served.collect() };
-    let unprotected = unprotected
-        .iter()
-        .map(|UnprotectedRule { route, rule, gateway }| format!("HTTPRoute {route} rule {rule} on Gateway {gateway}"));
     let parameters = gateways.iter().filter_map(|(name, gateway)| Some((name.clone(), gateway.parameters.clone()?)));
     Translation {
         model,
-        unprotected: unprotected.collect(),
-        parameters: parameters.collect(),
         problems: problems.into_sorted(),
+        unprotected,
+        parameters: parameters.collect(),
+        attached,
+        gateways: gateways.keys().cloned().collect(),
     }
 }
 

@@ -16,6 +16,7 @@ use toolward_xds_server::ads::clients::Clients;
 use toolward_xds_server::metrics::Metrics;
 use toolward_xds_server::model::GatewayName;
 use toolward_xds_server::problem::Problem;
+use toolward_xds_server::resources::{Name, ObjectRef};
 use toolward_xds_server::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
 
 struct Server {
@@ -55,7 +56,11 @@ impl Server {
 fn problem(message: &str) -> Problem {
     Problem {
         file: None,
-        resource: Some("HTTPRoute ns/route".into()),
+        resource: Some(ObjectRef {
+            group: "gateway.networking.k8s.io".into(),
+            kind: "HTTPRoute".into(),
+            name: Name::new("ns", "route"),
+        }),
         field: "spec.rules[0]".into(),
         reason: "BackendNotFound".into(),
         message: message.into(),

@@ -36,7 +36,7 @@ pub fn read(files: &[File]) -> Result<Resources, Vec<Problem>> {
                     add(&file.path, document, &mut resources, &mut problems);
                 }
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     if problems.is_empty() && resources.origins.is_empty() {
@@ -46,11 +46,11 @@ pub fn read(files: &[File]) -> Result<Resources, Vec<Problem>> {
     if problems.is_empty() { Ok(resources) } else { Err(problems) }
 }
 
-fn documents(file: &File) -> Result<Vec<Value>, Problem> {
-    let fault = |message| problem(Some(&file.path), "NotYAML", message);
+fn documents(file: &File) -> Result<Vec<Value>, Box<Problem>> {
+    let fault = |message| Box::new(problem(Some(&file.path), "NotYAML", message));
     if file.content.len() > MAX_FILE_BYTES {
         let message = format!("the file has {} bytes; {MAX_FILE_BYTES} are accepted", file.content.len());
-        return Err(problem(Some(&file.path), "TooLarge", message));
+        return Err(Box::new(problem(Some(&file.path), "TooLarge", message)));
     }
     let text = std::str::from_utf8(&file.content).map_err(|error| fault(format!("not UTF-8: {error}")))?;
     let mut documents = Vec::new();
@@ -81,22 +81,23 @@ fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut V
     match object::read(&object, &version, Origin::File, document, resources) {
         Read::Foreign => return,
         Read::Ok => {}
-        Read::Malformed { protects, faults } => {
+        Read::Malformed { generation, protects, faults } => {
             for fault in faults {
                 let problem = Problem {
                     file: Some(file.to_owned()),
-                    resource: Some(object.to_string()),
+                    resource: Some(object.clone()),
                     field: fault.field,
                     reason: fault.reason.to_owned(),
                     message: fault.message,
                 };
-                resources.malformed.push(Malformed { object: object.clone(), protects: protects.clone(), problem });
+                let (object, protects) = (object.clone(), protects.clone());
+                resources.malformed.push(Malformed { object, generation, protects, problem });
             }
         }
     }
     if let Some(other) = resources.origins.insert(object.clone(), file.to_owned()) {
         let message = format!("the same resource stands in {} as well; keep one", other.display());
-        problems.push(Problem { resource: Some(object.to_string()), ..problem(Some(file), "Duplicate", message) });
+        problems.push(Problem { resource: Some(object), ..problem(Some(file), "Duplicate", message) });
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Read {
     Foreign,
     /// It is of a kind of ours, but can't be read.
     Malformed {
+        /// Its `metadata.generation`.
+        generation: Option<i64>,
         /// What it was meant to protect.
         protects: Protects,
         /// What is wrong with it; never empty.
@@ -60,6 +62,7 @@ pub(super) fn read(
 ) -> Read {
     let name = object.name.clone();
     let targets = document.pointer("/spec/targetRefs").cloned();
+    let generation = document.pointer("/metadata/generation").and_then(Value::as_i64);
     let group = object.group.as_str();
     let result = match (group, object.kind.as_str(), version) {
         ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
@@ -100,7 +103,7 @@ pub(super) fn read(
     };
     match result {
         Ok(()) => Read::Ok,
-        Err(faults) => Read::Malformed { protects: protects(&object.kind, targets), faults },
+        Err(faults) => Read::Malformed { generation, protects: protects(&object.kind, targets), faults },
     }
 }
 

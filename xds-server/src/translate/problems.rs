@@ -64,7 +64,7 @@ impl Reporter<'_, '_> {
     pub(super) fn report(&mut self, field: impl Into<String>, fault: Fault) {
         self.problems.found.insert(Problem {
             file: self.problems.origins.get(&self.object).cloned(),
-            resource: Some(self.object.to_string()),
+            resource: Some(self.object.clone()),
             field: field.into(),
             reason: fault.reason.to_owned(),
             message: fault.message,

@@ -15,7 +15,7 @@ use crate::source::documents::{self, File};
 #[derive(Serialize)]
 struct Golden<'t> {
     problems: &'t [Problem],
-    unprotected: &'t [String],
+    unprotected: Vec<String>,
     model: &'t Model,
 }
 
@@ -58,6 +58,7 @@ fn every_case_means_what_its_golden_file_says() {
     for (case, manifests) in cases {
         let translation = translation(&case, &manifests);
         let Translation { model, problems, unprotected, .. } = &translation;
+        let unprotected = unprotected.iter().map(ToString::to_string).collect();
         let actual = serde_yaml_ng::to_string(&Golden { problems, unprotected, model }).unwrap();
         let golden = folder().join(format!("{case}.out.yaml"));
         if env::var_os("UPDATE_GOLDEN").is_some() {

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::model::{Listener, Redirect, Route, RouteAction, VirtualHost};
 use crate::resources::Name;
@@ -33,10 +34,20 @@ pub(super) struct AttachedRoute<'a> {
 
 /// A rule of a route that no policy protects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct UnprotectedRule {
-    pub(super) route: Name,
-    pub(super) rule: usize,
-    pub(super) gateway: Name,
+pub struct UnprotectedRule {
+    /// The HTTPRoute.
+    pub route: Name,
+    /// Index of the rule.
+    pub rule: usize,
+    /// The Gateway through which it is reached.
+    pub gateway: Name,
+}
+
+impl fmt::Display for UnprotectedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { route, rule, gateway } = self;
+        write!(f, "HTTPRoute {route} rule {rule} on Gateway {gateway}")
+    }
 }
 
 /// Puts together one port of a Gateway.

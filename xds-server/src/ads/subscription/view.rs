@@ -25,6 +25,14 @@ pub struct SubscriptionView {
     pub last_rejection: Option<Rejection>,
 }
 
+impl SubscriptionView {
+    /// What it refuses at present.
+    #[must_use]
+    pub fn standing_rejection(&self) -> Option<&Rejection> {
+        self.last_rejection.as_ref().filter(|_| !self.rejected.is_empty())
+    }
+}
+
 impl Subscription {
     /// What to show of it.
     #[must_use]

@@ -35,11 +35,21 @@ pub struct Store {
     incomplete: BTreeSet<&'static str>,
     /// Objects of a kind that is being told again and that were not told yet.
     untold: BTreeMap<&'static str, BTreeSet<Name>>,
-    /// All objects that there are, with their resourceVersion.
-    known: BTreeMap<&'static str, BTreeMap<Name, String>>,
-    /// The resourceVersion of each object that is kept because it is referred to.
-    fetched: BTreeMap<ObjectRef, String>,
+    /// All objects that there are.
+    known: BTreeMap<&'static str, BTreeMap<Name, Version>>,
+    /// Objects that are kept because they are referred to.
+    fetched: BTreeMap<ObjectRef, Version>,
     changed: Changed,
+}
+
+/// Which state of an object is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    /// Its resourceVersion, which is another one after each change.
+    resource: String,
+    /// Its generation, which is another one after each change of its spec, with its labels and annotations; none where
+    /// its kind has no generations.
+    meaning: Option<(i64, Value, Value)>,
 }
 
 #[derive(Debug)]
@@ -92,11 +102,15 @@ impl Store {
     }
 
     fn applied(&mut self, kind: &'static Kind, name: Name, object: Value) {
-        let version = resource_version(&object);
+        let version = Version::of(&object);
         let last = self.known.entry(kind.kind).or_default().insert(name.clone(), version.clone());
         // After a new start of the watch most objects are told again unchanged.
-        if kind.content == Content::WhenReferenced || last.is_some_and(|last| last == version) {
+        if kind.content == Content::WhenReferenced || last.as_ref() == Some(&version) {
             return;
+        }
+        // Of a kind with generations nothing but the status may have changed, which we write ourselves.
+        if version.meaning.is_none() || last.is_none_or(|last| last.meaning != version.meaning) {
+            self.note(kind, &name, Some(&object));
         }
         self.put(kind, name, object);
     }
@@ -115,24 +129,24 @@ impl Store {
 
     /// Reads an object into the resources.
     fn put(&mut self, kind: &'static Kind, name: Name, mut document: Value) {
-        self.note(kind, &name, Some(&document));
         let object = object_ref(kind, &name);
         let resources = Arc::make_mut(&mut self.resources);
         object::remove(&object, resources);
         strip(&mut document);
-        if let Read::Malformed { protects, faults } =
+        if let Read::Malformed { generation, protects, faults } =
             object::read(&object, kind.version, Origin::ApiServer, document, resources)
         {
             self.changed = Changed::Anything;
             for fault in faults {
                 let problem = Problem {
                     file: None,
-                    resource: Some(object.to_string()),
+                    resource: Some(object.clone()),
                     field: fault.field,
                     reason: fault.reason.to_owned(),
                     message: fault.message,
                 };
-                resources.malformed.push(Malformed { object: object.clone(), protects: protects.clone(), problem });
+                let (object, protects) = (object.clone(), protects.clone());
+                resources.malformed.push(Malformed { object, generation, protects, problem });
             }
         }
     }
@@ -194,6 +208,7 @@ impl Store {
         let version = self.known.get(kind.kind).and_then(|known| known.get(&name)).cloned();
         let Some(version) = version else { return };
         self.fetched.insert(object_ref(kind, &name), version);
+        self.note(kind, &name, Some(&object));
         self.put(kind, name, object);
     }
 
@@ -225,8 +240,13 @@ fn name(object: &Value) -> Option<Name> {
     Some(Name::new(text("/metadata/namespace").unwrap_or_default(), text("/metadata/name")?))
 }
 
-fn resource_version(object: &Value) -> String {
-    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned()
+impl Version {
+    fn of(object: &Value) -> Self {
+        let metadata = |name: &str| object.pointer(&format!("/metadata/{name}")).cloned().unwrap_or_default();
+        let meaning =
+            metadata("generation").as_i64().map(|generation| (generation, metadata("labels"), metadata("annotations")));
+        Self { resource: metadata("resourceVersion").as_str().unwrap_or_default().to_owned(), meaning }
+    }
 }
 
 /// Takes away what is large and means nothing to us.
@@ -345,6 +365,27 @@ mod tests {
             let resources = world(&mut store);
             assert_eq!((resources.backends.len(), resources.malformed.len()), if good { (1, 0) } else { (0, 1) });
         }
+    }
+
+    #[test]
+    fn a_status_alone_is_no_change_but_is_known() {
+        let mut store = store();
+        let backend = |version: u32, generation: u32, status: Value| {
+            let spec = json!({ "targets": [{ "name": "m", "static": { "host": "h", "port": 80 } }] });
+            let mut object = object("math", version, json!({ "spec": spec, "status": status }));
+            object["metadata"]["generation"] = generation.into();
+            Event::Applied(object)
+        };
+        store.apply(kind("MCPBackend"), backend(1, 1, json!({ "conditions": [] })));
+        let _ = world(&mut store);
+        let accepted = json!({ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        store.apply(kind("MCPBackend"), backend(2, 1, json!({ "conditions": [accepted] })));
+        assert!(store.take_change().is_none());
+        store.apply(kind("MCPBackend"), backend(3, 2, json!({ "conditions": [accepted] })));
+        let resources = world(&mut store);
+        let status = resources.backends.values().next().and_then(|backend| backend.status.clone());
+        assert_eq!(status.map(|status| status.conditions.len()), Some(1));
     }
 
     #[test]
