@@ -67,16 +67,30 @@ impl Admin {
         axum::serve(listener, self.router()).with_graceful_shutdown(stop).await
     }
 
+    /// Serves only what may be known outside of this machine: /ready and /metrics.
+    ///
+    /// # Errors
+    /// When connections can't be accepted any more.
+    pub async fn serve_health(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        axum::serve(listener, health().with_state(self)).with_graceful_shutdown(stop).await
+    }
+
     fn router(self) -> Router {
-        Router::new()
+        health()
             .route("/", get(async || INDEX))
-            .route("/ready", get(ready))
-            .route("/metrics", get(metrics))
             .route("/problems", get(problems))
             .route("/snapshot", get(snapshot))
             .route("/clients", get(clients))
             .with_state(self)
     }
+}
+
+fn health() -> Router<Admin> {
+    Router::new().route("/ready", get(ready)).route("/metrics", get(metrics))
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

@@ -67,6 +67,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "TOOLWARD_ADMIN_ADDRESS")]
     pub admin_address: SocketAddr,
 
+    /// Another address for /ready and /metrics alone, for kubelet and Prometheus, which don't reach the admin port
+    #[arg(long, value_name = "IP:PORT", env = "TOOLWARD_HEALTH_ADDRESS")]
+    pub health_address: Option<SocketAddr>,
+
     /// What is made of the resources.
     #[command(flatten)]
     pub settings: Settings,
@@ -136,6 +140,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
     let xds = listen(args.xds_address, "--xds-address").await?;
     let admin = listen(args.admin_address, "--admin-address").await?;
+    let health = match args.health_address {
+        Some(address) => Some(listen(address, "--health-address").await?),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -172,6 +180,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         }
     }
     let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
+    if let Some(health) = health {
+        info!(health = %health.local_addr()?, "listening");
+        tokio::spawn(shown.clone().serve_health(health, closed(snapshot_receiver.clone())));
+    }
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), args.settings.translate_options());

@@ -11,6 +11,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use toolward_xds_server::admin::{Admin, Report};
 use toolward_xds_server::ads::clients::Clients;
 use toolward_xds_server::metrics::Metrics;
@@ -27,6 +28,15 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_with(|admin, listener| tokio::spawn(admin.serve(listener, std::future::pending()))).await
+    }
+
+    /// With the pages that kubelet and Prometheus get.
+    async fn start_health() -> Self {
+        Self::start_with(|admin, listener| tokio::spawn(admin.serve_health(listener, std::future::pending()))).await
+    }
+
+    async fn start_with(serve: impl FnOnce(Admin, TcpListener) -> JoinHandle<std::io::Result<()>>) -> Self {
         let (snapshots, snapshot_receiver) = watch::channel(None);
         let (reports, report_receiver) = watch::channel(None);
         let admin = Admin {
@@ -37,7 +47,7 @@ impl Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(admin.serve(listener, std::future::pending()));
+        serve(admin, listener);
         Self { address, snapshots, reports }
     }
 
@@ -119,4 +129,16 @@ async fn it_shows_problems_clients_and_metrics() {
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert_eq!(server.get("/").await.0, 200);
     assert_eq!(server.get("/nothing").await.0, 404);
+}
+
+#[tokio::test]
+async fn from_outside_only_readiness_and_metrics_are_seen() {
+    let server = Server::start_health().await;
+    assert_eq!(server.get("/ready").await.0, 503);
+    server.snapshots.send_replace(Some(Arc::new(snapshot())));
+    assert_eq!(server.get("/ready").await.0, 200);
+    assert_eq!(server.get("/metrics").await.0, 200);
+    for page in ["/", "/problems", "/snapshot", "/clients"] {
+        assert_eq!(server.get(page).await.0, 404, "{page}");
+    }
 }
