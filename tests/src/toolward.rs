@@ -47,9 +47,15 @@ impl Toolward {
     /// Serves what the API server has that this kubeconfig leads to, on free ports with more arguments.
     #[must_use]
     pub fn in_cluster(kubeconfig: &Path, arguments: &[&str]) -> Self {
+        Self::in_cluster_on(kubeconfig, ports::free(), ports::free(), arguments)
+    }
+
+    /// The same on these ports.
+    #[must_use]
+    pub fn in_cluster_on(kubeconfig: &Path, xds: u16, admin: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new(&tools().toolward);
         command.args(["serve", "--source", "kubernetes"]).args(arguments).env("KUBECONFIG", kubeconfig);
-        Self::run(&mut command, ports::free(), ports::free())
+        Self::run(&mut command, xds, admin)
     }
 
     fn run(command: &mut Command, xds: u16, admin: u16) -> Self {

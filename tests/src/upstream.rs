@@ -1,6 +1,6 @@
 //! A server that records every byte that reaches it and answers with known ones.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,10 +51,19 @@ impl Upstream {
     /// When it can't listen.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_on(IpAddr::from([127, 0, 0, 1]))
+    }
+
+    /// Starts the server on an address of this machine.
+    ///
+    /// # Panics
+    /// When it can't listen.
+    #[must_use]
+    pub fn start_on(address: IpAddr) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let app = Router::new().fallback(answer).with_state(Arc::clone(&recorded));
-        let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free()));
+        let address = SocketAddr::from((address, crate::ports::free()));
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).expect("a free port");
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { port: address.port(), recorded, _runtime: runtime }

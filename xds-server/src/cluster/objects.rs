@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::stream::{StreamExt as _, iter};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Client, Error};
@@ -112,12 +112,11 @@ async fn apply(client: Client, name: String, object: Value) -> (String, Value, b
 async fn remove(client: Client, object: Value) -> bool {
     let api = api(client, &object);
     let name = text(&object, "/metadata/name");
-    let ours = match api.get_opt(name).await {
-        Ok(Some(found)) => found
-            .metadata
-            .labels
-            .is_some_and(|labels| labels.get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == MANAGER)),
-        Ok(None) => false,
+    let selected = ListParams::default()
+        .fields(&format!("metadata.name={name}"))
+        .labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let ours = match api.list_metadata(&selected).await {
+        Ok(found) => !found.items.is_empty(),
         Err(error) => {
             warn!(object = identity(&object), %error, "can't read an object of a Gateway");
             return false;

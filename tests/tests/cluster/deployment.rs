@@ -1,0 +1,166 @@
+//! From the shipped manifests to a protected MCP server, and what the API server itself catches.
+
+use toolward_tests::client::Session;
+use toolward_tests::cluster::Cluster;
+use toolward_tests::envoy::{Envoy, shipped};
+use toolward_tests::http;
+use toolward_tests::mcp_server::{McpServer, Sdk};
+use toolward_tests::ports;
+use toolward_tests::process::eventually;
+use toolward_tests::toolward::Issuer;
+use toolward_tests::upstream::{OK, Upstream};
+
+use crate::world::{World, condition_of, keys, policy, replica, this_machine};
+
+#[test]
+fn the_quickstart_with_two_replicas_and_a_real_server() {
+    let cluster = Cluster::start();
+    let issuer = Issuer::new("ES256");
+    let server = McpServer::start(Sdk::V2);
+    let port = ports::free();
+    for file in ["gateway", "route", "policy"] {
+        let text = shipped(&format!("manifests/examples/quickstart/{file}.yaml"));
+        cluster.apply(
+            &text
+                .replace("port: 3000", &format!("port: {port}"))
+                .replace("port: 8000", &format!("port: {}", server.port)),
+        );
+    }
+    cluster.apply(&keys(&issuer.jwks()));
+    let (one, two) = (replica(&cluster, "one"), replica(&cluster, "two"));
+    for toolward in [&one, &two] {
+        let _envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
+        let url = format!("http://127.0.0.1:{port}/mcp");
+        eventually("the Gateway answers", || http::client().get(&url).send().is_ok());
+        let mut alice = Session::open(&url, &issuer.of_team("sales"));
+        assert_eq!(alice.ask("list"), "add");
+        assert_eq!(alice.ask("add"), "13");
+        assert_eq!(alice.ask("multiply"), "Unknown tool: multiply");
+        let mut anonymous = Session::open(&url, "");
+        assert!(anonymous.ask("list").starts_with("401 "));
+    }
+    assert_eq!(server.ran("multiply"), 0);
+    let condition = |kind: &str, name: &str, condition: &str| {
+        let namespace = "default";
+        let (status, reason) = condition_of(&cluster.get(kind, namespace, name), condition);
+        format!("{kind} {condition} {status} {reason}")
+    };
+    let conditions = || {
+        [
+            condition("gatewayclass", "toolward", "Accepted"),
+            condition("gateway", "mcp-gateway", "Accepted"),
+            condition("gateway", "mcp-gateway", "Programmed"),
+            condition("httproute", "math", "Accepted"),
+            condition("httproute", "math", "ResolvedRefs"),
+            condition("httproute", "math", "toolward.dev/Protected"),
+            condition("mcpbackend", "math", "Accepted"),
+            condition("mcpaccesspolicy", "math", "Accepted"),
+            condition("mcpaccesspolicy", "math", "ResolvedRefs"),
+        ]
+    };
+    let expected = [
+        "gatewayclass Accepted True Accepted",
+        "gateway Accepted True Accepted",
+        "gateway Programmed True Programmed",
+        "httproute Accepted True Accepted",
+        "httproute ResolvedRefs True ResolvedRefs",
+        "httproute toolward.dev/Protected True Protected",
+        "mcpbackend Accepted True Accepted",
+        "mcpaccesspolicy Accepted True Accepted",
+        "mcpaccesspolicy ResolvedRefs True ResolvedRefs",
+    ];
+    eventually("all conditions are written", || conditions() == expected);
+    let shown = cluster.kubectl(&["get", "mcpaccesspolicies"]);
+    assert!(shown.starts_with("NAME   KIND        TARGET   MODE      ACCEPTED   AGE"), "{shown}");
+    assert!(shown.contains("math   HTTPRoute   math     Enforce   True"), "{shown}");
+    // Nothing changes any more: nothing is written any more.
+    let version = || cluster.get("gateway", "default", "mcp-gateway")["metadata"]["resourceVersion"].clone();
+    let before = version();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(version(), before, "the status is written only when it differs");
+}
+
+#[test]
+fn the_api_server_refuses_what_can_be_caught_there() {
+    let cluster = Cluster::start();
+    let good = policy("[add]");
+    cluster.apply(&good);
+    let rows = [
+        (
+            "no target",
+            good.replace(
+                "targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: mcp-gateway }]",
+                "targetRefs: []",
+            ),
+            "targetRefs",
+        ),
+        ("a kind that can't be protected", good.replace("kind: Gateway,", "kind: Pod,"), "targetRefs"),
+        ("two ways to a claim", good.replace("in: [ops] }", "in: [ops], contains: ops }"), "exactly one of"),
+        ("a rule without a name", good.replace("- name: ops-may\n      tools", "- tools"), "name"),
+        ("too much skew", good.replace("jwks:", "clockSkew: 10m, jwks:"), "clockSkew"),
+        ("two key sets", good.replace("jwks: {", "jwks: { inline: '{}',"), "exactly one of"),
+    ];
+    for (name, manifest, says) in rows {
+        assert_ne!(manifest, good, "{name}");
+        let refused = cluster.try_kubectl(&["apply", "-f", "-"], &manifest).expect_err(name);
+        assert!(refused.contains(says), "{name}: {refused}");
+    }
+}
+
+#[test]
+fn gateways_get_their_objects_and_keep_them() {
+    let mut world = World::start();
+    world.toolward.process.kill();
+    let account = world.cluster.service_account("toolward-system", "toolward");
+    let arguments = ["--provision", "true", "--namespace", "toolward-system", "--identity", "provisioner"];
+    let toolward = toolward_tests::toolward::Toolward::in_cluster(&account, &arguments);
+    toolward.wait_until_ready();
+    let cluster = &world.cluster;
+    let get = |kind: &str| cluster.try_kubectl(&["get", kind, "mcp-gateway-toolward", "-o", "json"], "");
+    for kind in ["deployment", "service", "serviceaccount", "configmap", "poddisruptionbudget"] {
+        eventually(kind, || get(kind).is_ok());
+        let object: serde_json::Value = serde_json::from_str(&get(kind).expect("the object")).expect("JSON");
+        let owner = &object["metadata"]["ownerReferences"][0];
+        assert_eq!((&owner["kind"], &owner["name"]), (&"Gateway".into(), &"mcp-gateway".into()), "{kind}");
+    }
+    let no_address = || world.has_condition("gateway", "mcp-gateway", "Programmed", "False", "AddressNotAssigned");
+    eventually("no address yet", no_address);
+    let address = r#"{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.7"}]}}}"#;
+    cluster.kubectl(&[
+        "patch",
+        "service",
+        "mcp-gateway-toolward",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        address,
+    ]);
+    let programmed = || world.has_condition("gateway", "mcp-gateway", "Programmed", "True", "Programmed");
+    eventually("programmed", programmed);
+    assert_eq!(cluster.get("gateway", "default", "mcp-gateway")["status"]["addresses"][0]["value"], "192.0.2.7");
+    // Somebody deletes an object: it comes back.
+    cluster.kubectl(&["delete", "serviceaccount", "mcp-gateway-toolward"]);
+    let patience = std::time::Instant::now();
+    while get("serviceaccount").is_err() {
+        assert!(patience.elapsed().as_secs() < 60, "drift is mended");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_server_behind_a_service_of_the_cluster() {
+    let world = World::start();
+    let ops = world.issuer.of_team("ops");
+    assert_eq!(world.ask(&ops, "add").text, OK);
+    assert_eq!(world.ask(&ops, "multiply").code(), Some(-32602));
+
+    // The endpoint moves: without a translation of the world.
+    let other = Upstream::start_on(this_machine());
+    let translations = world.toolward.metric("toolward_translations_total");
+    world.cluster.apply(&crate::world::slice(other.port));
+    eventually("the new endpoint is asked", || {
+        let _ = world.ask(&ops, "add");
+        !other.take_recorded().is_empty()
+    });
+    assert_eq!(world.toolward.metric("toolward_translations_total"), translations);
+}

@@ -1,0 +1,6 @@
+//! A real API server with the manifests that are shipped; `toolward` as the service account that it has there.
+
+mod changes;
+mod deployment;
+mod outages;
+mod world;

@@ -1,0 +1,163 @@
+//! What most tests begin with: a cluster with a Gateway, an MCP server behind a Service, and a policy; one replica of
+//! `toolward` and an Envoy.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+use toolward_tests::cluster::{Cluster, NAMESPACE};
+use toolward_tests::envoy::Envoy;
+use toolward_tests::http::{self, Answer, call};
+use toolward_tests::ports;
+use toolward_tests::process::eventually;
+use toolward_tests::stack::gateway;
+use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer, Toolward};
+use toolward_tests::upstream::Upstream;
+
+/// A running whole.
+pub struct World {
+    pub cluster: Cluster,
+    pub toolward: Toolward,
+    pub envoy: Envoy,
+    pub issuer: Issuer,
+    pub upstream: Upstream,
+    pub port: u16,
+    client: reqwest::blocking::Client,
+}
+
+impl World {
+    pub fn start() -> Self {
+        let cluster = Cluster::start();
+        let (issuer, upstream, port) = (Issuer::new("ES256"), Upstream::start_on(this_machine()), ports::free());
+        cluster.apply(&gateway(port).replace("name: mcp-gateway", "name: mcp-gateway, namespace: default"));
+        cluster.apply(&server(upstream.port));
+        cluster.apply(&keys(&issuer.jwks()));
+        cluster.apply(&route("math", "default"));
+        cluster.apply(&policy("[add, echo]"));
+        let toolward = replica(&cluster, "one");
+        let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
+        let world = Self { cluster, toolward, envoy, issuer, upstream, port, client: http::client() };
+        eventually("the Gateway answers", || world.client.get(world.url("/mcp")).send().is_ok());
+        world
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn ask(&self, token: &str, tool: &str) -> Answer {
+        http::send(http::post(&self.client, &self.url("/mcp"), call(tool)).bearer_auth(token))
+    }
+
+    /// The condition of this type of an object of the namespace `default`, in the first status that has one.
+    pub fn condition(&self, kind: &str, name: &str, condition: &str) -> (String, String) {
+        condition_of(&self.cluster.get(kind, "default", name), condition)
+    }
+
+    pub fn has_condition(&self, kind: &str, name: &str, condition: &str, status: &str, reason: &str) -> bool {
+        self.condition(kind, name, condition) == (status.to_owned(), reason.to_owned())
+    }
+}
+
+/// Status and reason of a condition, wherever it stands in a status.
+pub fn condition_of(object: &Value, condition: &str) -> (String, String) {
+    let status = &object["status"];
+    let lists = [&status["parents"][0]["conditions"], &status["ancestors"][0]["conditions"], &status["conditions"]];
+    let conditions = lists.into_iter().filter_map(Value::as_array).flatten();
+    let found = conditions.into_iter().find(|found| found["type"] == condition);
+    let text = |name: &str| found.and_then(|found| found[name].as_str()).unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+/// `toolward` as it runs in the cluster, but for the Envoys, which the tests start themselves.
+pub fn replica(cluster: &Cluster, name: &str) -> Toolward {
+    let account = cluster.service_account(NAMESPACE, "toolward");
+    let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", name];
+    let toolward = Toolward::in_cluster(&account, &arguments);
+    toolward.wait_until_ready();
+    toolward
+}
+
+/// The Service `default/math` with a loopback address behind it, and the MCPBackend for it.
+pub fn server(port: u16) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{ name: math, namespace: default }}
+spec: {{ ports: [{{ port: 80, targetPort: {port} }}] }}
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: {{ name: math, namespace: default }}
+spec:
+  targets: [{{ name: math, service: {{ name: math, port: 80 }}, path: /mcp }}]
+---
+{}",
+        slice(port)
+    )
+}
+
+/// The EndpointSlice of that Service. An API server takes no loopback addresses there.
+pub fn slice(port: u16) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: math-1, namespace: default, labels: {{ kubernetes.io/service-name: math }} }}
+addressType: IPv4
+ports: [{{ port: {port} }}]
+endpoints: [{{ addresses: ['{}'], conditions: {{ ready: true }} }}]
+",
+        this_machine()
+    )
+}
+
+/// An address of this machine that is not loopback; the address from which it would reach others.
+pub fn this_machine() -> IpAddr {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    socket.connect("192.0.2.1:9").expect("a route");
+    socket.local_addr().expect("an address").ip()
+}
+
+/// The ConfigMap `default/login-keys`.
+pub fn keys(jwks: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{ name: login-keys, namespace: default }}
+data: {{ jwks.json: '{jwks}' }}
+"
+    )
+}
+
+/// The HTTPRoute with this name and namespace, from `/mcp` to the MCPBackend `default/math`.
+pub fn route(name: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name}, namespace: {namespace} }}
+spec:
+  parentRefs: [{{ name: mcp-gateway, namespace: default }}]
+  rules:
+  - matches: [{{ path: {{ type: PathPrefix, value: /mcp }} }}]
+    backendRefs: [{{ group: toolward.dev, kind: MCPBackend, name: math, namespace: default, port: 80 }}]
+"
+    )
+}
+
+/// The policy `default/math` on the Gateway: team ops may use these tools.
+pub fn policy(tools: &str) -> String {
+    format!(
+        "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: math, namespace: default }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: mcp-gateway }}]
+  authentication:
+    issuers: [{{ issuer: {ISSUER}, audiences: [{AUDIENCE}], jwks: {{ configMapRef: {{ name: login-keys }} }} }}]
+  authorization:
+    rules:
+    - name: ops-may
+      tools: {tools}
+      claims: [{{ path: team, in: [ops] }}]
+"
+    )
+}
