@@ -34,6 +34,7 @@ Examples:
   toolward token --key dev.pem --issuer https://login.example.com --claim team=ops
   toolward serve --source dir:./manifests --wasm-file target/wasm/toolward.wasm
   toolward render --static ./manifests > envoy.yaml
+  toolward render --objects ./manifests | kubectl diff -f -
 ";
 
 #[derive(Debug, Subcommand)]

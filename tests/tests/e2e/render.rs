@@ -1,4 +1,4 @@
-//! `toolward render --static`: an Envoy with no control plane.
+//! What `toolward render` prints, as real Envoys take it.
 
 use std::path::Path;
 use std::process::Command;
@@ -67,12 +67,56 @@ fn every_golden_case_is_valid_for_envoy() {
     assert!(valid >= names.len(), "{valid} of {}", names.len());
 }
 
+/// The ConfigMap of a provisioned Envoy, with its files where this test has them.
+#[test]
+fn the_bootstrap_of_a_provisioned_envoy_is_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    std::fs::write(path("ca.crt"), AUTHORITY).expect("writable");
+    let example = root().join("manifests/examples/quickstart");
+    let arguments = ["render", "--objects", "--xds-ca", &path("ca.crt"), example.to_str().expect("UTF-8")];
+    let output = toolward::run(&arguments);
+    let objects = String::from_utf8(output.stdout).expect("UTF-8");
+    for file in ["bootstrap.yaml", "xds-ca.crt", "xds-token.yaml"] {
+        let content = block(&objects, file).replace("/etc/envoy", &path(""));
+        let content = content.replace("/var/run/secrets/toolward.dev", &path(""));
+        std::fs::write(path(file), content).expect("writable");
+    }
+    std::fs::write(path("token"), "token").expect("writable");
+    let bootstrap = std::fs::read_to_string(path("bootstrap.yaml")).expect("a bootstrap");
+    validate("quickstart", &bootstrap);
+}
+
+/// For the test only; its key is nowhere.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBhjCCAS2gAwIBAgIUAN0OzERUHffLdVYMxCPo2bl0EKEwCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNdG9vbHdhcmQgdGVzdDAgFw0yNjExMjMxNzI1MzBaGA8yMTI2
+MTAzMDE3MjUzMFowGDEWMBQGA1UEAwwNdG9vbHdhcmQgdGVzdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABFjhUmGuyD7qz+80/9BanDC/Iza0Nq/hoWylf6YjxEuJ
+EBvoJssgWCaUJta2H53YjUA0qp7l4Dd7KphtgMpch5CjUzBRMB0GA1UdDgQWBBTj
+Y6vm/gvKJKuf+jIdErp1nbGeHjAfBgNVHSMEGDAWgBTjY6vm/gvKJKuf+jIdErp1
+nbGeHjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIFycEVcehCZu
+mPcBg48J6srnQtEVd3/D9+9H/RKDNvbwAiASbs4K5DwE1Uxz0g6d8r5HYGTB6wPi
+3t0WWWmDyp8Ygw==
+-----END CERTIFICATE-----
+";
+
+/// The lines of a literal block in YAML.
+fn block(text: &str, name: &str) -> String {
+    let (_, after) = text.split_once(&format!("\n  {name}: |-\n")).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let lines: Vec<&str> = after.lines().map_while(|line| line.strip_prefix("    ")).collect();
+    lines.join("\n")
+}
+
 fn validate(name: &str, config: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("envoy.yaml");
     std::fs::write(&file, config).expect("writable");
     let mut envoy = Command::new(&tools().envoy);
-    envoy.args(["--mode", "validate", "-l", "error", "--use-dynamic-base-id", "-c"]).arg(file);
+    envoy
+        .args(["--mode", "validate", "-l", "error", "--use-dynamic-base-id", "--service-node", "envoy-1", "-c"])
+        .arg(file);
     let output = envoy.output().expect("Envoy starts");
     assert!(output.status.success(), "{name}: {}\n{config}", String::from_utf8_lossy(&output.stderr));
 }
