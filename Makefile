@@ -36,11 +36,15 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e ## Everything: `check`, then end-to-end with a real Envoy, real MCP servers and clients.
+test: check test-e2e test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
 test-e2e: install wasm build ## The end-to-end tests alone.
 	@$(TOOLS) cargo test --workspace --features toolward-tests/e2e --test e2e
+
+.PHONY: test-cluster
+test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
 
 .PHONY: tutorial
 tutorial: install wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.

@@ -62,7 +62,7 @@ struct LogArgs {
         long,
         global = true,
         value_name = "LEVEL",
-        default_value = "info,kube_client=error",
+        default_value = "info,kube_client=off",
         env = "TOOLWARD_LOG_LEVEL"
     )]
     log_level: EnvFilter,

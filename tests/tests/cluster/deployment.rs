@@ -95,7 +95,7 @@ fn the_api_server_refuses_what_can_be_caught_there() {
             "targetRefs",
         ),
         ("a kind that can't be protected", good.replace("kind: Gateway,", "kind: Pod,"), "targetRefs"),
-        ("two ways to a claim", good.replace("in: [ops] }", "in: [ops], contains: ops }"), "exactly one of"),
+        ("two ways to a claim", good.replace("in: [ops] }", "in: [ops], contains: ops }"), "one and only one"),
         ("a rule without a name", good.replace("- name: ops-may\n      tools", "- tools"), "name"),
         ("too much skew", good.replace("jwks:", "clockSkew: 10m, jwks:"), "clockSkew"),
         ("two key sets", good.replace("jwks: {", "jwks: { inline: '{}',"), "exactly one of"),

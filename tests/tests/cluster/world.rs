@@ -14,18 +14,18 @@ use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer, Toolward};
 use toolward_tests::upstream::Upstream;
 
 /// A running whole.
-pub struct World {
-    pub cluster: Cluster,
-    pub toolward: Toolward,
-    pub envoy: Envoy,
-    pub issuer: Issuer,
-    pub upstream: Upstream,
-    pub port: u16,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) toolward: Toolward,
+    _envoy: Envoy,
+    pub(crate) issuer: Issuer,
+    _upstream: Upstream,
+    pub(crate) port: u16,
     client: reqwest::blocking::Client,
 }
 
 impl World {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let cluster = Cluster::start();
         let (issuer, upstream, port) = (Issuer::new("ES256"), Upstream::start_on(this_machine()), ports::free());
         cluster.apply(&gateway(port).replace("name: mcp-gateway", "name: mcp-gateway, namespace: default"));
@@ -35,31 +35,32 @@ impl World {
         cluster.apply(&policy("[add, echo]"));
         let toolward = replica(&cluster, "one");
         let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
-        let world = Self { cluster, toolward, envoy, issuer, upstream, port, client: http::client() };
+        let world =
+            Self { cluster, toolward, _envoy: envoy, issuer, _upstream: upstream, port, client: http::client() };
         eventually("the Gateway answers", || world.client.get(world.url("/mcp")).send().is_ok());
         world
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub fn ask(&self, token: &str, tool: &str) -> Answer {
+    pub(crate) fn ask(&self, token: &str, tool: &str) -> Answer {
         http::send(http::post(&self.client, &self.url("/mcp"), call(tool)).bearer_auth(token))
     }
 
     /// The condition of this type of an object of the namespace `default`, in the first status that has one.
-    pub fn condition(&self, kind: &str, name: &str, condition: &str) -> (String, String) {
+    pub(crate) fn condition(&self, kind: &str, name: &str, condition: &str) -> (String, String) {
         condition_of(&self.cluster.get(kind, "default", name), condition)
     }
 
-    pub fn has_condition(&self, kind: &str, name: &str, condition: &str, status: &str, reason: &str) -> bool {
+    pub(crate) fn has_condition(&self, kind: &str, name: &str, condition: &str, status: &str, reason: &str) -> bool {
         self.condition(kind, name, condition) == (status.to_owned(), reason.to_owned())
     }
 }
 
 /// Status and reason of a condition, wherever it stands in a status.
-pub fn condition_of(object: &Value, condition: &str) -> (String, String) {
+pub(crate) fn condition_of(object: &Value, condition: &str) -> (String, String) {
     let status = &object["status"];
     let lists = [&status["parents"][0]["conditions"], &status["ancestors"][0]["conditions"], &status["conditions"]];
     let conditions = lists.into_iter().filter_map(Value::as_array).flatten();
@@ -69,7 +70,7 @@ pub fn condition_of(object: &Value, condition: &str) -> (String, String) {
 }
 
 /// `toolward` as it runs in the cluster, but for the Envoys, which the tests start themselves.
-pub fn replica(cluster: &Cluster, name: &str) -> Toolward {
+pub(crate) fn replica(cluster: &Cluster, name: &str) -> Toolward {
     let account = cluster.service_account(NAMESPACE, "toolward");
     let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", name];
     let toolward = Toolward::in_cluster(&account, &arguments);
@@ -78,7 +79,7 @@ pub fn replica(cluster: &Cluster, name: &str) -> Toolward {
 }
 
 /// The Service `default/math` with a loopback address behind it, and the MCPBackend for it.
-pub fn server(port: u16) -> String {
+pub(crate) fn server(port: u16) -> String {
     format!(
         "apiVersion: v1
 kind: Service
@@ -97,7 +98,7 @@ spec:
 }
 
 /// The EndpointSlice of that Service. An API server takes no loopback addresses there.
-pub fn slice(port: u16) -> String {
+pub(crate) fn slice(port: u16) -> String {
     format!(
         "apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -111,14 +112,14 @@ endpoints: [{{ addresses: ['{}'], conditions: {{ ready: true }} }}]
 }
 
 /// An address of this machine that is not loopback; the address from which it would reach others.
-pub fn this_machine() -> IpAddr {
+pub(crate) fn this_machine() -> IpAddr {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
     socket.connect("192.0.2.1:9").expect("a route");
     socket.local_addr().expect("an address").ip()
 }
 
 /// The ConfigMap `default/login-keys`.
-pub fn keys(jwks: &str) -> String {
+pub(crate) fn keys(jwks: &str) -> String {
     format!(
         "apiVersion: v1
 kind: ConfigMap
@@ -129,7 +130,7 @@ data: {{ jwks.json: '{jwks}' }}
 }
 
 /// The HTTPRoute with this name and namespace, from `/mcp` to the MCPBackend `default/math`.
-pub fn route(name: &str, namespace: &str) -> String {
+pub(crate) fn route(name: &str, namespace: &str) -> String {
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -144,7 +145,7 @@ spec:
 }
 
 /// The policy `default/math` on the Gateway: team ops may use these tools.
-pub fn policy(tools: &str) -> String {
+pub(crate) fn policy(tools: &str) -> String {
     format!(
         "apiVersion: toolward.dev/v1alpha1
 kind: MCPAccessPolicy

@@ -13,11 +13,9 @@ use std::time::Duration;
 
 use ::kube::api::{Api, DynamicObject};
 use ::kube::core::PartialObjectMeta;
-use ::kube::runtime::WatchStreamExt as _;
-use ::kube::runtime::utils::Backoff;
 use ::kube::runtime::watcher::{self, Config, Error as WatchError, watcher};
 use ::kube::{Client, Error as ClientError};
-use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter};
+use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter, unfold};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -214,18 +212,35 @@ async fn fetch(
 
 /// What happens to the objects of a kind, for ever.
 fn events(client: &Client, kind: &'static Kind) -> BoxStream<'static, (&'static Kind, Result<Event, WatchError>)> {
-    let (client, resource) = (client.clone(), kind.resource());
-    let config = Config::default().page_size(PAGE);
+    let client = client.clone();
+    let start = move || started(client.clone(), kind);
+    let (events, retry) = (start(), Retry::default());
+    unfold((events, retry, start, Duration::ZERO), move |(mut events, mut retry, start, pause)| async move {
+        sleep(pause).await;
+        let event = events.next().await?;
+        let mut pause = Duration::ZERO;
+        if let Err(error) = &event {
+            pause = retry.next();
+            // The client reads on in an answer that is no stream of events, line by line.
+            if matches!(error, WatchError::WatchFailed(ClientError::SerdeError(_))) {
+                events = start();
+            }
+        }
+        Some(((kind, event), (events, retry, start, pause)))
+    })
+    .boxed()
+}
+
+fn started(client: Client, kind: &Kind) -> BoxStream<'static, Result<Event, WatchError>> {
+    let (resource, config) = (kind.resource(), Config::default().page_size(PAGE));
     match kind.content {
         Content::Whole => {
             let api: Api<DynamicObject> = Api::all_with(client, &resource);
-            let events = watcher(api, config).backoff(Retry::default());
-            events.map(move |event| (kind, event.map(translated::<DynamicObject>))).boxed()
+            watcher(api, config).map(|event| event.map(translated)).boxed()
         }
         Content::WhenReferenced => {
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
-            let events = watcher(api, config).backoff(Retry::default());
-            events.map(move |event| (kind, event.map(translated::<PartialObjectMeta<DynamicObject>>))).boxed()
+            watcher(api, config).map(|event| event.map(translated)).boxed()
         }
     }
 }
@@ -237,22 +252,16 @@ struct Retry {
     last: Option<(Instant, Duration)>,
 }
 
-impl Iterator for Retry {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl Retry {
+    fn next(&mut self) -> Duration {
         let now = Instant::now();
         let next = match self.last {
             Some((failed, pause)) if now.duration_since(failed) < WORKS_AFTER => (pause * 2).min(RETRY_LAST),
             _ => RETRY_FIRST,
         };
         self.last = Some((now, next));
-        Some(next)
+        next
     }
-}
-
-impl Backoff for Retry {
-    fn reset(&mut self) {}
 }
 
 fn translated<K: Serialize>(event: watcher::Event<K>) -> Event {
