@@ -50,8 +50,10 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: Option<String>,
 
-    /// Whether Envoys are provisioned for each Gateway; without, bring your own with the bootstrap of envoy/
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "TOOLWARD_PROVISION")]
+    /// Whether each Gateway gets Envoys, a Service and what else they need. Those Envoys ask for their configuration over
+    /// TLS, which the xDS port does not speak by itself yet: put something in front of it that does. Without, bring your
+    /// own Envoys with the bootstrap of envoy/
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, env = "TOOLWARD_PROVISION")]
     provision: bool,
 
     #[command(flatten)]

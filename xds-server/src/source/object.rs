@@ -128,13 +128,25 @@ pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
     }
 }
 
-/// The ConfigMaps (and Secrets) that other objects refer to.
+/// The ConfigMaps that other objects refer to.
 pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
     let mut references = BTreeSet::new();
     let mut refer = |kind: &str, namespace: &str, name: &str| {
         let name = Name::new(namespace, name);
         references.insert(ObjectRef { group: String::new(), kind: kind.to_owned(), name });
     };
+    for class in resources.gateway_classes.values() {
+        if let Some(parameters) = class.spec.parameters_ref.as_ref().filter(|reference| reference.kind == "ConfigMap") {
+            refer("ConfigMap", parameters.namespace.as_deref().unwrap_or_default(), &parameters.name);
+        }
+    }
+    for (name, gateway) in &resources.gateways {
+        let infrastructure = gateway.spec.infrastructure.as_ref();
+        let parameters = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
+        if let Some(parameters) = parameters.filter(|reference| reference.kind == "ConfigMap") {
+            refer("ConfigMap", &name.namespace, &parameters.name);
+        }
+    }
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Some(map) = &issuer.jwks.config_map_ref {
