@@ -4,15 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use toolward_tests::client::Session;
-use toolward_tests::envoy::Envoy;
-use toolward_tests::examples::example;
-use toolward_tests::folder::Folder;
+use toolward_tests::examples::Quickstart;
 use toolward_tests::http::{self, call, request};
-use toolward_tests::mcp_server::{McpServer, Sdk};
-use toolward_tests::ports;
 use toolward_tests::process::eventually;
-use toolward_tests::tools::{root, tools};
-use toolward_tests::toolward::{Issuer, Toolward};
+use toolward_tests::tools::tools;
+use toolward_tests::toolward::Issuer;
 
 /// What callers ask for, in the table's order.
 const ASKED: [&str; 3] = ["list", "add", "multiply"];
@@ -46,12 +42,8 @@ const CALLERS: [Caller; 4] = [
 
 /// Everything that runs.
 struct Demo {
-    folder: Folder,
     issuer: Issuer,
-    url: String,
-    _server: McpServer,
-    toolward: Toolward,
-    envoy: Envoy,
+    running: Quickstart,
 }
 
 fn main() -> ExitCode {
@@ -75,23 +67,17 @@ fn main() -> ExitCode {
 impl Demo {
     fn start() -> Self {
         let issuer = Issuer::new("ES256");
-        let server = McpServer::start_script(Sdk::V2, &root().join("manifests/examples/quickstart/server.py"));
-        let port = ports::free();
-        let folder = example("quickstart", &issuer, &[(3000, port), (8000, server.port)]);
-        let toolward = Toolward::serve(folder.path());
-        toolward.wait_until_ready();
-        let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
-        let url = format!("http://127.0.0.1:{port}/mcp");
-        eventually("the Gateway answers", || http::client().get(&url).send().is_ok());
+        let running = Quickstart::start(&issuer);
         if let Some(elapsed) = since_make() {
             println!("The first answer, a refusal, came {:.1} s after `make demo`.", elapsed.as_secs_f64());
         }
         println!();
+        let Quickstart { folder, server, toolward, envoy, url } = &running;
         println!("  MCP endpoint   {url}  (Envoy; its admin port is {})", envoy.admin);
         println!("  MCP server     http://127.0.0.1:{}/mcp  (Python SDK, nobody asks for a token here)", server.port);
         println!("  toolward       http://127.0.0.1:{}  (admin port; xDS is on {})", toolward.admin, toolward.xds);
         println!("  manifests      {}", folder.path().display());
-        Self { folder, issuer, url, _server: server, toolward, envoy }
+        Self { issuer, running }
     }
 
     fn token(&self, caller: &Caller) -> String {
@@ -103,7 +89,7 @@ impl Demo {
         println!("\nWhat real clients (Python SDK) were answered:\n");
         println!("  {:26}{:16}{:10}multiply(6, 7)", "", "tools/list", "add(6, 7)");
         let mut sessions: Vec<Session> =
-            CALLERS.iter().map(|caller| Session::open(&self.url, &self.token(caller))).collect();
+            CALLERS.iter().map(|caller| Session::open(&self.running.url, &self.token(caller))).collect();
         for (caller, session) in CALLERS.iter().zip(&mut sessions) {
             let answers = ASKED.map(|what| brief(&session.ask(what)));
             println!("  {:26}{:16}{:10}{}", caller.name, answers[0], answers[1], answers[2]);
@@ -118,14 +104,14 @@ impl Demo {
 
     /// Grants alice's team one more tool while she is connected.
     fn show_change(&self, alice: &mut Session, surprises: &mut Vec<String>) {
-        let before = std::fs::read_to_string(self.folder.path().join("policy.yaml")).expect("the policy");
+        let before = std::fs::read_to_string(self.running.folder.path().join("policy.yaml")).expect("the policy");
         let after = before.replace("tools: [add]", "tools: [add, multiply]");
         let client = http::client();
         let token = self.token(&CALLERS[3]);
         let saved = Instant::now();
-        self.folder.write("policy.yaml", &after);
+        self.running.folder.write("policy.yaml", &after);
         eventually("enforced", || {
-            let answer = http::send(http::post(&client, &self.url, call("multiply")).bearer_auth(&token));
+            let answer = http::send(http::post(&client, &self.running.url, call("multiply")).bearer_auth(&token));
             answer.code().is_none()
         });
         let enforced = saved.elapsed();
@@ -142,9 +128,10 @@ impl Demo {
 
     /// Says what to try, and waits for Ctrl-C.
     fn stay_up(&self) {
-        let folder = self.folder.path().display();
+        let folder = self.running.folder.path().display();
         for (name, caller) in [("bob", &CALLERS[2]), ("alice", &CALLERS[3])] {
-            std::fs::write(self.folder.path().join(format!("{name}.token")), self.token(caller)).expect("writable");
+            std::fs::write(self.running.folder.path().join(format!("{name}.token")), self.token(caller))
+                .expect("writable");
         }
         let inspector = format!("{} {}", tools().node.display(), tools().inspector.display());
         println!(
@@ -165,13 +152,13 @@ Try it (tokens of bob and alice are valid for an hour):
   tail -f {log}                   # and line by line
 
 Ctrl-C stops everything."#,
-            url = self.url,
+            url = self.running.url,
             list = request("tools/list"),
             call = call("multiply"),
             toolward = tools().toolward.display(),
-            admin = self.toolward.admin,
-            envoy = self.envoy.admin,
-            log = self.envoy.process.log_file().display(),
+            admin = self.running.toolward.admin,
+            envoy = self.running.envoy.admin,
+            log = self.running.envoy.process.log_file().display(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(tokio::signal::ctrl_c()).expect("signals");

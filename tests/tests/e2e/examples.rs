@@ -2,9 +2,8 @@
 
 use toolward_tests::client::Session;
 use toolward_tests::envoy::Envoy;
-use toolward_tests::examples::example;
+use toolward_tests::examples::{Quickstart, example};
 use toolward_tests::http::{self, call};
-use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::tools::root;
@@ -30,18 +29,11 @@ fn check_finds_nothing_but_the_missing_keys() {
 #[test]
 fn quickstart() {
     let issuer = Issuer::new("ES256");
-    let server = McpServer::start_script(Sdk::V2, &root().join("manifests/examples/quickstart/server.py"));
-    let port = ports::free();
-    let folder = example("quickstart", &issuer, &[(3000, port), (8000, server.port)]);
-    let toolward = Toolward::serve(folder.path());
-    toolward.wait_until_ready();
-    let _envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
-    let url = format!("http://127.0.0.1:{port}/mcp");
-    eventually("the Gateway answers", || http::client().get(&url).send().is_ok());
+    let running = Quickstart::start(&issuer);
     for (team, tools, product) in
         [("ops", "add, multiply", "42"), ("sre", "add, multiply", "42"), ("sales", "add", "Unknown tool: multiply")]
     {
-        let mut session = Session::open(&url, &issuer.of_team(team));
+        let mut session = Session::open(&running.url, &issuer.of_team(team));
         assert_eq!(session.ask("list"), tools, "{team}");
         assert_eq!(session.ask("add"), "13", "{team}");
         assert_eq!(session.ask("multiply"), product, "{team}");

@@ -49,83 +49,16 @@ fn every_decision_leaves_its_trace() {
     let entries = entries();
     let facts = |entry: &Value| {
         let names = ["status", "decision", "reason", "method", "name", "issuer", "subject", "policy", "rule", "hidden"];
-        names.map(|name| entry[name].clone()).to_vec()
+        Value::from(names.map(|name| entry[name].clone()).to_vec())
     };
-    let (issuer, subject, policy) = (json!(ISSUER), json!("somebody-of-ops"), json!("default/math"));
-    let null = Value::Null;
+    let (who, policy) = ("somebody-of-ops", "default/math");
     let expected = [
-        vec![
-            json!(401),
-            json!("refused"),
-            json!("NoToken"),
-            null.clone(),
-            null.clone(),
-            null.clone(),
-            null.clone(),
-            policy.clone(),
-            null.clone(),
-            null.clone(),
-        ],
-        vec![
-            json!(401),
-            json!("refused"),
-            json!("TokenExpired"),
-            null.clone(),
-            null.clone(),
-            null.clone(),
-            null.clone(),
-            policy.clone(),
-            null.clone(),
-            null.clone(),
-        ],
-        vec![
-            json!(200),
-            json!("allowed"),
-            json!("RuleMatches"),
-            json!("tools/call"),
-            json!("add"),
-            issuer.clone(),
-            subject.clone(),
-            policy.clone(),
-            json!("ops-may-add"),
-            null.clone(),
-        ],
-        vec![
-            json!(200),
-            json!("denied"),
-            json!("NoRuleMatches"),
-            json!("tools/call"),
-            json!("multiply"),
-            issuer.clone(),
-            subject.clone(),
-            policy.clone(),
-            null.clone(),
-            null.clone(),
-        ],
-        vec![
-            json!(200),
-            json!("allowed"),
-            json!("Verified"),
-            json!("tools/list"),
-            null.clone(),
-            issuer.clone(),
-            subject.clone(),
-            policy.clone(),
-            null.clone(),
-            json!("multiply"),
-        ],
-        vec![
-            json!(400),
-            json!("refused"),
-            json!("NotJson"),
-            null.clone(),
-            null.clone(),
-            issuer,
-            subject,
-            policy,
-            null.clone(),
-            null,
-        ],
+        json!([401, "refused", "NoToken", null, null, null, null, policy, null, null]),
+        json!([401, "refused", "TokenExpired", null, null, null, null, policy, null, null]),
+        json!([200, "allowed", "RuleMatches", "tools/call", "add", ISSUER, who, policy, "ops-may-add", null]),
+        json!([200, "denied", "NoRuleMatches", "tools/call", "multiply", ISSUER, who, policy, null, null]),
+        json!([200, "allowed", "Verified", "tools/list", null, ISSUER, who, policy, null, "multiply"]),
+        json!([400, "refused", "NotJson", null, null, ISSUER, who, policy, null, null]),
     ];
     for (entry, expected) in entries.iter().zip(expected) {
         assert_eq!(facts(entry), expected, "{entry}");
