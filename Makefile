@@ -13,6 +13,10 @@ help: ## List all targets.
 install: ## Install the tools for building and testing under ~/.cache/toolward; says nothing when all is there.
 	@tools/install
 
+.PHONY: run-tools
+run-tools:
+	@tools/install run
+
 .PHONY: build
 build: ## Build the control plane, target/debug/toolward.
 	cargo build --workspace --bins
@@ -24,7 +28,7 @@ wasm: ## Build the filter, target/wasm/toolward.wasm.
 
 .PHONY: demo
 demo: export DEMO_BEGAN := $(shell date +%s%3N)
-demo: install wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
+demo: run-tools wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
 	@$(TOOLS) target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/demo"
 
 .PHONY: check
@@ -39,7 +43,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 test: check test-e2e test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
-test-e2e: install wasm build ## The end-to-end tests alone.
+test-e2e: run-tools wasm build ## The end-to-end tests alone.
 	@$(TOOLS) cargo test --workspace --features toolward-tests/e2e --test e2e
 
 .PHONY: test-cluster
@@ -47,7 +51,7 @@ test-cluster: install wasm build ## The tests on a real Kubernetes API server al
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
 
 .PHONY: tutorial
-tutorial: install wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
+tutorial: run-tools wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
 	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }
 	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --workspace --features toolward-tests/tutorial --test tutorial
 

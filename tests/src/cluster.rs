@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::ports;
 use crate::process::{Process, eventually};
-use crate::tools::{root, tools};
+use crate::tools::{cluster_tools, root};
 use crate::toolward::Issuer;
 
 /// The namespace in which toolward runs.
@@ -44,7 +44,7 @@ impl Cluster {
         let cluster = Self { folder, etcd, etcd_port, server, port };
         cluster.write_kubeconfig("admin", ADMIN);
         eventually("the API server is ready", || cluster.try_kubectl(&["get", "--raw", "/readyz"], "").is_ok());
-        cluster.kubectl(&["apply", "--server-side", "-f", tools().gateway_api_crds.to_str().expect("UTF-8")]);
+        cluster.kubectl(&["apply", "--server-side", "-f", cluster_tools().gateway_api_crds.to_str().expect("UTF-8")]);
         cluster.kubectl(&["apply", "-k", root().join("manifests").to_str().expect("UTF-8")]);
         for crd in ["gateways.gateway.networking.k8s.io", "mcpaccesspolicies.toolward.dev", "mcpbackends.toolward.dev"]
         {
@@ -66,7 +66,7 @@ impl Cluster {
     /// # Errors
     /// When it fails.
     pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut command = Command::new(tools().cluster.join("kubectl"));
+        let mut command = Command::new(cluster_tools().programs.join("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig("admin")).args(arguments);
         command.env("HOME", self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
@@ -148,7 +148,7 @@ contexts: [{{ name: test, context: {{ cluster: test, user: test }} }}]
 
 fn start_etcd(port: u16, folder: &Path) -> Process {
     let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", ports::free()));
-    let mut command = Command::new(tools().cluster.join("etcd"));
+    let mut command = Command::new(cluster_tools().programs.join("etcd"));
     command.arg("--data-dir").arg(folder.join("etcd")).arg("--unsafe-no-fsync");
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--log-level", "error"]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -160,7 +160,7 @@ fn start_etcd(port: u16, folder: &Path) -> Process {
 
 fn start_server(port: u16, etcd: u16, folder: &Path) -> Process {
     let key = folder.join("service-accounts.pem");
-    let mut command = Command::new(tools().cluster.join("kube-apiserver"));
+    let mut command = Command::new(cluster_tools().programs.join("kube-apiserver"));
     command.args(["--etcd-servers", &format!("http://127.0.0.1:{etcd}"), "--bind-address", "127.0.0.1"]);
     command.args(["--secure-port", &port.to_string(), "--service-cluster-ip-range", "10.0.0.0/16"]);
     command.arg("--cert-dir").arg(folder.join("certificates"));

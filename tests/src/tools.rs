@@ -19,10 +19,6 @@ pub struct Tools {
     pub node: PathBuf,
     /// MCP Inspector's script.
     pub inspector: PathBuf,
-    /// The folder with etcd, kube-apiserver and kubectl.
-    pub cluster: PathBuf,
-    /// The folder with the CustomResourceDefinitions of Gateway API.
-    pub gateway_api_crds: PathBuf,
     /// The control plane.
     pub toolward: PathBuf,
 }
@@ -41,15 +37,40 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-fn find() -> Tools {
+/// What a Kubernetes API server needs. Each of it exists.
+#[derive(Clone, Debug)]
+pub struct ClusterTools {
+    /// The folder with etcd, kube-apiserver and kubectl.
+    pub programs: PathBuf,
+    /// The folder with the CustomResourceDefinitions of Gateway API.
+    pub gateway_api_crds: PathBuf,
+}
+
+static CLUSTER_TOOLS: LazyLock<ClusterTools> = LazyLock::new(|| {
+    let path = paths();
+    ClusterTools { programs: path("TOOLWARD_CLUSTER"), gateway_api_crds: path("TOOLWARD_GATEWAY_API_CRDS") }
+});
+
+/// The API server of this machine.
+#[must_use]
+pub fn cluster_tools() -> &'static ClusterTools {
+    &CLUSTER_TOOLS
+}
+
+/// Finds paths by the names that `tools/env` has for them.
+fn paths() -> impl Fn(&str) -> PathBuf {
     let output = Command::new(root().join("tools/env")).output().expect("tools/env runs");
     let said = String::from_utf8(output.stdout).expect("UTF-8");
-    let path = |name: &str| {
+    move |name| {
         let value = std::env::var(name)
             .ok()
             .or_else(|| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)));
         existing(PathBuf::from(value.unwrap_or_else(|| panic!("tools/env does not say {name}"))))
-    };
+    }
+}
+
+fn find() -> Tools {
+    let path = paths();
     Tools {
         envoy: path("TOOLWARD_ENVOY"),
         wasm: path("TOOLWARD_WASM"),
@@ -57,8 +78,6 @@ fn find() -> Tools {
         python_v2: path("TOOLWARD_PYTHON_V2"),
         node: path("TOOLWARD_NODE"),
         inspector: path("TOOLWARD_INSPECTOR"),
-        cluster: path("TOOLWARD_CLUSTER"),
-        gateway_api_crds: path("TOOLWARD_GATEWAY_API_CRDS"),
         toolward: existing(target().join("toolward")),
     }
 }
