@@ -147,11 +147,7 @@ impl Default for Metrics {
         );
         registry.register("resources", "xDS resources in force, by Gateway and type", metrics.resources.clone());
         registry.register("xds_streams", "Connected Envoys, by Gateway and protocol", metrics.streams.clone());
-        registry.register(
-            "xds_streams_refused",
-            "Streams turned away, by reason",
-            metrics.refused_streams.clone(),
-        );
+        registry.register("xds_streams_refused", "Streams turned away, by reason", metrics.refused_streams.clone());
         registry.register(
             "xds_certificate_loads",
             "How often new content of the xDS port's certificate files was read, by result",

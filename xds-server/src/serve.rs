@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{sleep_until, timeout};
@@ -151,12 +151,13 @@ pub enum ServeError {
 /// When it can't start: no wasm module, addresses taken.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
-    let api_server = match args.source {
-        Source::Dir(_) => None,
-        Source::Kubernetes => Some(kubernetes().await?),
+    let opened = match &args.source {
+        Source::Dir(folder) => Opened::Dir(folder.clone()),
+        Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
     };
-    let protection = args.xds.protection(api_server.clone())?;
+    let protection = args.xds.protection(opened.api_server())?;
     let metrics = Arc::new(Metrics::default());
+    let known = protection.knows_its_clients();
     let (certificate, authentication) = match protection {
         Protection::Clear => (None, Authentication::None),
         Protection::Tls { files, authentication } => {
@@ -176,15 +177,15 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let (snapshots, snapshot_receiver) = watch::channel(None);
     let (reports, report_receiver) = watch::channel(None);
     let clients = Clients::default();
-    let changes: Pin<Box<dyn Stream<Item = Change> + Send>> = match &args.source {
-        Source::Dir(folder) => Box::pin(source::dir::watch(folder.clone())),
-        Source::Kubernetes => {
-            let client = kubernetes().await?;
+    let changes: Pin<Box<dyn Stream<Item = Change> + Send>> = match opened {
+        Opened::Dir(folder) => Box::pin(source::dir::watch(folder)),
+        Opened::Kubernetes(client) => {
             cluster::write(&client, &args.cluster, &meaning_receiver, clients.clone())?;
             Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
         }
     };
-    let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics));
+    let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
+        .with_max_stream_age(args.xds.xds_max_stream_age);
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
         reports: report_receiver,
@@ -198,12 +199,20 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         source = %args.source,
         "listening"
     );
-    for (port, address) in [("xDS", xds.local_addr()?), ("admin", admin.local_addr()?)] {
-        if !address.ip().is_loopback() {
+    for (port, address, known) in [("xDS", xds.local_addr()?, known), ("admin", admin.local_addr()?, false)] {
+        if !known && !address.ip().is_loopback() {
             warn!(%address, "the {port} port asks nobody who they are: let only Envoys and operators reach it");
         }
     }
-    let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
+    let stop = closed(snapshot_receiver.clone());
+    let mut ads = match certificate {
+        None => tokio::spawn(ads.serve(xds, stop)),
+        Some(certificate) => {
+            let configs = certificate.configs();
+            tokio::spawn(renew(certificate, signal(SignalKind::hangup())?));
+            tokio::spawn(ads.serve_tls(xds, configs, stop))
+        }
+    };
     if let Some(health) = health {
         info!(health = %health.local_addr()?, "listening");
         tokio::spawn(shown.clone().serve_health(health, closed(snapshot_receiver.clone())));
@@ -225,6 +234,30 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         info!("some connections did not end in time");
     }
     Ok(())
+}
+
+/// A source that is within reach.
+enum Opened {
+    Dir(PathBuf),
+    Kubernetes(kube::Client),
+}
+
+impl Opened {
+    fn api_server(&self) -> Option<kube::Client> {
+        match self {
+            Self::Dir(_) => None,
+            Self::Kubernetes(client) => Some(client.clone()),
+        }
+    }
+}
+
+/// Reads a certificate again whenever it is told to, and every now and then.
+async fn renew(mut certificate: Certificate, mut hangup: Signal) {
+    loop {
+        // Whichever comes first.
+        let _ = timeout(LOOK_EVERY, hangup.recv()).await;
+        block_in_place(|| certificate.reload());
+    }
 }
 
 /// A client for the API server.

@@ -186,7 +186,8 @@ mod tests {
 
     fn certificate(name: Option<&str>) -> CertificateDer<'static> {
         let mut parameters = CertificateParams::default();
-        parameters.subject_alt_names = name.iter().map(|uri| SanType::URI(Ia5String::try_from(*uri).unwrap())).collect();
+        parameters.subject_alt_names =
+            name.iter().map(|uri| SanType::URI(Ia5String::try_from(*uri).unwrap())).collect();
         parameters.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
@@ -201,18 +202,18 @@ mod tests {
     #[test]
     fn tokens_are_read_strictly() {
         let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_BYTES + 1));
-        let rows: [(&str, &[&str], Option<Option<&str>>); 8] = [
-            ("none", &[], None),
-            ("a token", &["Bearer abc"], Some(Some("abc"))),
-            ("in small letters, with the line break of a file", &["bearer abc "], Some(Some("abc"))),
-            ("another scheme", &["Basic abc"], Some(None)),
-            ("no scheme", &["abc"], Some(None)),
-            ("empty", &["Bearer "], Some(None)),
-            ("two", &["Bearer abc", "Bearer def"], Some(None)),
-            ("too long", &[&long], Some(None)),
+        let rows = [
+            ("none", vec![], None),
+            ("a token", vec!["Bearer abc"], Some(Some("abc"))),
+            ("in small letters, with the line break of a file", vec!["bearer abc "], Some(Some("abc"))),
+            ("another scheme", vec!["Basic abc"], Some(None)),
+            ("no scheme", vec!["abc"], Some(None)),
+            ("empty", vec!["Bearer "], Some(None)),
+            ("two", vec!["Bearer abc", "Bearer def"], Some(None)),
+            ("too long", vec![long.as_str()], Some(None)),
         ];
         for (row, values, expected) in rows {
-            let read = with_authorization(values).map(Result::ok);
+            let read = with_authorization(&values).map(Result::ok);
             assert_eq!(read, expected.map(|token| token.map(str::to_owned)), "{row}");
         }
     }
@@ -220,7 +221,8 @@ mod tests {
     #[test]
     fn clients_are_identified() {
         let own = "spiffe://d/ns/ns/sa/gw-toolward";
-        let all = || Authentication::Required(Required { reviewer: Some(Arc::new(Reviewer)), grants: Grants::default() });
+        let all =
+            || Authentication::Required(Required { reviewer: Some(Arc::new(Reviewer)), grants: Grants::default() });
         let certificates_only = || Authentication::Required(Required::default());
         let me = || Ok(Identity::Account(ServiceAccount::new("ns", "gw-toolward").unwrap()));
         use RefusalReason::{InvalidCredentials, NoCredentials, ReviewFailed};

@@ -101,9 +101,7 @@ impl FromStr for Grant {
             let account = ServiceAccount::new(namespace, name)?;
             Some(Self { account, gateway: GatewayName(gateway.to_owned()) })
         });
-        parsed.ok_or_else(|| {
-            "a service account and a Gateway are needed, such as web/envoy=web/mcp-gateway".to_owned()
-        })
+        parsed.ok_or_else(|| "a service account and a Gateway are needed, such as web/envoy=web/mcp-gateway".to_owned())
     }
 }
 
@@ -158,7 +156,11 @@ mod tests {
     fn spiffe_ids() {
         let rows = [
             ("of a service account", "spiffe://cluster.local/ns/ns/sa/gw-toolward", Some(account("ns", "gw-toolward"))),
-            ("of another trust domain", "spiffe://example.com/ns/ns/sa/gw-toolward", Some(account("ns", "gw-toolward"))),
+            (
+                "of another trust domain",
+                "spiffe://example.com/ns/ns/sa/gw-toolward",
+                Some(account("ns", "gw-toolward")),
+            ),
             ("without a trust domain", "spiffe:///ns/ns/sa/gw", None),
             ("of another scheme", "https://cluster.local/ns/ns/sa/gw", None),
             ("with a slash at the end", "spiffe://d/ns/ns/sa/gw/", None),
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_service_account_has_its_own_gateway_and_those_granted() {
-        let grants: Grants = ["edge/envoy=ns/gw", "edge/envoy=ns/two"].map(|text| text.parse().unwrap()).into_iter().collect();
+        let grants: Grants =
+            ["edge/envoy=ns/gw", "edge/envoy=ns/two"].map(|text| text.parse().unwrap()).into_iter().collect();
         let rows = [
             ("its own", account("ns", "gw-toolward"), "ns/gw", true),
             ("another of its namespace", account("ns", "gw-toolward"), "ns/other", false),

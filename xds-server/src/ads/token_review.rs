@@ -48,10 +48,7 @@ impl KubernetesTokenReview {
     async fn ask(&self, token: &str) -> Result<ServiceAccount, ReviewError> {
         let unavailable = |why: &str| ReviewError::Unavailable(why.to_owned());
         let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token.to_owned()),
-                audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),
-            },
+            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]) },
             ..TokenReview::default()
         };
         let answer = async {
@@ -60,7 +57,8 @@ impl KubernetesTokenReview {
             // The error is the API server's, and does not repeat the token.
             created.map_err(|error| ReviewError::Unavailable(format!("the API server: {error}")))
         };
-        let review = timeout(ANSWER_WITHIN, answer).await.map_err(|_| unavailable("the API server does not answer"))??;
+        let review =
+            timeout(ANSWER_WITHIN, answer).await.map_err(|_| unavailable("the API server does not answer"))??;
         read(&review.status.unwrap_or_default())
     }
 }

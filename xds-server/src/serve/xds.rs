@@ -151,7 +151,7 @@ mod tests {
             ("--xds-allow-service-account a=b", "web/envoy=web/mcp-gateway"),
         ];
         for (arguments, complaint) in rows {
-            let error = line(arguments).err().expect(arguments).to_string();
+            let error = line(arguments).map(|_| ()).expect_err(arguments).to_string();
             assert!(error.contains(complaint), "{arguments}: {error}");
         }
     }
