@@ -6,9 +6,12 @@
 //! client's messages┘         └─ responses ─> client
 //! ```
 //! Here is all of its I/O. Nothing is queued for a client but the responses that it has not acknowledged, of which
-//! there is at most one per type; a slow client skips the snapshots between.
+//! there is at most one per type; a slow client skips the snapshots between. A stream lives for a bounded time, so that
+//! credentials are checked again; a client that comes back with what it has is sent only what it lacks.
 
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,28 +21,39 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::{Stream as Incoming, StreamExt};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
 use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
 
+pub mod accept;
+pub mod auth;
 pub mod clients;
 pub mod delta;
+pub mod identity;
 pub mod node;
+pub mod refusal;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;
+pub mod tls;
+pub mod token_review;
 pub mod wire;
 
+use auth::{Authentication, Credentials, Identity};
 use clients::{Clients, Conversation};
 use delta::Delta;
 use node::Client;
+use refusal::Refusal;
 use sotw::Sotw;
 use stream::Stream;
 use subscription::Verdict;
@@ -63,6 +77,9 @@ const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 /// A client that does not read a response within this time is disconnected.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a stream lives where nothing else is said.
+pub const MAX_STREAM_AGE: Duration = Duration::from_secs(60 * 60);
+
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -73,17 +90,31 @@ pub struct Ads {
     clients: Clients,
     metrics: Arc<Metrics>,
     permits: Arc<Semaphore>,
+    authentication: Arc<Authentication>,
+    max_stream_age: Duration,
 }
 
 impl Ads {
     /// Serves these snapshots. As long as there is none, clients are kept waiting; when their sender is dropped, all
     /// streams end.
     #[must_use]
-    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, clients: Clients, metrics: Arc<Metrics>) -> Self {
-        Self { snapshots, clients, metrics, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    pub fn new(
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        clients: Clients,
+        metrics: Arc<Metrics>,
+        authentication: Authentication,
+    ) -> Self {
+        let (permits, authentication) = (Arc::new(Semaphore::new(MAX_STREAMS)), Arc::new(authentication));
+        Self { snapshots, clients, metrics, permits, authentication, max_stream_age: MAX_STREAM_AGE }
     }
 
-    /// Accepts connections until `stop` is done, and then serves on until all streams have ended.
+    /// Ends streams at this age, some of them a little earlier, so that credentials are checked anew.
+    #[must_use]
+    pub fn with_max_stream_age(self, max_stream_age: Duration) -> Self {
+        Self { max_stream_age, ..self }
+    }
+
+    /// Accepts connections in clear until `stop` is done, and then serves on until all streams have ended.
     ///
     /// # Errors
     /// When the transport can't be set up.
@@ -92,13 +123,41 @@ impl Ads {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
+        self.serve_connections(TcpListenerStream::new(listener), stop).await
+    }
+
+    /// The same over TLS: each connection has the configuration that is in force when it begins.
+    ///
+    /// # Errors
+    /// When the transport can't be set up.
+    pub async fn serve_tls(
+        self,
+        listener: TcpListener,
+        configs: watch::Receiver<Arc<ServerConfig>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let connections = accept::tls(listener, configs, Arc::clone(&self.metrics));
+        self.serve_connections(connections, stop).await
+    }
+
+    async fn serve_connections<C>(
+        self,
+        connections: impl Incoming<Item = io::Result<C>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        // A connection takes no new streams at this age, lest a client certificate outlive its expiry.
+        let max_connection_age = self.max_stream_age;
         let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .max_connection_age(max_connection_age)
             .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .serve_with_incoming_shutdown(connections, stop)
             .await
     }
 }
@@ -112,31 +171,35 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.open::<Sotw>(request).map(Response::new)
+        self.open::<Sotw>(request).await.map(Response::new)
     }
 
     async fn delta_aggregated_resources(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.open::<Delta>(request).map(Response::new)
+        self.open::<Delta>(request).await.map(Response::new)
     }
 }
 
 impl Ads {
-    fn open<W: Wire>(
+    async fn open<W: Wire>(
         &self,
         request: Request<Streaming<W::Request>>,
     ) -> Result<ReceiverStream<Result<W::Response, Status>>, Status> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            self.metrics.refused_stream();
-            Status::resource_exhausted(format!("{MAX_STREAMS} streams are open, which is the limit"))
-        })?;
         let address = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| self.refuse(&Refusal::TooManyStreams(MAX_STREAMS), &address))?;
+        let identity = self
+            .authentication
+            .identify(Credentials::of(&request))
+            .await
+            .map_err(|refusal| self.refuse(&refusal, &address))?;
         let (responses, receiver) = mpsc::channel(1);
         let ads = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = ads.greet::<W>(request.into_inner(), &responses, &address).await {
+            if let Err(status) = ads.greet::<W>(request.into_inner(), &identity, &responses, &address).await {
                 // Where the client is gone already, or does not read, there is nobody to tell.
                 let _ = responses.send_timeout(Err(status), READ_WITHIN).await;
             }
@@ -145,9 +208,17 @@ impl Ads {
         Ok(ReceiverStream::new(receiver))
     }
 
+    /// Tells the log and the metric, and makes what the client is told.
+    fn refuse(&self, refusal: &Refusal, address: &str) -> Status {
+        self.metrics.refused_stream(refusal.reason());
+        warn!(address, %refusal, "refused a client");
+        Status::from(refusal)
+    }
+
     async fn greet<W: Wire>(
         &self,
         mut requests: Streaming<W::Request>,
+        identity: &Identity,
         responses: &mpsc::Sender<Result<W::Response, Status>>,
         address: &str,
     ) -> Result<(), Status> {
@@ -156,16 +227,14 @@ impl Ads {
             .map_err(|_| Status::deadline_exceeded("no request came on this stream"))?;
         let Some(first) = first else { return Ok(()) };
         let first = W::read(first?);
-        let client = Client::try_from(first.node.clone()).map_err(|error| {
-            self.metrics.refused_stream();
-            warn!(address, %error, "refused a client");
-            Status::invalid_argument(error.to_string())
-        })?;
+        let client =
+            Client::try_from(first.node.clone()).map_err(|error| self.refuse(&Refusal::Node(error), address))?;
+        self.authentication.admit(identity, &client.gateway).map_err(|refusal| self.refuse(&refusal, address))?;
         let span = info_span!("envoy", id = client.id, gateway = client.gateway.0, protocol = W::PROTOCOL.word());
         let conversation = Arc::new(Conversation::new(Stream::new(W::PROTOCOL)));
         let _connected = self.clients.connect(client.clone(), Arc::clone(&conversation));
         async {
-            info!(address, "connected");
+            info!(address, %identity, "connected");
             let end = self.converse::<W>(&client, &conversation, first, requests, responses).await;
             match &end {
                 Ok(()) => info!("disconnected"),
@@ -187,6 +256,7 @@ impl Ads {
     ) -> Result<(), Status> {
         let mut snapshots = self.snapshots.clone();
         let mut view = GatewayView::Unseen;
+        let end = Instant::now() + somewhat_less(self.max_stream_age);
         self.receive(conversation, first)?;
         loop {
             let latest = snapshots.borrow_and_update().clone();
@@ -203,6 +273,8 @@ impl Ads {
                 changed = snapshots.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is shutting down"))?;
                 }
+                // A clean end: the client comes back at once, and says what it has.
+                () = sleep_until(end.into()) => return Ok(()),
                 () = at(deadline) => conversation.lock().stalled(Instant::now()).map_err(|fault| {
                     warn!(%fault, "gave up on a client");
                     Status::deadline_exceeded(fault.to_string())
@@ -299,6 +371,12 @@ impl GatewayView {
             Self::Served(snapshot) | Self::Deleted(snapshot) => Some(snapshot),
         }
     }
+}
+
+/// 80 to 100 % of it, so that not all clients come back at the same time.
+fn somewhat_less(age: Duration) -> Duration {
+    let percent = 80 + RandomState::new().hash_one(()) % 21;
+    age.mul_f64(percent as f64 / 100.0)
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -40,7 +40,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch resources and serve Envoys (ADS, delta and state of the world)
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Say everything that is wrong with a folder of resources; fails if something is
     Check(CheckArgs),
     /// Print what Envoy would get for a folder
@@ -85,7 +85,7 @@ enum LogFormat {
 pub fn run(cli: Cli) -> ExitCode {
     cli.log.start();
     match cli.command {
-        Command::Serve(args) => serve(args),
+        Command::Serve(args) => serve(*args),
         Command::Check(args) => check::run(&args),
         Command::Render(args) => print::run(&args),
         Command::Crds => crds::run(),

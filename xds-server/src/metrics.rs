@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::ads::refusal::RefusalReason;
 use crate::ads::wire::{Protocol, Push};
 use crate::model::GatewayName;
 use crate::problem::Problem;
@@ -35,7 +36,9 @@ pub struct Metrics {
     unprotected_routes: Gauge,
     resources: Family<ResourceLabels, Gauge>,
     streams: Family<StreamLabels, Gauge>,
-    refused_streams: Counter,
+    refused_streams: Family<RefusalLabels, Counter>,
+    certificate_loads: Family<LoadLabels, Counter>,
+    failed_handshakes: Counter,
     pushes: Family<TypeLabels, Counter>,
     resources_sent: Family<TypeLabels, Counter>,
     removals_sent: Family<TypeLabels, Counter>,
@@ -55,6 +58,11 @@ pub enum Load {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoadLabels {
     result: Load,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: RefusalReason,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,7 +102,9 @@ impl Default for Metrics {
             unprotected_routes: Gauge::default(),
             resources: Family::default(),
             streams: Family::default(),
-            refused_streams: Counter::default(),
+            refused_streams: Family::default(),
+            certificate_loads: Family::default(),
+            failed_handshakes: Counter::default(),
             pushes: Family::default(),
             resources_sent: Family::default(),
             removals_sent: Family::default(),
@@ -137,10 +147,16 @@ impl Default for Metrics {
         );
         registry.register("resources", "xDS resources in force, by Gateway and type", metrics.resources.clone());
         registry.register("xds_streams", "Connected Envoys, by Gateway and protocol", metrics.streams.clone());
+        registry.register("xds_streams_refused", "Streams turned away, by reason", metrics.refused_streams.clone());
         registry.register(
-            "xds_streams_refused",
-            "Streams turned away: no valid node, or too many streams",
-            metrics.refused_streams.clone(),
+            "xds_certificate_loads",
+            "How often new content of the xDS port's certificate files was read, by result",
+            metrics.certificate_loads.clone(),
+        );
+        registry.register(
+            "xds_handshakes_failed",
+            "TLS handshakes that clients began and that failed",
+            metrics.failed_handshakes.clone(),
         );
         registry.register("xds_responses", "Responses sent, by type", metrics.pushes.clone());
         registry.register("xds_resources_sent", "Resources sent, by type", metrics.resources_sent.clone());
@@ -196,8 +212,18 @@ impl Metrics {
     }
 
     /// A stream was turned away.
-    pub fn refused_stream(&self) {
-        self.refused_streams.inc();
+    pub fn refused_stream(&self, reason: RefusalReason) {
+        self.refused_streams.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// The certificate of the xDS port has new content.
+    pub fn loaded_certificate(&self, result: Load) {
+        self.certificate_loads.get_or_create(&LoadLabels { result }).inc();
+    }
+
+    /// A TLS handshake failed.
+    pub fn failed_handshake(&self) {
+        self.failed_handshakes.inc();
     }
 
     /// A response was sent.

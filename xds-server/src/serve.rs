@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{sleep_until, timeout};
@@ -27,7 +27,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::admin::{Admin, Report};
 use crate::ads::Ads;
+use crate::ads::auth::Authentication;
 use crate::ads::clients::Clients;
+use crate::ads::tls::{Certificate, TlsError};
 use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
@@ -38,14 +40,19 @@ use crate::source::{self, Change};
 
 pub mod pipeline;
 pub mod retired;
+pub mod xds;
 
 use pipeline::{Moved, Pipeline};
+use xds::{Exposed, Protection, XdsArgs};
 
 /// Open requests and streams get this long to end after the signal to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The API server answers within this time, or is tried again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the files of a certificate are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Arguments of `toolward serve`.
 #[derive(Args, Clone, Debug)]
@@ -59,10 +66,6 @@ pub struct ServeArgs {
     #[arg(long, value_name = "PATH", env = "TOOLWARD_WASM_FILE")]
     pub wasm_file: PathBuf,
 
-    /// Address for Envoys (gRPC, ADS). Port 0 takes a free one, which the log names
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18000", env = "TOOLWARD_XDS_ADDRESS")]
-    pub xds_address: SocketAddr,
-
     /// Address of the admin port: /ready, /metrics, /problems, /snapshot, /clients
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "TOOLWARD_ADMIN_ADDRESS")]
     pub admin_address: SocketAddr,
@@ -70,6 +73,10 @@ pub struct ServeArgs {
     /// Another address for /ready and /metrics alone, for kubelet and Prometheus, which don't reach the admin port
     #[arg(long, value_name = "IP:PORT", env = "TOOLWARD_HEALTH_ADDRESS")]
     pub health_address: Option<SocketAddr>,
+
+    /// The port for Envoys.
+    #[command(flatten)]
+    pub xds: XdsArgs,
 
     /// What is made of the resources.
     #[command(flatten)]
@@ -121,6 +128,12 @@ pub enum ServeError {
     #[error("can't listen on {address}: {cause}. Choose another with {option}")]
     #[expect(missing_docs, reason = "the names say it")]
     Listen { address: SocketAddr, option: &'static str, cause: io::Error },
+    /// The xDS port would be open to anybody.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
+    /// The certificate of the xDS port can't be used.
+    #[error("{0}. Name other files with --xds-tls-cert, --xds-tls-key and --xds-client-ca")]
+    Certificate(#[from] TlsError),
     /// There is no way to an API server.
     #[error("no Kubernetes API server to read from: {0}. Run in a cluster, or set KUBECONFIG")]
     Kubernetes(String),
@@ -138,7 +151,20 @@ pub enum ServeError {
 /// When it can't start: no wasm module, addresses taken.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
-    let xds = listen(args.xds_address, "--xds-address").await?;
+    let opened = match &args.source {
+        Source::Dir(folder) => Opened::Dir(folder.clone()),
+        Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
+    };
+    let protection = args.xds.protection(opened.api_server())?;
+    let metrics = Arc::new(Metrics::default());
+    let known = protection.knows_its_clients();
+    let (certificate, authentication) = match protection {
+        Protection::Clear => (None, Authentication::None),
+        Protection::Tls { files, authentication } => {
+            (Some(Certificate::load(files, Arc::clone(&metrics))?), authentication)
+        }
+    };
+    let xds = listen(args.xds.xds_address, "--xds-address").await?;
     let admin = listen(args.admin_address, "--admin-address").await?;
     let health = match args.health_address {
         Some(address) => Some(listen(address, "--health-address").await?),
@@ -147,20 +173,19 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let metrics = Arc::new(Metrics::default());
     let (meanings, meaning_receiver) = watch::channel(None);
     let (snapshots, snapshot_receiver) = watch::channel(None);
     let (reports, report_receiver) = watch::channel(None);
     let clients = Clients::default();
-    let changes: Pin<Box<dyn Stream<Item = Change> + Send>> = match &args.source {
-        Source::Dir(folder) => Box::pin(source::dir::watch(folder.clone())),
-        Source::Kubernetes => {
-            let client = kubernetes().await?;
+    let changes: Pin<Box<dyn Stream<Item = Change> + Send>> = match opened {
+        Opened::Dir(folder) => Box::pin(source::dir::watch(folder)),
+        Opened::Kubernetes(client) => {
             cluster::write(&client, &args.cluster, &meaning_receiver, clients.clone())?;
             Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
         }
     };
-    let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics));
+    let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
+        .with_max_stream_age(args.xds.xds_max_stream_age);
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
         reports: report_receiver,
@@ -174,12 +199,20 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         source = %args.source,
         "listening"
     );
-    for (port, address) in [("xDS", xds.local_addr()?), ("admin", admin.local_addr()?)] {
-        if !address.ip().is_loopback() {
+    for (port, address, known) in [("xDS", xds.local_addr()?, known), ("admin", admin.local_addr()?, false)] {
+        if !known && !address.ip().is_loopback() {
             warn!(%address, "the {port} port asks nobody who they are: let only Envoys and operators reach it");
         }
     }
-    let mut ads = tokio::spawn(ads.serve(xds, closed(snapshot_receiver.clone())));
+    let stop = closed(snapshot_receiver.clone());
+    let mut ads = match certificate {
+        None => tokio::spawn(ads.serve(xds, stop)),
+        Some(certificate) => {
+            let configs = certificate.configs();
+            tokio::spawn(renew(certificate, signal(SignalKind::hangup())?));
+            tokio::spawn(ads.serve_tls(xds, configs, stop))
+        }
+    };
     if let Some(health) = health {
         info!(health = %health.local_addr()?, "listening");
         tokio::spawn(shown.clone().serve_health(health, closed(snapshot_receiver.clone())));
@@ -201,6 +234,30 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         info!("some connections did not end in time");
     }
     Ok(())
+}
+
+/// A source that is within reach.
+enum Opened {
+    Dir(PathBuf),
+    Kubernetes(kube::Client),
+}
+
+impl Opened {
+    fn api_server(&self) -> Option<kube::Client> {
+        match self {
+            Self::Dir(_) => None,
+            Self::Kubernetes(client) => Some(client.clone()),
+        }
+    }
+}
+
+/// Reads a certificate again whenever it is told to, and every now and then.
+async fn renew(mut certificate: Certificate, mut hangup: Signal) {
+    loop {
+        // Whichever comes first.
+        let _ = timeout(LOOK_EVERY, hangup.recv()).await;
+        block_in_place(|| certificate.reload());
+    }
 }
 
 /// A client for the API server.

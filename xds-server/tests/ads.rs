@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use toolward_xds_server::ads::Ads;
+use toolward_xds_server::ads::auth::Authentication;
 use toolward_xds_server::ads::clients::Clients;
 use toolward_xds_server::metrics::Metrics;
 use toolward_xds_server::model::GatewayName;
@@ -43,7 +44,7 @@ impl Server {
         let (clients, metrics) = (Clients::default(), Arc::new(Metrics::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ads = Ads::new(receiver, clients.clone(), Arc::clone(&metrics));
+        let ads = Ads::new(receiver, clients.clone(), Arc::clone(&metrics), Authentication::None);
         tokio::spawn(ads.serve(listener, std::future::pending()));
         Self { snapshots, address, clients, metrics }
     }
@@ -325,7 +326,7 @@ async fn clients_that_do_not_say_who_they_are_are_refused() {
         envoy.subscribes(Cluster, &[]).await;
         assert_eq!(envoy.response().await.unwrap_err().code(), Code::InvalidArgument, "{name}");
     }
-    assert!(server.metrics().contains("toolward_xds_streams_refused_total 2"));
+    assert!(server.metrics().contains("toolward_xds_streams_refused_total{reason=\"InvalidNode\"} 2"));
 }
 
 #[tokio::test]
