@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::certificate::{self, CertificateArgs};
 use crate::check::{self, CheckArgs};
 use crate::copy_filter::{self, CopyFilterArgs};
 use crate::crds;
@@ -49,6 +50,8 @@ enum Command {
     Crds,
     /// Copy the filter's wasm module into a folder: what the init container of an Envoy does
     CopyFilter(CopyFilterArgs),
+    /// Print a certificate for the xDS port of a cluster, as a Secret
+    XdsCertificate(CertificateArgs),
     /// Make a token, or the key set that verifies it; for development only
     Token(TokenArgs),
 }
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Render(args) => print::run(&args),
         Command::Crds => crds::run(),
         Command::CopyFilter(args) => copy_filter::run(&args).unwrap_or_else(failure),
+        Command::XdsCertificate(args) => certificate::run(&args).unwrap_or_else(failure),
         Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }
 }

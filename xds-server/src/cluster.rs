@@ -51,8 +51,7 @@ pub struct ClusterArgs {
     identity: Option<String>,
 
     /// Whether each Gateway gets Envoys, a Service and what else they need. Those Envoys ask for their configuration over
-    /// TLS, which the xDS port does not speak by itself yet: put something in front of it that does. Without, bring your
-    /// own Envoys with the bootstrap of envoy/
+    /// TLS. Without, bring your own with a bootstrap of envoy/
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, env = "TOOLWARD_PROVISION")]
     provision: bool,
 
