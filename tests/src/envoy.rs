@@ -27,10 +27,22 @@ impl Envoy {
         Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
+    /// One with a bootstrap of its own that says which Gateway it is, and its admin port on 19000. It may never be ready.
+    #[must_use]
+    pub fn unready(config: &str) -> Process {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.keep().join("envoy.yaml");
+        std::fs::write(&file, config.replace("port_value: 19000", &format!("port_value: {}", ports::free())))
+            .expect("a file");
+        let mut command = Command::new(&tools().envoy);
+        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "--service-node", "other"]);
+        Process::start("envoy", command.current_dir(root()))
+    }
+
     /// One that runs a whole configuration with its admin port on 19000.
     #[must_use]
     pub fn with_config(config: &str) -> Self {
-        Self::start(config, ports::free(), &[])
+        Self::start(config, ports::free(), &["--service-node", "envoy-1"])
     }
 
     fn start(config: &str, admin: u16, arguments: &[&str]) -> Self {

@@ -3,11 +3,12 @@
 use toolward_tests::client::Session;
 use toolward_tests::cluster::Cluster;
 use toolward_tests::envoy::{Envoy, shipped};
+use toolward_tests::folder::Folder;
 use toolward_tests::http;
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
-use toolward_tests::toolward::Issuer;
+use toolward_tests::toolward::{self, Issuer};
 use toolward_tests::upstream::{OK, Upstream};
 
 use crate::world::{World, condition_of, keys, policy, replica, this_machine};
@@ -113,7 +114,7 @@ fn gateways_get_their_objects_and_keep_them() {
     world.toolward.process.kill();
     let account = world.cluster.service_account("toolward-system", "toolward");
     let arguments = ["--provision", "true", "--namespace", "toolward-system", "--identity", "provisioner"];
-    let toolward = toolward_tests::toolward::Toolward::in_cluster(&account, &arguments);
+    let toolward = toolward::Toolward::in_cluster(&account, &arguments);
     toolward.wait_until_ready();
     let cluster = &world.cluster;
     let get = |kind: &str| cluster.try_kubectl(&["get", kind, "mcp-gateway-toolward", "-o", "json"], "");
@@ -145,6 +146,64 @@ fn gateways_get_their_objects_and_keep_them() {
         assert!(patience.elapsed().as_secs() < 60, "drift is mended");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+}
+
+/// The Envoys that a Gateway gets, as their pods would start them: with the bootstrap of their ConfigMap, the token of their
+/// service account, and over TLS.
+#[test]
+fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
+    let mut world = World::start();
+    drop(world.envoy.take());
+    world.toolward.process.kill();
+    let cluster = &world.cluster;
+    let certificate = toolward::run(&["xds-certificate"]);
+    let secret: serde_json::Value = serde_yaml_ng::from_slice(&certificate.stdout).expect("a Secret");
+    let files = Folder::new();
+    for name in ["ca.crt", "tls.crt", "tls.key"] {
+        files.write(name, secret["stringData"][name].as_str().expect("PEM"));
+    }
+    let path = |name: &str| files.path().join(name).to_str().expect("UTF-8").to_owned();
+    let account = cluster.service_account("toolward-system", "toolward");
+    let (certificate, key, authority) = (path("tls.crt"), path("tls.key"), path("ca.crt"));
+    let arguments =
+        [["--provision", "true"], ["--xds-tls-cert", &certificate], ["--xds-tls-key", &key], ["--xds-ca", &authority]];
+    let toolward = toolward::Toolward::in_cluster(&account, &arguments.concat());
+    toolward.wait_until_ready();
+    eventually("provisioned", || {
+        cluster.try_kubectl(&["get", "configmap", "-n", "default", "mcp-gateway-toolward"], "").is_ok()
+    });
+    // What the pod would have mounted.
+    let data = cluster.get("configmap", "default", "mcp-gateway-toolward")["data"].clone();
+    let token = |account: &str| cluster.token("default", account, "toolward.dev/xds");
+    let mounted = |folder: &Folder, token: &str| {
+        let here = folder.path().to_str().expect("UTF-8").to_owned();
+        let text = |name: &str| {
+            let text = data[name].as_str().unwrap_or_else(|| panic!("{name} in {data}"));
+            let text = text.replace("/etc/envoy", &here).replace("/var/run/secrets/toolward.dev", &here);
+            let text = text.replace("address: toolward.toolward-system.svc", "address: 127.0.0.1");
+            let text = text.replace("port_value: 18000", &format!("port_value: {}", toolward.xds));
+            text.replace("port_value: 19001", &format!("port_value: {}", ports::free())).replace("0.0.0.0", "127.0.0.1")
+        };
+        folder.write("xds-token.yaml", &text("xds-token.yaml"));
+        folder.write("xds-ca.crt", &text("xds-ca.crt"));
+        folder.write("token", token);
+        text("bootstrap.yaml")
+    };
+    let (own, others) = (Folder::new(), Folder::new());
+
+    // Somebody else's token is good, but not for this Gateway.
+    cluster.kubectl(&["create", "serviceaccount", "-n", "default", "other-toolward"]);
+    let mut pretender = Envoy::unready(&mounted(&others, &token("other-toolward")));
+    eventually("turned away", || toolward.metric("toolward_xds_streams_refused_total") > 0.0);
+    eventually("and told in the log", || toolward.process.log().contains("default/other-toolward"));
+    assert_eq!(toolward.metric("toolward_xds_resources_sent_total"), 0.0);
+    pretender.kill();
+
+    let _envoy = Envoy::with_config(&mounted(&own, &token("mcp-gateway-toolward")));
+    let ops = world.issuer.of_team("ops");
+    eventually("the Gateway answers", || std::net::TcpStream::connect(("127.0.0.1", world.port)).is_ok());
+    assert_eq!(world.ask(&ops, "add").text, OK);
+    assert_eq!(world.ask(&ops, "multiply").code(), Some(-32602));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use toolward_tests::upstream::Upstream;
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) toolward: Toolward,
-    _envoy: Envoy,
+    pub(crate) envoy: Option<Envoy>,
     pub(crate) issuer: Issuer,
     _upstream: Upstream,
     pub(crate) port: u16,
@@ -36,7 +36,7 @@ impl World {
         let toolward = replica(&cluster, "one");
         let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
         let world =
-            Self { cluster, toolward, _envoy: envoy, issuer, _upstream: upstream, port, client: http::client() };
+            Self { cluster, toolward, envoy: Some(envoy), issuer, _upstream: upstream, port, client: http::client() };
         eventually("the Gateway answers", || world.client.get(world.url("/mcp")).send().is_ok());
         world
     }
