@@ -14,7 +14,7 @@ use prost_reflect::prost_types::{
 use serde::Deserialize;
 
 /// The messages that stand for themselves or inside an `Any`. What their fields refer to comes along.
-const ROOTS: [&str; 12] = [
+const ROOTS: [&str; 15] = [
     ".envoy.config.cluster.v3.Cluster",
     ".envoy.config.core.v3.TypedExtensionConfig",
     ".envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -22,8 +22,11 @@ const ROOTS: [&str; 12] = [
     ".envoy.config.route.v3.RouteConfiguration",
     ".envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
     ".envoy.extensions.filters.http.router.v3.Router",
+    ".envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     ".envoy.extensions.filters.http.wasm.v3.Wasm",
     ".envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    ".envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    ".envoy.extensions.transport_sockets.tls.v3.Secret",
     ".envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
     ".google.protobuf.BytesValue",
     ".google.protobuf.StringValue",

@@ -10,6 +10,7 @@
 //! equal models, byte for byte.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct Gateway {
     pub listeners: BTreeMap<u16, Listener>,
     /// By [`Route`]'s cluster names.
     pub clusters: BTreeMap<String, Cluster>,
+    /// By `namespace/name` of the Secret, of which a new content changes nothing else.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Certificate>,
 }
 
 /// One port that Envoy listens on.
@@ -49,10 +53,53 @@ pub struct Gateway {
 pub struct Listener {
     /// `namespace/name/port`: the name of the xDS listener, its route configuration and its filter configuration.
     pub name: String,
-    /// In the order of their domains.
+    /// In the order of their domains; those of a port that speaks HTTP in clear.
     pub virtual_hosts: Vec<VirtualHost>,
+    /// The hosts of a port that speaks TLS, by the server name that clients ask for; empty: it speaks HTTP in clear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<TlsHosts>,
     /// The policies of all routes of this port.
     pub filter: FilterConfig,
+}
+
+impl Listener {
+    /// The route configurations by name: one, or one for each server name.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &[VirtualHost])> {
+        let clear = self.tls.is_empty().then_some((self.name.as_str(), self.virtual_hosts.as_slice()));
+        clear.into_iter().chain(self.tls.iter().map(|hosts| (hosts.name.as_str(), hosts.virtual_hosts.as_slice())))
+    }
+}
+
+/// What is served to clients that ask for one server name over TLS: one Gateway listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsHosts {
+    /// `namespace/name/port/listener`: the name of its route configuration.
+    pub name: String,
+    /// A hostname or `*.suffix`; none: every server name, and clients that ask for none.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Keys in [`Gateway::certificates`].
+    pub certificates: Vec<String>,
+    /// In the order of their domains.
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// A certificate with its chain and its key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM.
+    pub chain: String,
+    /// PEM; never shown.
+    #[serde(skip_serializing)]
+    pub key: String,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
+    }
 }
 
 /// The routes of one hostname.

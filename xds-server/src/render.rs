@@ -26,6 +26,8 @@ mod message;
 mod path;
 pub mod print;
 mod route;
+mod secret;
+mod tls;
 pub mod view;
 pub(crate) mod yaml;
 
@@ -65,11 +67,16 @@ fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot
             put(ResourceType::Endpoint, name, assignment.encode_to_vec());
         }
     }
+    for (name, certificate) in &gateway.certificates {
+        put(ResourceType::Secret, name, secret::secret(name, certificate).encode_to_vec());
+    }
     for (port, listener) in &gateway.listeners {
         let name = &listener.name;
         put(ResourceType::Listener, name, listener::discovered(listener, *port, options).encode_to_vec());
         put(ResourceType::ExtensionConfig, name, filter::discovered(listener, options).encode_to_vec());
-        put(ResourceType::Route, name, route::configuration(listener, *port).encode_to_vec());
+        for (name, hosts) in listener.routes() {
+            put(ResourceType::Route, name, route::configuration(name, hosts, *port).encode_to_vec());
+        }
     }
     GatewaySnapshot { resources }
 }

@@ -8,7 +8,7 @@ use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::HttpRoute;
 use gateway_api::referencegrants::ReferenceGrant;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::problem::Problem;
@@ -67,6 +67,7 @@ pub struct Resources {
     pub endpoint_slices: BTreeMap<Name, EndpointSlice>,
     pub config_maps: BTreeMap<Name, ConfigMap>,
     pub namespaces: BTreeMap<Name, Namespace>,
+    pub secrets: BTreeMap<Name, Secret>,
     /// By group, kind and name: `MCPBackend`, and the kinds that are read as one (`AgentgatewayBackend`).
     pub backends: BTreeMap<ObjectRef, MCPBackend>,
     /// By group, kind and name: `MCPAccessPolicy`, and the kinds that are read as one.

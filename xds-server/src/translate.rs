@@ -17,6 +17,7 @@ use crate::resources::{Name, Resources};
 
 mod attach;
 mod backends;
+mod certificates;
 mod expression;
 mod filters;
 mod gateways;
@@ -44,7 +45,7 @@ use toolward_policy::config::Limits;
 
 use attach::ListenerId;
 use backends::Backends;
-use gateways::{ListenerState, OwnGateway};
+use gateways::{ListenerState, OwnGateway, Transport};
 use hostname::Hostname;
 use policies::Policies;
 use problems::{Problems, route_ref};
@@ -153,6 +154,11 @@ impl World<'_> {
             for rule in routes.flat_map(|attached| &attached.route.rules) {
                 if matches!(rule.action, RouteAction::Forward(_)) {
                     model.clusters.extend(rule.clusters.clone());
+                }
+            }
+            for listener in listeners {
+                if let Transport::Tls(certificates) = &listener.served.transport {
+                    model.certificates.extend(certificates.clone());
                 }
             }
             let listener = virtual_hosts::listener(&gateway.name, *port, listeners, self, unprotected, problems);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::view::{ViewError, message};
-use super::{RenderOptions, cluster, listener, yaml};
+use super::{RenderOptions, cluster, listener, secret, yaml};
 use crate::model::Gateway;
 
 /// The configuration of an Envoy that is one Gateway, in YAML.
@@ -14,10 +14,14 @@ pub fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<String, V
     let clusters = gateway.clusters.iter().map(|(name, cluster)| message(&cluster::complete(name, cluster)));
     let listeners =
         gateway.listeners.iter().map(|(port, listener)| message(&listener::complete(listener, *port, options)));
-    Ok(yaml::document(&json!({
-        "static_resources": {
-            "clusters": clusters.collect::<Result<Vec<_>, _>>()?,
-            "listeners": listeners.collect::<Result<Vec<_>, _>>()?,
-        }
-    })))
+    let secrets = gateway.certificates.iter().map(|(name, certificate)| message(&secret::secret(name, certificate)));
+    let mut resources = json!({
+        "clusters": clusters.collect::<Result<Vec<_>, _>>()?,
+        "listeners": listeners.collect::<Result<Vec<_>, _>>()?,
+    });
+    let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+    if let (false, Some(members)) = (secrets.is_empty(), resources.as_object_mut()) {
+        members.insert("secrets".to_owned(), secrets.into());
+    }
+    Ok(yaml::document(&json!({ "static_resources": resources })))
 }

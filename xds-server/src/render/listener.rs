@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter::ConfigType};
+use envoy_types::pb::envoy::config::listener::v3::{
+    Filter, FilterChain, FilterChainMatch, Listener, filter::ConfigType,
+};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -16,7 +18,7 @@ use toolward_policy::config::Limits;
 
 use super::access_log::access_log;
 use super::message::{address, ads, any, duration, uint32, yes};
-use super::{RenderOptions, filter, route};
+use super::{RenderOptions, filter, route, tls};
 use crate::model;
 
 /// How long a stream may be silent. Servers keep SSE streams open for hours and say something rarely; without any
@@ -34,45 +36,70 @@ const SLOW_REQUEST: Duration = Duration::from_secs(60);
 /// error; past Envoy's he would get a bare 413 or 500.
 const BUFFER_MARGIN: u32 = 1024 * 1024;
 
-/// The listener of an Envoy that asks for routes and for the filter's configuration.
+/// The listener of an Envoy that asks for routes, certificates and the filter's configuration.
 pub(super) fn discovered(listener: &model::Listener, port: u16, options: &RenderOptions) -> Listener {
-    let routes = RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: listener.name.clone() });
     // No default configuration: until the filter's own has come, and when it is refused, requests are answered 500.
     let filter = http_filter::ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
         config_source: Some(ads()),
         type_urls: vec![Wasm::type_url()],
         ..Default::default()
     });
-    build(listener, port, options, routes, filter)
+    let routes = |name: &str, _: &[model::VirtualHost]| {
+        RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: name.to_owned() })
+    };
+    build(listener, port, options, &Parts { filter, routes: &routes, secrets: Some(ads()) })
 }
 
 /// The listener of an Envoy that asks nobody.
 pub(super) fn complete(listener: &model::Listener, port: u16, options: &RenderOptions) -> Listener {
-    let routes = RouteSpecifier::RouteConfig(route::configuration(listener, port));
     let filter = http_filter::ConfigType::TypedConfig(any(&filter::complete(listener, options)));
-    build(listener, port, options, routes, filter)
+    let routes =
+        |name: &str, hosts: &[model::VirtualHost]| RouteSpecifier::RouteConfig(route::configuration(name, hosts, port));
+    build(listener, port, options, &Parts { filter, routes: &routes, secrets: None })
 }
 
-fn build(
-    listener: &model::Listener,
-    port: u16,
-    options: &RenderOptions,
-    routes: RouteSpecifier,
+/// What is discovered or complete.
+struct Parts<'p> {
     filter: http_filter::ConfigType,
-) -> Listener {
+    routes: &'p dyn Fn(&str, &[model::VirtualHost]) -> RouteSpecifier,
+    /// Where secrets are had from; none: they stand in the bootstrap.
+    secrets: Option<core::ConfigSource>,
+}
+
+fn build(listener: &model::Listener, port: u16, options: &RenderOptions, parts: &Parts<'_>) -> Listener {
     let buffer = buffer_limit(&listener.filter.limits);
-    let manager = connection_manager(&listener.name, buffer, routes, filter);
+    let chain = |name: &str, hosts: &[model::VirtualHost]| FilterChain {
+        filters: vec![Filter {
+            name: "envoy.filters.network.http_connection_manager".to_owned(),
+            config_type: Some(ConfigType::TypedConfig(any(&connection_manager(
+                &listener.name,
+                buffer,
+                (parts.routes)(name, hosts),
+                parts.filter.clone(),
+            )))),
+        }],
+        ..Default::default()
+    };
+    let secure = |tls: &model::TlsHosts| FilterChain {
+        name: tls.name.clone(),
+        filter_chain_match: tls
+            .server_name
+            .as_ref()
+            .map(|name| FilterChainMatch { server_names: vec![name.clone()], ..Default::default() }),
+        transport_socket: Some(tls::downstream(&tls.certificates, parts.secrets.as_ref())),
+        ..chain(&tls.name, &tls.virtual_hosts)
+    };
+    let (filter_chains, listener_filters) = if listener.tls.is_empty() {
+        (vec![chain(&listener.name, &listener.virtual_hosts)], Vec::new())
+    } else {
+        (listener.tls.iter().map(secure).collect(), vec![tls::inspector()])
+    };
     Listener {
         name: listener.name.clone(),
         address: Some(address(&options.listener_address, port)),
         per_connection_buffer_limit_bytes: Some(uint32(buffer)),
-        filter_chains: vec![FilterChain {
-            filters: vec![Filter {
-                name: "envoy.filters.network.http_connection_manager".to_owned(),
-                config_type: Some(ConfigType::TypedConfig(any(&manager))),
-            }],
-            ..Default::default()
-        }],
+        listener_filters,
+        filter_chains,
         ..Default::default()
     }
 }

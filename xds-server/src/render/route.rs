@@ -13,17 +13,17 @@ use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
 
 use super::message::{no, regex, string, string_matcher};
 use super::path::without_slash;
-use crate::model::{self, Listener, PathMatch, RouteAction, StringMatch};
+use crate::model::{self, PathMatch, RouteAction, StringMatch};
 
 mod forward;
 mod headers;
 mod redirect;
 
-/// All routes of a listener that has this port.
-pub(super) fn configuration(listener: &Listener, port: u16) -> RouteConfiguration {
+/// All routes of these hosts on this port.
+pub(super) fn configuration(name: &str, hosts: &[model::VirtualHost], port: u16) -> RouteConfiguration {
     RouteConfiguration {
-        name: listener.name.clone(),
-        virtual_hosts: listener.virtual_hosts.iter().map(|host| virtual_host(host, port)).collect(),
+        name: name.to_owned(),
+        virtual_hosts: hosts.iter().map(|host| virtual_host(host, port)).collect(),
         // A hostname means all ports; the server still sees the port that the client wrote.
         ignore_port_in_host_matching: true,
         // The cluster for the share of invalid backends does not exist, on purpose.

@@ -133,8 +133,9 @@ mod tests {
             key_sets: key_sets.iter().map(|name| ((*name).to_owned(), KeySet { keys: Vec::new() })).collect(),
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
         };
-        let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), filter };
-        let gateway = Gateway { listeners: BTreeMap::from([(80, listener)]), clusters: BTreeMap::new() };
+        let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };
+        let gateway =
+            Gateway { listeners: BTreeMap::from([(80, listener)]), clusters: BTreeMap::new(), ..Gateway::default() };
         Model { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), gateway)]) }
     }
 

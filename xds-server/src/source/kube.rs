@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! one watch per kind ─ events ─> Store (pure) ─ all known, settled? ─> Change
-//!                                   └─ wanted: referenced ConfigMaps ─ get ─────────────┘
+//!                                   └─ wanted: referenced ConfigMaps and Secrets ─ get ─┘
 //! ```
 //! Nothing is told before all kinds are known, so a start never serves half a world; while the API server is away the
 //! last world stays in force.
@@ -86,7 +86,7 @@ struct Failure {
     problem: Problem,
 }
 
-/// What [`Watch::failing`] calls the ConfigMaps that are referred to.
+/// What [`Watch::failing`] calls the ConfigMaps and Secrets that are referred to.
 const REFERENCES: &str = "references";
 
 type Events = SelectAll<BoxStream<'static, (&'static Kind, Result<Event, WatchError>)>>;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -68,6 +70,7 @@ pub(super) fn read(
         ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
         ("", "ConfigMap", "v1") => native(document, origin).map(|it| drop(resources.config_maps.insert(name, it))),
         ("", "Namespace", "v1") => native(document, origin).map(|it| drop(resources.namespaces.insert(name, it))),
+        ("", "Secret", "v1") => native(document, origin).map(|it| drop(resources.secrets.insert(name, with_data(it)))),
         ("discovery.k8s.io", "EndpointSlice", "v1") => {
             native(document, origin).map(|it| drop(resources.endpoint_slices.insert(name, it)))
         }
@@ -107,6 +110,14 @@ pub(super) fn read(
     }
 }
 
+/// A Secret as an API server would keep it: what was written as text is data as well.
+fn with_data(mut secret: Secret) -> Secret {
+    for (name, text) in secret.string_data.take().unwrap_or_default() {
+        secret.data.get_or_insert_default().insert(name, ByteString(text.into_bytes()));
+    }
+    secret
+}
+
 /// Takes an object out of the resources, if it is there.
 pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
     let name = &object.name;
@@ -115,6 +126,7 @@ pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
         "Service" => drop(resources.services.remove(name)),
         "ConfigMap" => drop(resources.config_maps.remove(name)),
         "Namespace" => drop(resources.namespaces.remove(name)),
+        "Secret" => drop(resources.secrets.remove(name)),
         "EndpointSlice" => drop(resources.endpoint_slices.remove(name)),
         "GatewayClass" => drop(resources.gateway_classes.remove(name)),
         "Gateway" => drop(resources.gateways.remove(name)),
@@ -128,7 +140,7 @@ pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
     }
 }
 
-/// The ConfigMaps that other objects refer to.
+/// The ConfigMaps and Secrets that other objects refer to.
 pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
     let mut references = BTreeSet::new();
     let mut refer = |kind: &str, namespace: &str, name: &str| {
@@ -145,6 +157,15 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
         let parameters = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
         if let Some(parameters) = parameters.filter(|reference| reference.kind == "ConfigMap") {
             refer("ConfigMap", &name.namespace, &parameters.name);
+        }
+        for reference in gateway
+            .spec
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref())
+            .flat_map(|tls| tls.certificate_refs.iter().flatten())
+        {
+            refer("Secret", reference.namespace.as_ref().unwrap_or(&name.namespace), &reference.name);
         }
     }
     for (object, policy) in &resources.policies {

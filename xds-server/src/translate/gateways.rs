@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use gateway_api::gateways::{
     Gateway, GatewayAllowedListenersNamespacesFrom, GatewayListeners, GatewayListenersAllowedRoutes,
+    GatewayListenersTls, GatewayListenersTlsMode,
 };
 
+use crate::model::Certificate;
 use crate::provision::{Parameters, RESERVED_PORTS};
-use crate::resources::{Name, Resources};
+use crate::resources::{Name, ObjectRef, Resources};
 
+use super::certificates;
 use super::hostname::Hostname;
 use super::problems::{Fault, GATEWAY_API, Problems, Reporter, gateway_ref, object};
 use super::selector::NamespaceSelector;
@@ -49,6 +52,15 @@ pub(super) struct ServedListener {
     pub(super) port: u16,
     pub(super) hostname: Hostname,
     pub(super) routes: AllowedRoutes,
+    pub(super) transport: Transport,
+}
+
+/// What a listener speaks below HTTP.
+#[derive(Clone, Debug)]
+pub(super) enum Transport {
+    Clear,
+    /// TLS with these certificates, by the names of their Secrets; never empty.
+    Tls(BTreeMap<String, Certificate>),
 }
 
 /// Which routes may attach.
@@ -71,7 +83,7 @@ pub(super) fn own(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMa
             reporter.report("spec.gatewayClassName", Fault::new("GatewayClassNotFound", message));
         } else if let Some(defaults) = classes.get(class) {
             let parameters = infrastructure(gateway, name, defaults, resources, &mut reporter);
-            let listeners = listeners(gateway, name, parameters.is_some(), &mut reporter);
+            let listeners = listeners(gateway, name, parameters.is_some(), resources, &mut reporter);
             gateways.insert(name.clone(), OwnGateway { name: name.clone(), parameters, listeners });
         }
     }
@@ -159,6 +171,7 @@ fn listeners(
     gateway: &Gateway,
     name: &Name,
     has_parameters: bool,
+    resources: &Resources,
     reporter: &mut Reporter<'_, '_>,
 ) -> Vec<OwnListener> {
     let gateway_serves = check_gateway(gateway, reporter) && has_parameters;
@@ -166,7 +179,7 @@ fn listeners(
     let mut listeners = Vec::new();
     for (index, listener) in gateway.spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{index}]");
-        let mut served = parse(listener, &field, &name.namespace, reporter);
+        let mut served = parse(listener, &field, &gateway_ref(name), resources, reporter);
         if let Some(fault) = conflicts.get(&index) {
             reporter.report(&field, fault.clone());
             served = None;
@@ -226,33 +239,49 @@ fn conflicts(listeners: &[GatewayListeners]) -> BTreeMap<usize, Fault> {
 fn parse(
     listener: &GatewayListeners,
     field: &str,
-    namespace: &str,
+    gateway: &ObjectRef,
+    resources: &Resources,
     reporter: &mut Reporter<'_, '_>,
 ) -> Option<ServedListener> {
-    let protocol = match listener.protocol.as_str() {
-        "HTTP" => Ok(()),
+    let transport = match listener.protocol.as_str() {
+        "HTTP" => reporter.accept(format!("{field}.tls"), clear(listener.tls.as_ref())),
+        "HTTPS" => reporter.accept(format!("{field}.tls"), tls(listener.tls.as_ref(), gateway, resources)),
         other => {
-            let message = format!("the protocol {other} is not supported yet; only HTTP listeners are served");
-            Err(Fault::new("UnsupportedProtocol", message))
+            let message = format!("the protocol {other} is not supported; HTTP and HTTPS listeners are served");
+            reporter.report(format!("{field}.protocol"), Fault::new("UnsupportedProtocol", message));
+            None
         }
     };
-    let protocol = reporter.accept(format!("{field}.protocol"), protocol);
-    let tls = match (&listener.tls, protocol) {
-        (Some(_), Some(())) => Err(Fault::unsupported("an HTTP listener can't have tls")),
-        _ => Ok(()),
-    };
-    let tls = reporter.accept(format!("{field}.tls"), tls);
     let port = reporter.accept(format!("{field}.port"), free_port(listener.port));
     let hostname = match listener.hostname.as_deref() {
         None | Some("") => Ok(Hostname::Any),
         Some(text) => Hostname::parse(text),
     };
     let hostname = reporter.accept(format!("{field}.hostname"), hostname);
-    let routes = allowed_routes(listener.allowed_routes.as_ref(), field, namespace, reporter);
-    let (Some(()), Some(()), Some(port), Some(hostname), Some(routes)) = (protocol, tls, port, hostname, routes) else {
+    let routes = allowed_routes(listener.allowed_routes.as_ref(), field, &gateway.name.namespace, reporter);
+    let (Some(transport), Some(port), Some(hostname), Some(routes)) = (transport, port, hostname, routes) else {
         return None;
     };
-    Some(ServedListener { port, hostname, routes })
+    Some(ServedListener { port, hostname, routes, transport })
+}
+
+fn clear(tls: Option<&GatewayListenersTls>) -> Result<Transport, Fault> {
+    match tls {
+        None => Ok(Transport::Clear),
+        Some(_) => Err(Fault::unsupported("an HTTP listener can't have tls")),
+    }
+}
+
+fn tls(tls: Option<&GatewayListenersTls>, gateway: &ObjectRef, resources: &Resources) -> Result<Transport, Fault> {
+    let tls = tls.ok_or_else(|| Fault::unsupported("an HTTPS listener needs tls with certificateRefs"))?;
+    if tls.mode == Some(GatewayListenersTlsMode::Passthrough) {
+        return Err(Fault::unsupported("TLS that is passed through can't be looked into; only Terminate is supported"));
+    }
+    if tls.options.as_ref().is_some_and(|options| !options.is_empty()) {
+        return Err(Fault::unsupported("options are not supported; leave them out"));
+    }
+    let references = tls.certificate_refs.as_deref().unwrap_or_default();
+    certificates::resolve(references, gateway, resources).map(Transport::Tls)
 }
 
 fn free_port(number: i32) -> Result<u16, Fault> {

@@ -55,6 +55,14 @@ impl Hostname {
         }
     }
 
+    /// As clients ask for it over TLS; none stands for all.
+    pub(super) fn server_name(&self) -> Option<String> {
+        match self {
+            Self::Any => None,
+            Self::Wildcard(_) | Self::Exact(_) => Some(self.domain()),
+        }
+    }
+
     fn rank(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),

@@ -76,7 +76,7 @@ fn the_filter_takes_every_table_and_finds_every_policy_that_a_route_names() {
         for listener in listeners(&translation(&case, &manifests)) {
             let table = PolicyTable::parse(&serde_json::to_vec(&listener.filter).unwrap());
             let table = table.unwrap_or_else(|error| panic!("{case}: {error}"));
-            for route in listener.virtual_hosts.iter().flat_map(|host| &host.routes) {
+            for route in listener.routes().flat_map(|(_, hosts)| hosts).flat_map(|host| &host.routes) {
                 assert!(table.policy(&route.policy).is_some(), "{case}: {} names {:?}", route.name, route.policy);
             }
         }
@@ -87,7 +87,7 @@ fn the_filter_takes_every_table_and_finds_every_policy_that_a_route_names() {
 fn every_cluster_that_a_route_names_is_there_and_no_other() {
     for (case, manifests) in cases() {
         for (name, gateway) in &translation(&case, &manifests).model.gateways {
-            let routes = gateway.listeners.values().flat_map(|listener| &listener.virtual_hosts);
+            let routes = gateway.listeners.values().flat_map(Listener::routes).flat_map(|(_, hosts)| hosts);
             let mut named = BTreeSet::new();
             for route in routes.flat_map(|host| &host.routes) {
                 if let RouteAction::Forward(forward) = &route.action {
@@ -135,7 +135,8 @@ fn a_policy_that_changes_or_breaks_keeps_its_key() {
     ];
     let keys = |manifests: &str| -> Vec<String> {
         let translation = translation(case, manifests);
-        let routes = listeners(&translation).flat_map(|listener| &listener.virtual_hosts).flat_map(|host| &host.routes);
+        let hosts = listeners(&translation).flat_map(Listener::routes).flat_map(|(_, hosts)| hosts);
+        let routes = hosts.flat_map(|host| &host.routes);
         routes.map(|route| route.policy.clone()).collect()
     };
     for (change, from, to) in changes {

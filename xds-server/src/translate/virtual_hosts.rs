@@ -7,11 +7,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{Listener, Redirect, Route, RouteAction, VirtualHost};
+use crate::model::{
+    HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
+};
 use crate::resources::Name;
 
 use super::World;
-use super::gateways::ServedListener;
+use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
 use super::problems::{Problems, gateway_ref, route_ref};
@@ -61,20 +63,32 @@ pub(super) fn listener<'r>(
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let table = Table::new(world.options.limits.clone());
-    let mut builder = Builder { gateway, port, world, table, unprotected, problems };
+    let mut builder = Builder { gateway, port, world, secure: false, table, unprotected, problems };
     let mut virtual_hosts = BTreeMap::new();
+    let mut tls = Vec::new();
     for listener in listeners {
-        let protected: Vec<_> =
-            listener.routes.iter().map(|attached| builder.routes_of(listener.name, attached.route)).collect();
-        for domain in domains(listener, listeners) {
-            let routes = in_order(&domain, listener, &protected);
-            let domain = domain.domain();
-            let host = VirtualHost { name: format!("{name}/{domain}"), domain: domain.clone(), routes };
-            virtual_hosts.insert(domain, host);
+        match &listener.served.transport {
+            Transport::Clear => virtual_hosts.extend(builder.hosts(&name, listener, listeners)),
+            // A connection belongs to the listener of its server name. Clients that ask on it for a host of another
+            // listener are told to open another one (GEP-3567): else they would pass by what protects that listener.
+            Transport::Tls(certificates) => {
+                let name = format!("{name}/{}", listener.name);
+                let mut hosts = builder.hosts(&name, listener, listeners);
+                for other in listeners {
+                    let domain = other.served.hostname.domain();
+                    hosts.entry(domain.clone()).or_insert_with(|| builder.misdirected(&name, domain));
+                }
+                tls.push(TlsHosts {
+                    server_name: listener.served.hostname.server_name(),
+                    certificates: certificates.keys().cloned().collect(),
+                    virtual_hosts: hosts.into_values().collect(),
+                    name,
+                });
+            }
         }
     }
     let filter = builder.table.finish(&mut problems.of(gateway_ref(gateway)));
-    Listener { name, virtual_hosts: virtual_hosts.into_values().collect(), filter }
+    Listener { name, virtual_hosts: virtual_hosts.into_values().collect(), tls, filter }
 }
 
 /// The hostnames for which a listener needs a virtual host: its own, even without routes, and those of its routes,
@@ -119,12 +133,51 @@ struct Builder<'b, 'r> {
     gateway: &'b Name,
     port: u16,
     world: &'b World<'b>,
+    /// Whether the listener at hand speaks TLS.
+    secure: bool,
     table: Table,
     unprotected: &'b mut BTreeSet<UnprotectedRule>,
     problems: &'b mut Problems<'r>,
 }
 
 impl Builder<'_, '_> {
+    /// The virtual hosts of a listener by domain, beside these others.
+    fn hosts(
+        &mut self,
+        name: &str,
+        listener: &AttachedListener<'_>,
+        all: &[AttachedListener<'_>],
+    ) -> BTreeMap<String, VirtualHost> {
+        self.secure = matches!(listener.served.transport, Transport::Tls(_));
+        let protected: Vec<_> =
+            listener.routes.iter().map(|attached| self.routes_of(listener.name, attached.route)).collect();
+        let host = |hostname: Hostname| {
+            let routes = in_order(&hostname, listener, &protected);
+            let domain = hostname.domain();
+            (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
+        };
+        domains(listener, all).into_iter().map(host).collect()
+    }
+
+    /// Answers 421 for a domain.
+    fn misdirected(&self, name: &str, domain: String) -> VirtualHost {
+        let name = format!("{name}/{domain}");
+        let route = Route {
+            name: name.clone(),
+            matches: RouteMatch {
+                path: PathMatch::Prefix("/".to_owned()),
+                method: None,
+                headers: Vec::new(),
+                query: Vec::new(),
+            },
+            action: RouteAction::Respond { status: 421 },
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            policy: self.table.harmless(),
+        };
+        VirtualHost { name, domain, routes: vec![route] }
+    }
+
     fn routes_of(&mut self, listener: &str, route: &ParsedRoute) -> Vec<RuleRoutes> {
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
@@ -187,7 +240,8 @@ impl Builder<'_, '_> {
             (None, None) => well_known.filter(|_| !matches!(self.port, 80 | 443)),
             (port, hostname) => {
                 let port = port.or(well_known).unwrap_or(self.port);
-                let implied = hostname.is_some() && port == well_known.unwrap_or(80);
+                let own = if self.secure { 443 } else { 80 };
+                let implied = hostname.is_some() && port == well_known.unwrap_or(own);
                 (!implied).then_some(port)
             }
         };

@@ -43,10 +43,11 @@ use Presence::{Optional, Required};
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// All of them.
-pub static KINDS: [Kind; 14] = [
+pub static KINDS: [Kind; 15] = [
     kind("", "v1", "Namespace", "namespaces", Whole, Required),
     kind("", "v1", "Service", "services", Whole, Required),
     kind("", "v1", "ConfigMap", "configmaps", WhenReferenced, Required),
+    kind("", "v1", "Secret", "secrets", WhenReferenced, Required),
     kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", Whole, Required),
     kind(GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", Whole, Required),
     kind(GATEWAY_API, "v1", "Gateway", "gateways", Whole, Required),
