@@ -40,7 +40,16 @@ impl Authority {
     /// Certificate and key for the control plane.
     #[must_use]
     pub fn server(&self) -> [(&'static str, String); 2] {
-        self.sign(SanType::DnsName(Ia5String::try_from(HOST).expect("ASCII")))
+        self.host(HOST)
+    }
+
+    /// Certificate and key for a host.
+    ///
+    /// # Panics
+    /// When that is no name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> [(&'static str, String); 2] {
+        self.sign(SanType::DnsName(Ia5String::try_from(name).expect("ASCII")))
     }
 
     /// Certificate and key for a service account, `namespace/name`.

@@ -5,6 +5,7 @@ mod bad_input;
 mod changes;
 mod clients;
 mod examples;
+mod https;
 mod lists;
 mod metrics_and_log;
 mod render;
