@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::credentials::Credentials;
 use crate::http;
 use crate::ports;
 use crate::process::Process;
@@ -29,14 +30,19 @@ impl Envoy {
 
     /// One with a bootstrap of its own that says which Gateway it is, and its admin port on 19000. It may never be ready.
     #[must_use]
-    pub fn unready(config: &str) -> Process {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.keep().join("envoy.yaml");
-        std::fs::write(&file, config.replace("port_value: 19000", &format!("port_value: {}", ports::free())))
-            .expect("a file");
-        let mut command = Command::new(&tools().envoy);
-        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "--service-node", "other"]);
-        Process::start("envoy", command.current_dir(root()))
+    pub fn unready(config: &str) -> Self {
+        Self::launch(config, ports::free(), &["--service-node", "other"])
+    }
+
+    /// One that gets everything over TLS from a control plane on this port, by a bootstrap of `envoy/` with these
+    /// credentials. It is not waited for: it may be turned away.
+    #[must_use]
+    pub fn secured(bootstrap: &str, credentials: &Credentials, gateway: &str, xds: u16) -> Self {
+        let config = credentials.put_into(&shipped(bootstrap)).replace(
+            "address: toolward.toolward-system.svc, port_value: 18000",
+            &format!("address: 127.0.0.1, port_value: {xds}"),
+        );
+        Self::launch(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
     /// One that runs a whole configuration with its admin port on 19000.
@@ -46,17 +52,27 @@ impl Envoy {
     }
 
     fn start(config: &str, admin: u16, arguments: &[&str]) -> Self {
+        let mut envoy = Self::launch(config, admin, arguments);
+        envoy.wait_until_ready();
+        envoy
+    }
+
+    fn launch(config: &str, admin: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("envoy.yaml");
         let config = config.replace("port_value: 19000", &format!("port_value: {admin}"));
         std::fs::write(&file, config).expect("a file");
         let mut command = Command::new(&tools().envoy);
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
-        let mut process = Process::start("envoy", command.args(arguments).current_dir(root()));
-        let client = http::client();
-        let ready = format!("http://127.0.0.1:{admin}/ready");
-        process.wait_until("ready", || client.get(&ready).send().is_ok_and(|answer| answer.status().is_success()));
-        Self { admin, process, client, _folder: folder }
+        let process = Process::start("envoy", command.args(arguments).current_dir(root()));
+        Self { admin, process, client: http::client(), _folder: folder }
+    }
+
+    /// Waits until it has been told what to serve, or has given up waiting for it.
+    fn wait_until_ready(&mut self) {
+        let (client, ready) = (self.client.clone(), format!("http://127.0.0.1:{}/ready", self.admin));
+        let is_ready = || client.get(&ready).send().is_ok_and(|answer| answer.status().is_success());
+        self.process.wait_until("ready", is_ready);
     }
 
     /// What the admin port says at this path.

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod credentials;
 pub mod envoy;
 pub mod examples;
 pub mod folder;

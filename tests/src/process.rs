@@ -61,6 +61,15 @@ impl Process {
         }
     }
 
+    /// Sends a signal by its name, such as `HUP`.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{} gets SIG{name}", self.name);
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(&mut self) {
         // It may have ended by itself.

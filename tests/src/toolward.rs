@@ -38,6 +38,13 @@ impl Toolward {
         Self::start(folder, xds, admin, &[])
     }
 
+    /// Kills it, and serves a folder on the same ports with these arguments.
+    #[must_use]
+    pub fn restart(mut self, folder: &Path, arguments: &[&str]) -> Self {
+        self.process.kill();
+        Self::start(folder, self.xds, self.admin, arguments)
+    }
+
     fn start(folder: &Path, xds: u16, admin: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new(&tools().toolward);
         command.arg("serve").arg("--source").arg(format!("dir:{}", folder.display())).args(arguments);

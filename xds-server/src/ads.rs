@@ -148,7 +148,7 @@ impl Ads {
     where
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        // A connection takes no new streams at this age, lest a client certificate outlive its expiry.
+        // A connection takes no new streams at this age: client certificates are verified when a connection begins.
         let max_connection_age = self.max_stream_age;
         let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tonic::transport::Server::builder()

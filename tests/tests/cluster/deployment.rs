@@ -193,11 +193,11 @@ fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
 
     // Somebody else's token is good, but not for this Gateway.
     cluster.kubectl(&["create", "serviceaccount", "-n", "default", "other-toolward"]);
-    let mut pretender = Envoy::unready(&mounted(&others, &token("other-toolward")));
+    let pretender = Envoy::unready(&mounted(&others, &token("other-toolward")));
     eventually("turned away", || toolward.metric("toolward_xds_streams_refused_total") > 0.0);
     eventually("and told in the log", || toolward.process.log().contains("default/other-toolward"));
     assert_eq!(toolward.metric("toolward_xds_resources_sent_total"), 0.0);
-    pretender.kill();
+    drop(pretender);
 
     let _envoy = Envoy::with_config(&mounted(&own, &token("mcp-gateway-toolward")));
     let ops = world.issuer.of_team("ops");

@@ -2,5 +2,6 @@
 
 mod changes;
 mod deployment;
+mod identity;
 mod outages;
 mod world;

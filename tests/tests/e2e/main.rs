@@ -10,3 +10,4 @@ mod metrics_and_log;
 mod render;
 mod restart;
 mod static_envoy;
+mod xds_tls;
