@@ -74,13 +74,13 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", env = "TOOLWARD_HEALTH_ADDRESS")]
     pub health_address: Option<SocketAddr>,
 
-    /// The port for Envoys.
-    #[command(flatten)]
-    pub xds: XdsArgs,
-
     /// What is made of the resources.
     #[command(flatten)]
     pub settings: Settings,
+
+    /// The port for Envoys.
+    #[command(flatten)]
+    pub xds: XdsArgs,
 
     /// What is written to a cluster.
     #[command(flatten)]

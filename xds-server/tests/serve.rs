@@ -186,6 +186,12 @@ fn it_does_not_start_without_what_it_needs() {
     let rows = [
         ("no module", vec!["--wasm-file", "/nowhere/toolward.wasm"], "/nowhere/toolward.wasm"),
         ("a folder for a module", vec!["--wasm-file", "/"], "the wasm module /"),
+        ("xDS port for anybody", vec!["--wasm-file", module, "--xds-address", "0.0.0.0:0"], "--xds-insecure"),
+        (
+            "no certificate",
+            vec!["--wasm-file", module, "--xds-tls-cert", "/nowhere/tls.crt", "--xds-tls-key", "/nowhere/tls.key"],
+            "/nowhere/tls.crt: No such file",
+        ),
         ("xDS port taken", vec!["--wasm-file", module, "--xds-address", &taken], "--xds-address"),
         ("admin port taken", vec!["--wasm-file", module, "--admin-address", &taken], "--admin-address"),
     ];
