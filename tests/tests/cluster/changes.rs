@@ -1,5 +1,7 @@
 //! Whatever changes in the cluster is in force soon, and is said in status.
 
+use toolward_tests::credentials::{Authority, Mount};
+use toolward_tests::http::{self, call};
 use toolward_tests::process::eventually;
 use toolward_tests::toolward::Issuer;
 use toolward_tests::upstream::OK;
@@ -69,4 +71,50 @@ spec:
     // The Gateway goes.
     cluster.kubectl(&["delete", "gateway", "mcp-gateway"]);
     eventually("nobody listens", || std::net::TcpStream::connect(("127.0.0.1", world.port)).is_err());
+}
+
+#[test]
+fn certificates() {
+    let world = World::start();
+    let cluster = &world.cluster;
+    let ops = world.issuer.of_team("ops");
+    let listener = format!(
+        r#"{{"spec":{{"listeners":[{{"name":"mcp","port":{},"protocol":"HTTPS","tls":{{"certificateRefs":[{{"name":"web"}}]}}}}]}}}}"#,
+        world.port
+    );
+    cluster.kubectl(&["patch", "gateway", "mcp-gateway", "--type=merge", "-p", &listener]);
+    let listener = || cluster.get("gateway", "default", "mcp-gateway")["status"]["listeners"][0].clone();
+    let resolved = || {
+        let conditions = listener()["conditions"].clone();
+        let found = conditions.as_array().into_iter().flatten().find(|found| found["type"] == "ResolvedRefs").cloned();
+        found.map(|found| found["reason"].clone()).unwrap_or_default()
+    };
+    eventually("no certificate yet", || resolved() == "InvalidCertificateRef");
+    for authority in [Authority::new(), Authority::new()] {
+        let files = Mount::new(&authority.host("web.example.com"));
+        let (certificate, key) = (files.path("tls.crt"), files.path("tls.key"));
+        let path = |option: &str, path: &std::path::Path| format!("--{option}={}", path.display());
+        let made = cluster.kubectl(&[
+            "create",
+            "secret",
+            "tls",
+            "web",
+            &path("cert", &certificate),
+            &path("key", &key),
+            "--dry-run=client",
+            "-o",
+            "yaml",
+        ]);
+        cluster.apply(&made);
+        let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).expect("a certificate");
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], world.port));
+        let url = format!("https://web.example.com:{}/mcp", world.port);
+        eventually("served with the new certificate", || {
+            let client = reqwest::blocking::Client::builder().resolve("web.example.com", address).no_proxy();
+            let client = client.tls_certs_only([root.clone()]).build().expect("a client");
+            let answer = http::post(&client, &url, call("add")).bearer_auth(&ops).send();
+            answer.is_ok_and(|answer| answer.status() == 200)
+        });
+    }
+    eventually("said", || resolved() == "ResolvedRefs");
 }
