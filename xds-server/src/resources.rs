@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
-use gateway_api::httproutes::HttpRoute;
+use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::Value;
 
 use crate::problem::Problem;
 
@@ -87,8 +88,25 @@ pub struct Malformed {
     pub generation: Option<i64>,
     /// For policies: what it was meant to protect.
     pub protects: Protects,
+    /// Whom it asks to serve it.
+    pub asks: Asks,
+    /// The status that it has, where it has one.
+    pub status: Option<Value>,
     /// What is wrong with it.
     pub problem: Problem,
+}
+
+/// Whom a malformed object of Gateway API asks to serve it, as far as that can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asks {
+    /// It is of a kind that asks nobody, or does not say whom.
+    Nobody,
+    /// A GatewayClass: this controller.
+    Controller(String),
+    /// A Gateway: the controller of this GatewayClass.
+    Class(String),
+    /// An HTTPRoute: these Gateways.
+    Parents(Vec<HttpRouteParentRefs>),
 }
 
 /// What a malformed object was meant to protect.

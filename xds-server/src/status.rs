@@ -14,6 +14,7 @@ use crate::resources::{ObjectRef, Resources};
 use crate::translate::Translation;
 
 mod backend;
+mod class;
 mod conditions;
 mod gateway;
 mod merge;
@@ -45,7 +46,7 @@ pub struct Desired {
 pub fn desired(resources: &Resources, translation: &Translation, facts: &Facts) -> Vec<Desired> {
     let world = conditions::World::new(resources, translation, facts);
     let mut all = Vec::new();
-    all.extend(gateway::classes(&world));
+    all.extend(class::classes(&world));
     all.extend(gateway::gateways(&world));
     all.extend(route::routes(&world));
     all.extend(backend::backends(&world));
@@ -56,6 +57,9 @@ pub fn desired(resources: &Resources, translation: &Translation, facts: &Facts) 
 /// The status that an object has now, as far as it was read.
 #[must_use]
 pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Value> {
+    if let Some(malformed) = resources.malformed.iter().find(|malformed| malformed.object == *object) {
+        return malformed.status.clone();
+    }
     let name = &object.name;
     let status = match object.kind.as_str() {
         "GatewayClass" => serde_json::to_value(resources.gateway_classes.get(name)?.status.as_ref()?),

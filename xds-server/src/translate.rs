@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{Gateway, GatewayName, Model, RouteAction};
 use crate::problem::Problem;
 use crate::provision::Parameters;
-use crate::resources::{Name, Resources};
+use crate::resources::{Name, ObjectRef, Resources};
 
 mod attach;
 mod backends;
@@ -25,6 +25,7 @@ mod grants;
 mod hostname;
 mod keys;
 mod matches;
+mod outcome;
 mod policies;
 mod problems;
 mod protection;
@@ -39,14 +40,13 @@ mod tests;
 mod virtual_hosts;
 
 pub use gateways::CONTROLLER_NAME;
-pub use virtual_hosts::UnprotectedRule;
+pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 
 use toolward_policy::config::Limits;
 
-use attach::ListenerId;
+use attach::{Attachments, ListenerId};
 use backends::Backends;
 use gateways::{ListenerState, OwnGateway, Transport};
-use hostname::Hostname;
 use policies::Policies;
 use problems::{Problems, route_ref};
 use routes::ParsedRoute;
@@ -82,10 +82,12 @@ pub struct Translation {
     pub unprotected: BTreeSet<UnprotectedRule>,
     /// How the Envoys of our Gateways are to be run. A Gateway whose parameters can't be used is not here.
     pub parameters: BTreeMap<Name, Parameters>,
-    /// The listeners of our Gateways, by index, that each route is attached to.
-    pub attached: BTreeMap<Name, BTreeMap<Name, BTreeSet<usize>>>,
-    /// The Gateways that are ours.
-    pub gateways: BTreeSet<Name>,
+    /// The listeners of our Gateways, in their order.
+    pub gateways: BTreeMap<Name, Vec<ListenerOutcome>>,
+    /// The routes that name one of our Gateways.
+    pub routes: BTreeMap<Name, RouteOutcome>,
+    /// The Gateways through which MCP servers are reached.
+    pub backends: BTreeMap<ObjectRef, BTreeSet<Name>>,
 }
 
 /// Translates the whole world.
@@ -96,39 +98,38 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
     let gateways = gateways::own(resources, &mut problems);
     let backends = Backends::new(resources, &mut problems);
     let mut routes = Vec::new();
-    let mut attached: BTreeMap<Name, BTreeMap<Name, BTreeSet<usize>>> = BTreeMap::new();
+    let mut outcomes = BTreeMap::new();
     for (name, route) in &resources.http_routes {
         let mut reporter = problems.of(route_ref(name));
         let attachments = attach::attach(route, name, &gateways, resources, &mut reporter);
-        for id in attachments.keys() {
-            let gateways = attached.entry(name.clone()).or_default();
-            gateways.entry(id.gateway.clone()).or_default().insert(id.listener);
-        }
-        if !attachments.is_empty() {
-            routes.push((attachments, routes::parse(name, route, &backends, &mut reporter)));
+        if !attachments.parents.is_empty() {
+            let parsed = routes::parse(name, route, &backends, &mut reporter);
+            outcomes.insert(name.clone(), parsed.outcome(&attachments));
+            routes.push((attachments, parsed));
         }
     }
-    let world = World { routes, policies: Policies::new(resources, &mut problems), options };
-    let mut unprotected = BTreeSet::new();
+    let policies = Policies::new(resources, &gateways, &mut problems);
+    let world = World { routes, policies, options };
     let served = gateways.values().map(|gateway| {
         let name = GatewayName(gateway.name.to_string());
-        (name, world.serve(gateway, &mut unprotected, &mut problems))
+        (name, world.serve(gateway, &mut outcomes, &mut problems))
     });
     let model = Model { gateways: served.collect() };
     let parameters = gateways.iter().filter_map(|(name, gateway)| Some((name.clone(), gateway.parameters.clone()?)));
     Translation {
         model,
-        problems: problems.into_sorted(),
-        unprotected,
+        unprotected: outcome::unprotected(&outcomes),
         parameters: parameters.collect(),
-        attached,
-        gateways: gateways.keys().cloned().collect(),
+        backends: world.backends(),
+        gateways: gateways.iter().map(|(name, gateway)| (name.clone(), gateway.outcome())).collect(),
+        routes: outcomes,
+        problems: problems.into_sorted(),
     }
 }
 
 /// What all Gateways have in common.
 struct World<'o> {
-    routes: Vec<(BTreeMap<ListenerId, BTreeSet<Hostname>>, ParsedRoute)>,
+    routes: Vec<(Attachments, ParsedRoute)>,
     policies: Policies,
     options: &'o TranslateOptions,
 }
@@ -137,7 +138,7 @@ impl World<'_> {
     fn serve(
         &self,
         gateway: &OwnGateway,
-        unprotected: &mut BTreeSet<UnprotectedRule>,
+        outcomes: &mut BTreeMap<Name, RouteOutcome>,
         problems: &mut Problems<'_>,
     ) -> Gateway {
         let mut ports: BTreeMap<u16, Vec<AttachedListener<'_>>> = BTreeMap::new();
@@ -161,7 +162,7 @@ impl World<'_> {
                     model.certificates.extend(certificates.clone());
                 }
             }
-            let listener = virtual_hosts::listener(&gateway.name, *port, listeners, self, unprotected, problems);
+            let listener = virtual_hosts::listener(&gateway.name, *port, listeners, self, outcomes, problems);
             model.listeners.insert(*port, listener);
         }
         model
@@ -171,7 +172,20 @@ impl World<'_> {
         let id = ListenerId { gateway: gateway.clone(), listener };
         let routes = self.routes.iter();
         routes
-            .filter_map(|(attachments, route)| Some(AttachedRoute { route, hostnames: attachments.get(&id)? }))
+            .filter_map(|(attachments, route)| {
+                Some(AttachedRoute { route, hostnames: attachments.listeners.get(&id)? })
+            })
             .collect()
+    }
+
+    fn backends(&self) -> BTreeMap<ObjectRef, BTreeSet<Name>> {
+        let mut backends: BTreeMap<ObjectRef, BTreeSet<Name>> = BTreeMap::new();
+        for (attachments, route) in &self.routes {
+            for backend in route.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten()) {
+                let gateways = attachments.listeners.keys().map(|listener| listener.gateway.clone());
+                backends.entry(backend.clone()).or_default().extend(gateways);
+            }
+        }
+        backends
     }
 }

@@ -40,7 +40,7 @@ pub struct AncestorStatus {
 }
 
 /// An object that a policy reaches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AncestorRef {
     /// API group.

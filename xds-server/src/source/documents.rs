@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::object::{self, Origin, Read};
 use crate::problem::Problem;
-use crate::resources::{Malformed, ObjectRef, Resources};
+use crate::resources::{ObjectRef, Resources};
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -81,18 +81,9 @@ fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut V
     match object::read(&object, &version, Origin::File, document, resources) {
         Read::Foreign => return,
         Read::Ok => {}
-        Read::Malformed { generation, protects, faults } => {
-            for fault in faults {
-                let problem = Problem {
-                    file: Some(file.to_owned()),
-                    resource: Some(object.clone()),
-                    field: fault.field,
-                    reason: fault.reason.to_owned(),
-                    message: fault.message,
-                };
-                let (object, protects) = (object.clone(), protects.clone());
-                resources.malformed.push(Malformed { object, generation, protects, problem });
-            }
+        Read::Malformed(mut malformed) => {
+            malformed.iter_mut().for_each(|malformed| malformed.problem.file = Some(file.to_owned()));
+            resources.malformed.extend(malformed);
         }
     }
     if let Some(other) = resources.origins.insert(object.clone(), file.to_owned()) {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use gateway_api::httproutes::HttpRouteParentRefs;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::agentgateway;
+use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
-use crate::resources::{Name, ObjectRef, Protects, Resources};
+use crate::resources::{Asks, Malformed, Name, ObjectRef, Protects, Resources};
 
 /// What became of an object.
 pub(super) enum Read {
@@ -17,23 +20,16 @@ pub(super) enum Read {
     Ok,
     /// It is of a kind that is none of our business.
     Foreign,
-    /// It is of a kind of ours, but can't be read.
-    Malformed {
-        /// Its `metadata.generation`.
-        generation: Option<i64>,
-        /// What it was meant to protect.
-        protects: Protects,
-        /// What is wrong with it; never empty.
-        faults: Vec<Fault>,
-    },
+    /// It is of a kind of ours, but can't be read: once for each fault, and at least once.
+    Malformed(Vec<Malformed>),
 }
 
 /// What is wrong with an object.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) field: String,
-    pub(super) reason: &'static str,
-    pub(super) message: String,
+struct Fault {
+    field: String,
+    reason: &'static str,
+    message: String,
 }
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
@@ -63,8 +59,7 @@ pub(super) fn read(
     resources: &mut Resources,
 ) -> Read {
     let name = object.name.clone();
-    let targets = document.pointer("/spec/targetRefs").cloned();
-    let generation = document.pointer("/metadata/generation").and_then(Value::as_i64);
+    let remains = Remains::of(object, &document);
     let group = object.group.as_str();
     let result = match (group, object.kind.as_str(), version) {
         ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
@@ -106,7 +101,45 @@ pub(super) fn read(
     };
     match result {
         Ok(()) => Read::Ok,
-        Err(faults) => Read::Malformed { generation, protects: protects(&object.kind, targets), faults },
+        Err(faults) => Read::Malformed(remains.with(object, faults)),
+    }
+}
+
+/// What is known of an object that turns out not to be readable.
+struct Remains {
+    generation: Option<i64>,
+    protects: Protects,
+    asks: Asks,
+    status: Option<Value>,
+}
+
+impl Remains {
+    fn of(object: &ObjectRef, document: &Value) -> Self {
+        Self {
+            generation: document.pointer("/metadata/generation").and_then(Value::as_i64),
+            protects: protects(&object.kind, document.pointer("/spec/targetRefs")),
+            asks: asks(object, document),
+            status: document.get("status").cloned(),
+        }
+    }
+
+    fn with(self, object: &ObjectRef, faults: Vec<Fault>) -> Vec<Malformed> {
+        let Self { generation, protects, asks, status } = self;
+        let malformed = |fault: Fault| Malformed {
+            object: object.clone(),
+            generation,
+            protects: protects.clone(),
+            asks: asks.clone(),
+            status: status.clone(),
+            problem: Problem {
+                file: None,
+                resource: Some(object.clone()),
+                field: fault.field,
+                reason: fault.reason.to_owned(),
+                message: fault.message,
+            },
+        };
+        faults.into_iter().map(malformed).collect()
     }
 }
 
@@ -179,15 +212,28 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
 }
 
 /// A policy that can't be read closes what it was meant for; in doubt, its whole namespace.
-fn protects(kind: &str, targets: Option<Value>) -> Protects {
+fn protects(kind: &str, targets: Option<&Value>) -> Protects {
     if !kind.ends_with("Policy") || kind == "BackendTLSPolicy" {
         return Protects::Nothing;
     }
-    let targets = targets.and_then(|targets| serde_json::from_value::<Vec<TargetRef>>(targets).ok());
+    let targets = targets.and_then(|targets| Vec::<TargetRef>::deserialize(targets).ok());
     match targets {
         Some(targets) if !targets.is_empty() => Protects::Targets(targets),
         _ => Protects::Namespace,
     }
+}
+
+fn asks(object: &ObjectRef, document: &Value) -> Asks {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let asks = match (object.group.as_str(), object.kind.as_str()) {
+        (GATEWAY_API, "GatewayClass") => text("/spec/controllerName").map(Asks::Controller),
+        (GATEWAY_API, "Gateway") => text("/spec/gatewayClassName").map(Asks::Class),
+        (GATEWAY_API, "HTTPRoute") => document.pointer("/spec/parentRefs").and_then(Value::as_array).map(|parents| {
+            Asks::Parents(parents.iter().filter_map(|parent| HttpRouteParentRefs::deserialize(parent).ok()).collect())
+        }),
+        _ => None,
+    };
+    asks.unwrap_or(Asks::Nobody)
 }
 
 fn unsupported(object: &ObjectRef, version: &str) -> Fault {

@@ -1,30 +1,16 @@
 //! Conditions, and what they are made of: the problems of an object by the field that they stand at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::Facts;
 use crate::problem::Problem;
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Malformed, Name, ObjectRef, Resources};
 use crate::translate::Translation;
 
 /// Longest message of a condition, in bytes; the API server takes 32768 characters.
 const MAX_MESSAGE: usize = 4096;
-
-/// Reasons that say that a reference leads nowhere.
-const REFERENCE_REASONS: [&str; 9] = [
-    "BackendNotFound",
-    "RefNotPermitted",
-    "InvalidKind",
-    "UnsupportedProtocol",
-    "UnsupportedTLS",
-    "KeySetNotFound",
-    "InvalidKeySet",
-    "InvalidCertificateRef",
-    "InvalidCACertificateRef",
-];
 
 /// Everything that conditions are made of.
 pub(super) struct World<'w> {
@@ -32,8 +18,7 @@ pub(super) struct World<'w> {
     pub(super) translation: &'w Translation,
     pub(super) facts: &'w Facts,
     problems: BTreeMap<&'w ObjectRef, Vec<&'w Problem>>,
-    /// Routes of which a rule is open, by Gateway.
-    pub(super) open: BTreeSet<(&'w Name, &'w Name)>,
+    malformed: BTreeMap<&'w ObjectRef, &'w Malformed>,
 }
 
 impl<'w> World<'w> {
@@ -44,19 +29,34 @@ impl<'w> World<'w> {
                 problems.entry(object).or_default().push(problem);
             }
         }
-        let open = translation.unprotected.iter().map(|rule| (&rule.route, &rule.gateway)).collect();
-        Self { resources, translation, facts, problems, open }
+        problems.values_mut().for_each(|problems| problems.sort_by_cached_key(|problem| in_order(&problem.field)));
+        let malformed = resources.malformed.iter().map(|malformed| (&malformed.object, malformed)).collect();
+        Self { resources, translation, facts, problems, malformed }
     }
 
-    /// What is wrong with an object.
+    /// What is wrong with an object, in the order of its fields.
     pub(super) fn problems(&self, object: &ObjectRef) -> &[&'w Problem] {
         self.problems.get(object).map(Vec::as_slice).unwrap_or_default()
     }
+
+    /// The objects of a kind that can't be read.
+    pub(super) fn malformed(&self, group: &str, kind: &str) -> impl Iterator<Item = &'w Malformed> {
+        let malformed = self.malformed.values().copied();
+        malformed
+            .filter(move |malformed| (malformed.object.group.as_str(), malformed.object.kind.as_str()) == (group, kind))
+    }
 }
 
-/// Whether a problem is that of a reference.
-pub(super) fn is_reference(problem: &Problem) -> bool {
-    REFERENCE_REASONS.contains(&problem.reason.as_str())
+/// Sorts fields as they are written: numbers as numbers.
+fn in_order(field: &str) -> String {
+    let mut key = String::new();
+    for part in field.split_inclusive(['[', ']']) {
+        match part.strip_suffix(']') {
+            Some(index) => key.push_str(&format!("{index:0>8}]")),
+            None => key.push_str(part),
+        }
+    }
+    key
 }
 
 /// Whether a problem stands at this field or below it.
@@ -134,7 +134,45 @@ pub(super) fn conditions(list: &[Condition], generation: Option<i64>) -> Value {
     Value::Array(shown.collect())
 }
 
-/// `metadata.generation`.
-pub(super) fn generation(metadata: &ObjectMeta) -> Option<i64> {
-    metadata.generation
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_in_the_order_of_the_resource() {
+        let written = ["spec.hostnames[0]", "spec.rules[2].filters[0]", "spec.rules[10]", "spec.rules[10].filters[1]"];
+        let mut sorted = written;
+        sorted.reverse();
+        sorted.sort_by_cached_key(|field| in_order(field));
+        assert_eq!(sorted, written);
+    }
+
+    #[test]
+    fn a_field_is_at_itself_and_above_what_is_below() {
+        let rows = [
+            ("itself", "spec.rules[1]", true),
+            ("a part", "spec.rules[1].matches[0]", true),
+            ("another with the same digits", "spec.rules[10]", false),
+            ("another with the same letters", "spec.rulesets", false),
+        ];
+        for (row, field, expected) in rows {
+            let problem = Problem {
+                file: None,
+                resource: None,
+                field: field.to_owned(),
+                reason: String::new(),
+                message: String::new(),
+            };
+            let above = if row == "another with the same letters" { "spec.rules" } else { "spec.rules[1]" };
+            assert_eq!(is_at(&problem, above), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let condition = Condition::new("Accepted", false, "Invalid", "ä".repeat(MAX_MESSAGE));
+        assert_eq!(condition.message.len(), MAX_MESSAGE);
+        let condition = Condition::new("Accepted", false, "Invalid", format!("x{}", "ä".repeat(MAX_MESSAGE)));
+        assert_eq!(condition.message.len(), MAX_MESSAGE - 1);
+    }
 }

@@ -1,53 +1,83 @@
-//! GatewayClasses, Gateways and their listeners.
+//! Gateways and their listeners.
+
+use std::collections::BTreeSet;
 
 use gateway_api::gateways::{Gateway, GatewayListeners};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
 use super::Desired;
-use super::conditions::{Condition, World, conditions, generation, is_at, is_reference, messages, object};
+use super::class;
+use super::conditions::{Condition, World, conditions, is_at, messages, object};
 use crate::model::GatewayName;
 use crate::problem::Problem;
-use crate::resources::Name;
-use crate::translate::CONTROLLER_NAME;
+use crate::resources::{Asks, Malformed, Name, ObjectRef};
+use crate::translate::ListenerOutcome;
 
 const GROUP: &str = "gateway.networking.k8s.io";
+
+/// Reasons for which a Gateway is not served at all.
+const REFUSALS: [&str; 2] = ["UnsupportedAddress", "InvalidParameters"];
 
 /// Reasons for which a listener stands in another one's way.
 const CONFLICTS: [&str; 2] = ["HostnameConflict", "ProtocolConflict"];
 
-/// Reasons of a listener's references: routes' kinds and certificates.
-const LISTENER_REFERENCES: [&str; 3] = ["InvalidRouteKinds", "InvalidCertificateRef", "RefNotPermitted"];
-
-pub(super) fn classes(world: &World<'_>) -> Vec<Desired> {
-    let ours =
-        world.resources.gateway_classes.iter().filter(|(_, class)| class.spec.controller_name == CONTROLLER_NAME);
-    ours.map(|(name, class)| {
-        let object = object(GROUP, "GatewayClass", name);
-        let accepted = Condition::unless("Accepted", world.problems(&object).iter().copied());
-        let list = [accepted, Condition::yes("SupportedVersion", "SupportedVersion")];
-        Desired { object, status: json!({ "conditions": conditions(&list, generation(&class.metadata)) }) }
-    })
-    .collect()
-}
+/// Reasons of what a listener refers to: kinds of routes, and certificates.
+const LISTENER_REFERENCES: [&str; 5] = [
+    "InvalidRouteKinds",
+    "InvalidCertificateRef",
+    "RefNotPermitted",
+    "InvalidCACertificateRef",
+    "InvalidCACertificateKind",
+];
 
 pub(super) fn gateways(world: &World<'_>) -> Vec<Desired> {
-    let ours = world.translation.gateways.iter();
-    ours.filter_map(|name| Some(status(name, world.resources.gateways.get(name)?, world))).collect()
+    let classes = class::accepted(world);
+    let mut all = Vec::new();
+    for (name, gateway) in &world.resources.gateways {
+        if let Some(listeners) = world.translation.gateways.get(name) {
+            all.push(status(name, gateway, listeners, world));
+        } else if classes.get(&gateway.spec.gateway_class_name) == Some(&false) {
+            let class = &gateway.spec.gateway_class_name;
+            let message = format!("its GatewayClass {class} is not accepted; see what that says of itself");
+            let accepted = Condition::new("Accepted", false, "InvalidParameters", message);
+            all.push(refused(&object(GROUP, "Gateway", name), accepted, gateway.metadata.generation));
+        }
+    }
+    let asks_us = |malformed: &&Malformed| match &malformed.asks {
+        Asks::Class(class) => classes.contains_key(class),
+        _ => false,
+    };
+    for malformed in world.malformed(GROUP, "Gateway").filter(asks_us) {
+        let object = &malformed.object;
+        let accepted = Condition::new("Accepted", false, "Invalid", messages(world.problems(object)));
+        all.push(refused(object, accepted, malformed.generation));
+    }
+    all
 }
 
-fn status(name: &Name, gateway: &Gateway, world: &World<'_>) -> Desired {
+/// The status of a Gateway that is not served at all.
+fn refused(object: &ObjectRef, accepted: Condition, generation: Option<i64>) -> Desired {
+    let programmed = Condition::new("Programmed", false, "Invalid", "the Gateway is not accepted");
+    let status = json!({ "conditions": conditions(&[accepted, programmed], generation) });
+    Desired { object: object.clone(), status }
+}
+
+fn status(name: &Name, gateway: &Gateway, outcomes: &[ListenerOutcome], world: &World<'_>) -> Desired {
     let object = object(GROUP, "Gateway", name);
     let problems = world.problems(&object);
-    let generation = generation(&gateway.metadata);
+    let generation = gateway.metadata.generation;
     let own: Vec<&Problem> = problems.iter().copied().filter(|problem| !is_at(problem, "spec.listeners")).collect();
-    let refused = own.iter().any(|problem| is_refusal(problem));
+    // Listeners are told apart by name, and an API server takes no two of one name.
+    let mut names = BTreeSet::new();
     let listeners: Vec<Listener<'_>> = gateway
         .spec
         .listeners
         .iter()
+        .zip(outcomes)
         .enumerate()
-        .map(|(index, listener)| Listener::new(index, listener, problems, refused))
+        .filter(|(_, (listener, _))| names.insert(&listener.name))
+        .map(|(index, (listener, outcome))| Listener::new(index, listener, outcome, problems))
         .collect();
     let addresses = addresses(name, world);
     let accepted = accepted(&own, &listeners);
@@ -60,17 +90,13 @@ fn status(name: &Name, gateway: &Gateway, world: &World<'_>) -> Desired {
     Desired { object, status }
 }
 
-/// Whether a Gateway is not served at all for this.
-fn is_refusal(problem: &Problem) -> bool {
-    matches!(problem.reason.as_str(), "UnsupportedAddress" | "InvalidParameters")
-}
-
 fn accepted(own: &[&Problem], listeners: &[Listener<'_>]) -> Condition {
-    if let Some(first) = own.iter().find(|problem| is_refusal(problem)) {
-        return Condition::new("Accepted", false, &first.reason, messages(own));
+    let refusal = own.iter().find(|problem| REFUSALS.contains(&problem.reason.as_str()));
+    if let Some(refusal) = refusal {
+        return Condition::new("Accepted", false, &refusal.reason, messages(own));
     }
     let bad: Vec<&str> =
-        listeners.iter().filter(|listener| !listener.is_programmed()).map(|listener| listener.name).collect();
+        listeners.iter().filter(|listener| !listener.outcome.served).map(|listener| listener.name).collect();
     if bad.is_empty() {
         return Condition::new("Accepted", true, "Accepted", messages(own));
     }
@@ -118,54 +144,44 @@ fn service_addresses(service: &Service) -> Vec<Value> {
 struct Listener<'w> {
     index: usize,
     name: &'w str,
-    /// The kinds of routes that it takes.
-    takes_routes: bool,
-    conditions: Vec<Condition>,
+    outcome: &'w ListenerOutcome,
+    conditions: [Condition; 4],
 }
 
 impl<'w> Listener<'w> {
-    fn new(index: usize, listener: &'w GatewayListeners, problems: &[&Problem], refused: bool) -> Self {
+    fn new(index: usize, listener: &'w GatewayListeners, outcome: &'w ListenerOutcome, problems: &[&Problem]) -> Self {
         let field = format!("spec.listeners[{index}]");
-        let here: Vec<&Problem> = problems.iter().copied().filter(|problem| is_at(problem, &field)).collect();
-        let having = |reasons: &[&str]| -> Vec<&Problem> {
-            here.iter().copied().filter(|problem| reasons.contains(&problem.reason.as_str())).collect()
-        };
-        let (conflicts, references) = (having(&CONFLICTS), having(&LISTENER_REFERENCES));
-        let others: Vec<&Problem> =
-            here.iter().copied().filter(|problem| !LISTENER_REFERENCES.contains(&problem.reason.as_str())).collect();
-        let accepted = Condition::unless("Accepted", others.iter().copied());
-        let resolved = Condition::unless("ResolvedRefs", references.iter().copied());
+        let here = || problems.iter().copied().filter(|problem| is_at(problem, &field));
+        let is_reference = |problem: &&Problem| LISTENER_REFERENCES.contains(&problem.reason.as_str());
+        let is_conflict = |problem: &&Problem| CONFLICTS.contains(&problem.reason.as_str());
+        let conflicts: Vec<&Problem> = here().filter(is_conflict).collect();
         let conflicted = match conflicts.first() {
             Some(first) => Condition::new("Conflicted", true, &first.reason, messages(&conflicts)),
             None => Condition::new("Conflicted", false, "NoConflicts", ""),
         };
-        // Routes of a wrong kind are not taken; certificates that are not there leave nothing to serve with.
-        let without_certificate = references.iter().any(|problem| is_reference(problem));
-        let programmed = if refused || !accepted.holds() || without_certificate {
-            Condition::new("Programmed", false, "Invalid", "the listener is not served")
-        } else {
+        let programmed = if outcome.served {
             Condition::yes("Programmed", "Programmed")
+        } else {
+            Condition::new("Programmed", false, "Invalid", "the listener is not served")
         };
-        let kinds = listener.allowed_routes.as_ref().and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
-        let takes_routes = kinds.is_empty() || kinds.iter().any(|kind| kind.kind == "HTTPRoute");
-        Self { index, name: &listener.name, takes_routes, conditions: vec![accepted, resolved, conflicted, programmed] }
-    }
-
-    fn is_programmed(&self) -> bool {
-        self.conditions.last().is_some_and(Condition::holds)
+        let conditions = [
+            Condition::unless("Accepted", here().filter(|problem| !is_reference(problem))),
+            Condition::unless("ResolvedRefs", here().filter(is_reference)),
+            conflicted,
+            programmed,
+        ];
+        Self { index, name: &listener.name, outcome, conditions }
     }
 
     fn status(&self, gateway: &Name, generation: Option<i64>, world: &World<'_>) -> Value {
-        let attached = world
-            .translation
-            .attached
-            .values()
-            .filter(|gateways| gateways.get(gateway).is_some_and(|listeners| listeners.contains(&self.index)));
-        let kinds = if self.takes_routes { json!([{ "group": GROUP, "kind": "HTTPRoute" }]) } else { json!([]) };
+        let routes = world.translation.routes.values();
+        let attached = routes.filter(|route| route.is_attached(gateway, self.index)).count();
+        let takes = self.outcome.takes_http_routes;
+        let kinds = if takes { json!([{ "group": GROUP, "kind": "HTTPRoute" }]) } else { json!([]) };
         json!({
             "name": self.name,
             "supportedKinds": kinds,
-            "attachedRoutes": attached.count(),
+            "attachedRoutes": attached,
             "conditions": conditions(&self.conditions, generation),
         })
     }

@@ -1,88 +1,160 @@
-//! MCPAccessPolicies: one entry for each ancestor, as GEP-713 asks. The ancestor of a policy on a Gateway or on a route
-//! is the Gateway; where there is none, what the policy names.
+//! MCPAccessPolicies: one entry for each ancestor, as GEP-713 asks. The ancestor of a policy is the Gateway through which
+//! it is reached; where there is none, what the policy names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::Desired;
-use super::conditions::{Condition, World, conditions, is_at, is_reference};
+use super::conditions::{Condition, World, conditions, is_at, messages};
 use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
+use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
 use crate::translate::CONTROLLER_NAME;
 
-const GROUP: &str = "gateway.networking.k8s.io";
+const KIND: &str = "MCPAccessPolicy";
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Most ancestors that a status may have.
 const MAX_ANCESTORS: usize = 16;
 
+/// Reasons that say that what a policy refers to can't be had.
+const REFERENCE_REASONS: [&str; 3] = ["KeySetNotFound", "InvalidKeySet", "RefNotPermitted"];
+
 pub(super) fn policies(world: &World<'_>) -> Vec<Desired> {
-    let readable = world
-        .resources
-        .policies
-        .iter()
-        .map(|(object, policy)| (object, policy.spec.target_refs.as_slice(), policy.metadata.generation));
-    let malformed = world.resources.malformed.iter().map(|malformed| {
+    let ours = |object: &&ObjectRef| (object.group.as_str(), object.kind.as_str()) == (mcp::GROUP, KIND);
+    let readable = world.resources.policies.iter().filter(|(object, _)| ours(object)).map(|(object, policy)| {
+        let policy = Policy {
+            object,
+            targets: &policy.spec.target_refs,
+            generation: policy.metadata.generation,
+            readable: true,
+        };
+        policy.status(world)
+    });
+    let malformed = world.malformed(mcp::GROUP, KIND).map(|malformed| {
         let targets = match &malformed.protects {
             Protects::Targets(targets) => targets.as_slice(),
             Protects::Nothing | Protects::Namespace => &[],
         };
-        (&malformed.object, targets, malformed.generation)
+        let generation = malformed.generation;
+        Policy { object: &malformed.object, targets, generation, readable: false }.status(world)
     });
-    let mut all: Vec<_> = readable.chain(malformed).collect();
-    all.dedup_by(|one, other| one.0 == other.0);
-    all.into_iter()
-        .filter(|(object, ..)| (object.group.as_str(), object.kind.as_str()) == (mcp::GROUP, "MCPAccessPolicy"))
-        .map(|(object, targets, generation)| status(object, targets, generation, world))
-        .collect()
+    readable.chain(malformed).collect()
 }
 
-fn status(object: &ObjectRef, targets: &[TargetRef], generation: Option<i64>, world: &World<'_>) -> Desired {
-    let mut ancestors: Vec<Value> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (index, target) in targets.iter().enumerate() {
-        let conditions = conditions(&conditions_of(index, world.problems(object)), generation);
-        for ancestor in ancestors_of(target, &object.name.namespace, world) {
-            if seen.insert(ancestor.to_string()) && ancestors.len() < MAX_ANCESTORS {
-                let entry =
-                    json!({ "ancestorRef": ancestor, "controllerName": CONTROLLER_NAME, "conditions": conditions });
-                ancestors.push(entry);
+struct Policy<'w> {
+    object: &'w ObjectRef,
+    targets: &'w [TargetRef],
+    generation: Option<i64>,
+    readable: bool,
+}
+
+impl Policy<'_> {
+    fn status(&self, world: &World<'_>) -> Desired {
+        // The targetRefs that each ancestor stands for: what is wrong with one of them is said there.
+        let mut ancestors: BTreeMap<AncestorRef, BTreeSet<usize>> = BTreeMap::new();
+        for (index, target) in self.targets.iter().enumerate() {
+            for ancestor in ancestors_of(target, &self.object.name.namespace, world) {
+                ancestors.entry(ancestor).or_default().insert(index);
             }
         }
-    }
-    Desired { object: object.clone(), status: json!({ "ancestors": ancestors }) }
-}
-
-/// The conditions for one targetRef: what is wrong with it, and with the policy as a whole.
-fn conditions_of(index: usize, problems: &[&Problem]) -> [Condition; 2] {
-    let field = format!("spec.targetRefs[{index}]");
-    let concerns = |problem: &&Problem| is_at(problem, &field) || !is_at(problem, "spec.targetRefs");
-    let here = || problems.iter().copied().filter(concerns);
-    // A target of a wrong kind is no reference that may be resolved later.
-    let is_reference = |problem: &&Problem| is_reference(problem) && problem.reason != "InvalidKind";
-    let mut accepted = here().filter(|problem| !is_reference(problem)).peekable();
-    let accepted = match accepted.peek() {
-        Some(first) if !matches!(first.reason.as_str(), "Conflicted" | "TargetNotFound") => {
-            let problems: Vec<&Problem> = accepted.collect();
-            Condition::new("Accepted", false, "Invalid", super::conditions::messages(&problems))
+        if ancestors.is_empty() {
+            ancestors.insert(namespace(&self.object.name.namespace), BTreeSet::new());
         }
-        _ => Condition::unless("Accepted", accepted),
-    };
-    [accepted, Condition::unless("ResolvedRefs", here().filter(is_reference))]
+        let left_out = ancestors.len().saturating_sub(MAX_ANCESTORS);
+        let mut entries: Vec<(bool, Value)> = Vec::new();
+        for (ancestor, targets) in &ancestors {
+            let note = match (left_out, ancestor.kind.as_str()) {
+                (0, "Gateway") => String::new(),
+                (0, kind) => format!("no Gateway of ours leads to this {kind} yet"),
+                (more, _) => format!("there are {more} more ancestors, for which there is no room here"),
+            };
+            let (accepted, list) = self.conditions(targets, note, world.problems(self.object));
+            let conditions = conditions(&list, self.generation);
+            let entry = json!({ "ancestorRef": ancestor, "controllerName": CONTROLLER_NAME, "conditions": conditions });
+            entries.push((accepted, entry));
+        }
+        // Where there is no room for all, what is wrong is not left out.
+        entries.sort_by_key(|(accepted, _)| *accepted);
+        let shown: Vec<Value> = entries.into_iter().take(MAX_ANCESTORS).map(|(_, entry)| entry).collect();
+        Desired { object: self.object.clone(), status: json!({ "ancestors": shown }) }
+    }
+
+    /// What is wrong with these targetRefs, and with the policy as a whole; and whether the policy is accepted.
+    fn conditions(&self, targets: &BTreeSet<usize>, note: String, problems: &[&Problem]) -> (bool, Vec<Condition>) {
+        let concerns = |problem: &&Problem| {
+            let mut fields = targets.iter().map(|index| format!("spec.targetRefs[{index}]"));
+            !is_at(problem, "spec.targetRefs") || targets.is_empty() || fields.any(|field| is_at(problem, &field))
+        };
+        let here: Vec<&Problem> = problems.iter().copied().filter(concerns).collect();
+        let accepted = if here.is_empty() {
+            Condition::new("Accepted", true, "Accepted", note)
+        } else {
+            Condition::new("Accepted", false, reason(&here), messages(&here))
+        };
+        if !self.readable {
+            return (false, vec![accepted]);
+        }
+        let references = here.iter().copied().filter(|problem| REFERENCE_REASONS.contains(&problem.reason.as_str()));
+        (accepted.holds(), vec![accepted, Condition::unless("ResolvedRefs", references)])
+    }
 }
 
-fn ancestors_of(target: &TargetRef, namespace: &str, world: &World<'_>) -> Vec<Value> {
-    let name = Name::new(namespace, &target.name);
-    let gateway =
-        |name: &Name| json!({ "group": GROUP, "kind": "Gateway", "namespace": name.namespace, "name": name.name });
-    let mut itself = json!({ "group": target.group, "kind": target.kind, "namespace": namespace, "name": target.name });
-    if let (Some(section), Some(members)) = (&target.section_name, itself.as_object_mut()) {
-        members.insert("sectionName".to_owned(), section.as_str().into());
+/// The standard knows three; a policy that is wrong in itself is so everywhere, and that is said first.
+fn reason(problems: &[&Problem]) -> &'static str {
+    let all = |reasons: &[&str]| problems.iter().all(|problem| reasons.contains(&problem.reason.as_str()));
+    if all(&["Conflicted"]) {
+        "Conflicted"
+    } else if all(&["TargetNotFound", "Conflicted"]) {
+        "TargetNotFound"
+    } else {
+        "Invalid"
     }
-    let through = world.translation.attached.get(&name).filter(|_| target.kind == "HTTPRoute");
-    match through {
-        Some(gateways) if !gateways.is_empty() => gateways.keys().map(gateway).collect(),
-        _ => vec![itself],
+}
+
+fn ancestors_of(target: &TargetRef, namespace: &str, world: &World<'_>) -> Vec<AncestorRef> {
+    let name = Name::new(namespace, &target.name);
+    let gateways: BTreeSet<&Name> = match (target.group.as_str(), target.kind.as_str()) {
+        (GATEWAY_API, "HTTPRoute") => {
+            world.translation.routes.get(&name).into_iter().flat_map(|route| route.gateways()).collect()
+        }
+        (group, kind) => {
+            let backend = ObjectRef { group: group.to_owned(), kind: kind.to_owned(), name: name.clone() };
+            world.translation.backends.get(&backend).into_iter().flatten().collect()
+        }
+    };
+    if gateways.is_empty() {
+        return vec![AncestorRef {
+            group: target.group.clone(),
+            kind: target.kind.clone(),
+            namespace: Some(namespace.to_owned()),
+            name: target.name.clone(),
+            section_name: target.section_name.clone(),
+        }];
+    }
+    gateways.into_iter().map(gateway).collect()
+}
+
+fn gateway(name: &Name) -> AncestorRef {
+    AncestorRef {
+        group: GATEWAY_API.to_owned(),
+        kind: "Gateway".to_owned(),
+        namespace: Some(name.namespace.clone()),
+        name: name.name.clone(),
+        section_name: None,
+    }
+}
+
+/// What stands for a policy whose targets can't be read, and which closes all of its namespace.
+fn namespace(name: &str) -> AncestorRef {
+    AncestorRef {
+        group: String::new(),
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name: name.to_owned(),
+        section_name: None,
     }
 }

@@ -1,81 +1,140 @@
 //! HTTPRoutes: one entry for each parentRef that names a Gateway of ours.
 
+use std::collections::BTreeSet;
+
 use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 use serde_json::{Value, json};
 
 use super::Desired;
-use super::conditions::{Condition, World, conditions, generation, is_at, is_reference, messages, object};
+use super::conditions::{Condition, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
-use crate::resources::Name;
-use crate::translate::CONTROLLER_NAME;
+use crate::resources::{Asks, Malformed, Name};
+use crate::translate::{CONTROLLER_NAME, ParentOutcome, RouteOutcome, RouteProtection};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
+/// The condition that says whether policies stand before the backends of a route.
+const PROTECTED: &str = "toolward.dev/Protected";
+
 pub(super) fn routes(world: &World<'_>) -> Vec<Desired> {
-    world.resources.http_routes.iter().filter_map(|(name, route)| status(name, route, world)).collect()
+    let readable = world.resources.http_routes.iter().filter_map(|(name, route)| status(name, route, world));
+    let malformed = world.malformed(GROUP, "HTTPRoute").filter_map(|malformed| status_of_malformed(malformed, world));
+    readable.chain(malformed).collect()
 }
 
 /// The status of a route; none where it has nothing to do with us, and never had.
 fn status(name: &Name, route: &HttpRoute, world: &World<'_>) -> Option<Desired> {
     let object = object(GROUP, "HTTPRoute", name);
-    let problems = world.problems(&object);
-    let parents: Vec<Value> = route
-        .spec
-        .parent_refs
-        .iter()
-        .flatten()
-        .enumerate()
-        .filter_map(|(index, parent)| {
-            let gateway = gateway_of(parent, name)?;
-            let ours = world.translation.gateways.contains(&gateway);
-            ours.then(|| entry(index, parent, &gateway, name, route, problems, world))
-        })
-        .collect();
-    let was_ours = || {
-        let parents = route.status.iter().flat_map(|status| &status.parents);
-        parents.into_iter().any(|parent| parent.controller_name == CONTROLLER_NAME)
+    let Some(outcome) = world.translation.routes.get(name) else {
+        let mut parents = route.status.iter().flat_map(|status| &status.parents);
+        let was_ours = parents.any(|parent| parent.controller_name == CONTROLLER_NAME);
+        return was_ours.then(|| Desired { object, status: json!({ "parents": [] }) });
     };
-    (!parents.is_empty() || was_ours()).then(|| Desired { object, status: json!({ "parents": parents }) })
+    let problems = world.problems(&object);
+    let written = route.spec.parent_refs.iter().flatten().enumerate();
+    let parents = written.filter_map(|(index, written)| {
+        let list = conditions_of(index, outcome.parents.get(&index)?, outcome, problems);
+        Some(entry(written, &list, route.metadata.generation))
+    });
+    Some(Desired { status: json!({ "parents": parents.collect::<Vec<_>>() }), object })
 }
 
-fn gateway_of(parent: &HttpRouteParentRefs, route: &Name) -> Option<Name> {
-    let group = parent.group.as_deref().unwrap_or(GROUP);
-    let kind = parent.kind.as_deref().unwrap_or("Gateway");
-    let namespace = parent.namespace.as_ref().unwrap_or(&route.namespace);
-    ((group, kind) == (GROUP, "Gateway")).then(|| Name::new(namespace, &parent.name))
+fn entry(written: &HttpRouteParentRefs, list: &[Condition], generation: Option<i64>) -> Value {
+    json!({ "parentRef": written, "controllerName": CONTROLLER_NAME, "conditions": conditions(list, generation) })
 }
 
-fn entry(
+fn conditions_of(
     index: usize,
-    parent: &HttpRouteParentRefs,
-    gateway: &Name,
-    name: &Name,
-    route: &HttpRoute,
+    parent: &ParentOutcome,
+    outcome: &RouteOutcome,
     problems: &[&Problem],
-    world: &World<'_>,
-) -> Value {
+) -> Vec<Condition> {
+    let accepted = accepted(index, parent, outcome, problems);
+    let references = problems.iter().copied().filter(|problem| is_reference(problem));
+    let partially = accepted.holds().then(|| partially_invalid(outcome, problems)).flatten();
+    let protection = outcome.protection.get(&parent.gateway).filter(|_| !parent.listeners.is_empty());
+    let protected = protection.and_then(protected);
+    let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
+    list.extend(partially.into_iter().chain(protected));
+    list
+}
+
+fn accepted(index: usize, parent: &ParentOutcome, outcome: &RouteOutcome, problems: &[&Problem]) -> Condition {
     let field = format!("spec.parentRefs[{index}]");
-    let here = problems.iter().copied().filter(|problem| is_at(problem, &field));
-    let elsewhere = || problems.iter().copied().filter(|problem| !is_at(problem, "spec.parentRefs"));
-    let mut list = vec![
-        Condition::unless("Accepted", here),
-        Condition::unless("ResolvedRefs", elsewhere().filter(|problem| is_reference(problem))),
-    ];
-    let faulty: Vec<&Problem> = elsewhere().filter(|problem| !is_reference(problem)).collect();
-    if !faulty.is_empty() {
-        list.push(Condition::new("PartiallyInvalid", true, "UnsupportedValue", messages(&faulty)));
+    let here: Vec<&Problem> = problems.iter().copied().filter(|problem| is_at(problem, &field)).collect();
+    if parent.listeners.is_empty() {
+        return Condition::unless("Accepted", here);
     }
-    if world.translation.attached.get(name).is_some_and(|gateways| gateways.contains_key(gateway)) {
-        list.push(if world.open.contains(&(name, gateway)) {
-            let message = "no MCPAccessPolicy protects some rule of this route: everybody may call everything";
-            Condition::new("toolward.dev/Protected", false, "Unprotected", message)
-        } else {
-            Condition::yes("toolward.dev/Protected", "Protected")
-        });
+    if !outcome.is_valid() {
+        return Condition::unless("Accepted", problems.iter().copied().filter(|problem| is_of_rule(problem)));
     }
-    json!({
-        "parentRef": parent,
-        "controllerName": CONTROLLER_NAME,
-        "conditions": conditions(&list, generation(&route.metadata)),
-    })
+    let hostnames: Vec<&Problem> =
+        problems.iter().copied().filter(|problem| is_at(problem, "spec.hostnames")).collect();
+    Condition::new("Accepted", true, "Accepted", messages(&hostnames))
+}
+
+/// The standard asks for this where some rules are dropped, and that the message begins so.
+fn partially_invalid(outcome: &RouteOutcome, problems: &[&Problem]) -> Option<Condition> {
+    if outcome.invalid.is_empty() {
+        return None;
+    }
+    let faults: Vec<&Problem> = problems.iter().copied().filter(|problem| is_of_rule(problem)).collect();
+    let message = format!(
+        "Dropped Rule {}, wholly or in part: requests that would take it are answered 500\n{}",
+        list(&outcome.invalid),
+        messages(&faults)
+    );
+    Some(Condition::new("PartiallyInvalid", true, "UnsupportedValue", message))
+}
+
+/// Whether a problem is that of a backendRef: what it names can't be had.
+fn is_reference(problem: &Problem) -> bool {
+    let last = problem.field.rsplit('.').next().unwrap_or_default();
+    problem.field.starts_with("spec.rules[") && last.starts_with("backendRefs[")
+}
+
+/// Whether a rule can't be honoured for this, wherever its backends are.
+fn is_of_rule(problem: &Problem) -> bool {
+    // Where policies contradict each other the rule itself is right.
+    is_at(problem, "spec.rules") && !is_reference(problem) && problem.reason != "Conflicted"
+}
+
+/// Nothing where there is nothing to protect.
+fn protected(protection: &RouteProtection) -> Option<Condition> {
+    let RouteProtection { policies, unprotected, closed } = protection;
+    let mut lines = Vec::new();
+    let open: BTreeSet<usize> = unprotected.iter().filter(|rule| !closed.contains_key(rule)).copied().collect();
+    if !open.is_empty() {
+        lines.push(format!("no MCPAccessPolicy protects rule {}: everybody may call everything there", list(&open)));
+    } else if unprotected.is_empty() && !policies.is_empty() {
+        lines.push(format!("by {}", list(policies)));
+    }
+    lines.extend(closed.iter().map(|(rule, message)| format!("rule {rule} answers 503: {message}")));
+    match (unprotected.is_empty(), policies.is_empty()) {
+        (false, _) => Some(Condition::new(PROTECTED, false, "Unprotected", lines.join("\n"))),
+        (true, false) => Some(Condition::new(PROTECTED, true, "Protected", lines.join("\n"))),
+        (true, true) => None,
+    }
+}
+
+fn list<T: ToString>(entries: &BTreeSet<T>) -> String {
+    entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The status of a route that can't be read: nothing is served of it.
+fn status_of_malformed(malformed: &Malformed, world: &World<'_>) -> Option<Desired> {
+    let Asks::Parents(parents) = &malformed.asks else { return None };
+    let object = &malformed.object;
+    let ours = |parent: &&HttpRouteParentRefs| {
+        let (group, kind) = (parent.group.as_deref().unwrap_or(GROUP), parent.kind.as_deref().unwrap_or("Gateway"));
+        let name = Name::new(parent.namespace.as_ref().unwrap_or(&object.name.namespace), &parent.name);
+        (group, kind) == (GROUP, "Gateway") && world.translation.gateways.contains_key(&name)
+    };
+    let accepted = Condition::new("Accepted", false, "UnsupportedValue", messages(world.problems(object)));
+    let entries: Vec<Value> = parents
+        .iter()
+        .filter(ours)
+        .map(|parent| entry(parent, std::slice::from_ref(&accepted), malformed.generation))
+        .collect();
+    (!entries.is_empty()).then(|| Desired { object: object.clone(), status: json!({ "parents": entries }) })
 }

@@ -1,39 +1,100 @@
-//! Golden cases: `testdata/translate/<case>.in.yaml` are manifests, `testdata/status/<case>.out.yaml` what every object
-//! should say of itself. With `UPDATE_GOLDEN=1` the answers are written instead of compared.
+//! Golden cases: `testdata/status/<case>.out.yaml` is what every object should say of itself. The manifests are
+//! `testdata/status/<case>.in.yaml`, or those of the translation's case of the same name; what the running system knows
+//! is `testdata/status/<case>.facts.yaml`, where it matters. With `UPDATE_GOLDEN=1` the answers are written instead of
+//! compared.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use gateway_api::gatewayclasses::GatewayClassStatus;
+use gateway_api::gateways::GatewayStatus;
+use gateway_api::httproutes::HttpRouteStatus;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Facts, desired};
+use super::{Desired, Facts, current, desired, merged};
+use crate::model::GatewayName;
+use crate::resources::status::{BackendStatus, PolicyStatus};
+use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, translate};
+use crate::translate::{TranslateOptions, UnprotectedRoutes, translate};
+
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+/// A set of manifests with what is known beside them.
+struct Case {
+    name: String,
+    manifests: String,
+    facts: Facts,
+    options: TranslateOptions,
+}
+
+impl Case {
+    fn all() -> Vec<Self> {
+        let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+        let mut inputs = BTreeMap::new();
+        for folder in ["translate", "status"] {
+            for entry in fs::read_dir(testdata.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if let Some(name) = name.strip_suffix(".in.yaml") {
+                    let other = inputs.insert(name.to_owned(), path.clone());
+                    assert_eq!(other, None, "two cases are called {name}");
+                }
+            }
+        }
+        inputs.into_iter().map(|(name, path)| Self::read(name, &path, &testdata.join("status"))).collect()
+    }
+
+    fn read(name: String, path: &Path, folder: &Path) -> Self {
+        let deny = name.starts_with("deny-");
+        let unprotected_routes = if deny { UnprotectedRoutes::Deny } else { UnprotectedRoutes::Allow };
+        let facts = fs::read_to_string(folder.join(format!("{name}.facts.yaml"))).unwrap_or_default();
+        Self {
+            manifests: fs::read_to_string(path).unwrap(),
+            facts: facts_of(&serde_yaml_ng::from_str(&facts).unwrap()),
+            options: TranslateOptions { unprotected_routes, ..Default::default() },
+            name,
+        }
+    }
+
+    fn resources(&self, manifests: &str) -> Resources {
+        let path = PathBuf::from(format!("{}.yaml", self.name));
+        let file = File { path, content: manifests.as_bytes().to_vec() };
+        documents::read(&[file]).unwrap_or_else(|problems| panic!("{}: {problems:#?}", self.name))
+    }
+
+    fn desired(&self, resources: &Resources) -> Vec<Desired> {
+        desired(resources, &translate(resources, &self.options), &self.facts)
+    }
+}
+
+fn facts_of(written: &Value) -> Facts {
+    let refusals = written.get("refusals").and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Facts {
+        refusals: refusals.map(|(name, refusal)| (GatewayName(name.clone()), text(refusal))).collect(),
+        provisioned: written.get("provisioned").and_then(Value::as_bool).unwrap_or_default(),
+    }
+}
 
 #[test]
 fn every_case_has_the_status_that_its_golden_file_says() {
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut names: Vec<String> = fs::read_dir(testdata.join("translate"))
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".in.yaml").map(str::to_owned))
-        .collect();
-    names.sort();
-    assert!(names.len() >= 40, "the cases are gone");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/status");
+    let cases = Case::all();
+    assert!(cases.len() >= 90, "the cases are gone");
     let mut differing = Vec::new();
-    for name in names {
-        let content = fs::read(testdata.join(format!("translate/{name}.in.yaml"))).unwrap();
-        let file = File { path: PathBuf::from(format!("{name}.yaml")), content };
-        let resources = documents::read(&[file]).unwrap();
-        let translation = translate(&resources, &TranslateOptions::default());
-        let statuses = desired(&resources, &translation, &Facts::default());
+    for case in cases {
+        let statuses = case.desired(&case.resources(&case.manifests)).into_iter();
         let shown: Map<String, Value> =
-            statuses.into_iter().map(|desired| (desired.object.to_string(), short(desired.status))).collect();
+            statuses.map(|desired| (desired.object.to_string(), short(desired.status))).collect();
         let actual = serde_yaml_ng::to_string(&shown).unwrap();
-        let golden = testdata.join(format!("status/{name}.out.yaml"));
+        let golden = folder.join(format!("{}.out.yaml", case.name));
         if env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(golden, actual).unwrap();
         } else if fs::read_to_string(golden).unwrap_or_default() != actual {
-            differing.push(name);
+            differing.push(case.name);
         }
     }
     assert!(differing.is_empty(), "see UPDATE_GOLDEN=1 cargo test and git diff for {differing:?}");
@@ -57,4 +118,133 @@ fn short(status: Value) -> Value {
         Value::Array(list) => list.into_iter().map(short).collect::<Vec<_>>().into(),
         other => other,
     }
+}
+
+/// With `metadata.generation: 7` on everything.
+fn with_generation(manifests: &str) -> String {
+    let flow = manifests.replace("\nmetadata: {", "\nmetadata: { generation: 7,");
+    flow.replace("\nmetadata:\n", "\nmetadata:\n  generation: 7\n")
+}
+
+#[test]
+fn every_status_is_one_that_an_api_server_takes() {
+    let mut conditions = 0;
+    for case in Case::all() {
+        let resources = case.resources(&with_generation(&case.manifests));
+        for wanted in case.desired(&resources) {
+            let status = merged(&wanted, None, NOW).unwrap();
+            let place = format!("{}: {}", case.name, wanted.object);
+            read_strictly(&wanted.object, &status, &place);
+            conditions += check(&status, &place);
+        }
+    }
+    assert!(conditions > 500, "{conditions}");
+}
+
+/// As the type of the kind's status, which knows all its fields.
+fn read_strictly(object: &ObjectRef, status: &Value, place: &str) {
+    fn as_type<T: DeserializeOwned>(status: &Value, place: &str) {
+        let mut unknown = Vec::new();
+        let read: Result<T, _> = serde_ignored::deserialize(status, |path| unknown.push(path.to_string()));
+        assert!(read.is_ok() && unknown.is_empty(), "{place}: {:?} {unknown:?}\n{status:#}", read.err());
+    }
+    match object.kind.as_str() {
+        "GatewayClass" => as_type::<GatewayClassStatus>(status, place),
+        "Gateway" => as_type::<GatewayStatus>(status, place),
+        "HTTPRoute" => as_type::<HttpRouteStatus>(status, place),
+        "MCPBackend" => as_type::<BackendStatus>(status, place),
+        "MCPAccessPolicy" => as_type::<PolicyStatus>(status, place),
+        other => panic!("{place}: no status of {other} is ours"),
+    }
+}
+
+/// What the schemas ask for beyond types, and that every condition says of which generation it speaks. Gives the number of
+/// conditions.
+fn check(value: &Value, place: &str) -> usize {
+    let list = |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten();
+    let unique = |name: &str, key: &str| {
+        let mut seen = BTreeSet::new();
+        assert!(list(name).all(|entry| seen.insert(entry[key].to_string())), "{place}: {name} twice\n{value:#}");
+    };
+    for (name, key, most) in [
+        ("conditions", "type", 8),
+        ("listeners", "name", 64),
+        ("parents", "parentRef", 32),
+        ("ancestors", "ancestorRef", 16),
+        ("addresses", "value", 16),
+    ] {
+        assert!(list(name).count() <= most, "{place}: {name}");
+        unique(name, key);
+    }
+    for condition in list("conditions") {
+        let text = |name: &str| condition[name].as_str().unwrap_or_else(|| panic!("{place}: {name} of {condition}"));
+        let reason = text("reason");
+        let fits = reason.starts_with(|first: char| first.is_ascii_alphabetic())
+            && reason.chars().all(|each| each.is_ascii_alphanumeric());
+        assert!(fits, "{place}: {reason:?}");
+        assert!(["True", "False"].contains(&text("status")), "{place}: {condition}");
+        assert!(text("message").chars().count() <= 32768, "{place}");
+        assert_eq!(text("lastTransitionTime"), NOW, "{place}");
+        assert_eq!(condition["observedGeneration"], 7, "{place}: {condition}");
+    }
+    let below = ["listeners", "parents", "ancestors"].into_iter().flat_map(list);
+    let below: usize = below.map(|entry| check(entry, place)).sum();
+    list("conditions").count() + below
+}
+
+#[test]
+fn what_is_written_needs_no_second_writing() {
+    for case in Case::all() {
+        let mut resources = case.resources(&case.manifests);
+        for wanted in case.desired(&resources) {
+            let status = merged(&wanted, None, NOW).unwrap();
+            put(&wanted.object, &status, &mut resources);
+        }
+        for wanted in case.desired(&resources) {
+            let there = current(&wanted.object, &resources);
+            assert_eq!(merged(&wanted, there.as_ref(), "later"), None, "{}: {}", case.name, wanted.object);
+        }
+    }
+}
+
+/// Gives an object its status, as an API server does.
+fn put(object: &ObjectRef, status: &Value, resources: &mut Resources) {
+    fn read<T: DeserializeOwned>(status: &Value) -> Option<T> {
+        Some(serde_json::from_value(status.clone()).unwrap())
+    }
+    let name = &object.name;
+    if let Some(malformed) = resources.malformed.iter_mut().find(|malformed| malformed.object == *object) {
+        malformed.status = Some(status.clone());
+        return;
+    }
+    match object.kind.as_str() {
+        "GatewayClass" => resources.gateway_classes.get_mut(name).unwrap().status = read(status),
+        "Gateway" => resources.gateways.get_mut(name).unwrap().status = read(status),
+        "HTTPRoute" => resources.http_routes.get_mut(name).unwrap().status = read(status),
+        "MCPBackend" => resources.backends.get_mut(object).unwrap().status = read(status),
+        _ => resources.policies.get_mut(object).unwrap().status = read(status),
+    }
+}
+
+#[test]
+fn a_route_that_leaves_us_loses_our_entries_and_no_others() {
+    let case = Case::all().into_iter().find(|case| case.name == "service").unwrap();
+    let resources = case.resources(&case.manifests);
+    let route = ObjectRef {
+        group: "gateway.networking.k8s.io".to_owned(),
+        kind: "HTTPRoute".to_owned(),
+        name: Name::new("apps", "route"),
+    };
+    let wanted = case.desired(&resources).into_iter().find(|desired| desired.object == route).unwrap();
+    let mut there = merged(&wanted, None, NOW).unwrap();
+    let other = serde_json::json!({ "controllerName": "example.com/other", "parentRef": { "name": "theirs" },
+        "conditions": [] });
+    there["parents"].as_array_mut().unwrap().push(other.clone());
+    let mut left = case.resources(&case.manifests.replace("- name: gw\n", "- name: theirs\n"));
+    put(&route, &there, &mut left);
+    let wanted = case.desired(&left).into_iter().find(|desired| desired.object == route).unwrap();
+    let next = merged(&wanted, current(&route, &left).as_ref(), NOW).unwrap();
+    assert_eq!(next, serde_json::json!({ "parents": [other] }));
+    put(&route, &next, &mut left);
+    assert!(case.desired(&left).iter().all(|desired| desired.object != route), "none of our business any more");
 }

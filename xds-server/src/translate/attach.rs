@@ -6,8 +6,9 @@ use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 
 use crate::resources::{Name, Resources};
 
-use super::gateways::{AllowedRoutes, ListenerState, OwnGateway, OwnListener, ServedListener};
+use super::gateways::{OwnGateway, OwnListener};
 use super::hostname::Hostname;
+use super::outcome::ParentOutcome;
 use super::problems::{Fault, GATEWAY_API, Reporter};
 
 /// A listener of one of our Gateways.
@@ -18,16 +19,24 @@ pub(super) struct ListenerId {
     pub(super) listener: usize,
 }
 
-/// Attaches one route: to which listeners, each with the hostnames that both have. Empty where the route is not for us,
-/// or is refused.
+/// What a route is attached to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attachments {
+    /// By index in the route's parentRefs; other controllers' are left out.
+    pub(super) parents: BTreeMap<usize, ParentOutcome>,
+    /// Listeners, served or not, each with the hostnames that both have.
+    pub(super) listeners: BTreeMap<ListenerId, BTreeSet<Hostname>>,
+}
+
+/// Attaches one route. Without parents, it is not for us.
 pub(super) fn attach(
     route: &HttpRoute,
     name: &Name,
     gateways: &BTreeMap<Name, OwnGateway>,
     resources: &Resources,
     reporter: &mut Reporter<'_, '_>,
-) -> BTreeMap<ListenerId, BTreeSet<Hostname>> {
-    let mut attachments: BTreeMap<ListenerId, BTreeSet<Hostname>> = BTreeMap::new();
+) -> Attachments {
+    let mut attachments = Attachments::default();
     let mut hostnames = None;
     for (index, parent) in route.spec.parent_refs.iter().flatten().enumerate() {
         let field = format!("spec.parentRefs[{index}]");
@@ -43,10 +52,13 @@ pub(super) fn attach(
         let attached = candidates(parent, gateway)
             .and_then(|listeners| allowed(listeners, name, resources))
             .and_then(|listeners| meeting(listeners, hostnames));
+        let mut listeners = BTreeSet::new();
         for (listener, meeting) in reporter.accept(field, attached).unwrap_or_default() {
             let id = ListenerId { gateway: gateway.name.clone(), listener };
-            attachments.entry(id).or_default().extend(meeting);
+            attachments.listeners.entry(id).or_default().extend(meeting);
+            listeners.insert(listener);
         }
+        attachments.parents.insert(index, ParentOutcome { gateway: gateway.name.clone(), listeners });
     }
     attachments
 }
@@ -92,39 +104,42 @@ fn allowed<'g>(
     listeners: Vec<(usize, &'g OwnListener)>,
     route: &Name,
     resources: &Resources,
-) -> Result<Vec<(usize, &'g ServedListener)>, Fault> {
+) -> Result<Vec<(usize, &'g Hostname)>, Fault> {
     let mut allowed = Vec::new();
     let mut refused = false;
     for (index, listener) in listeners {
-        // A listener that is not served has its own problem; the route has none on its account.
-        let ListenerState::Served(served) = &listener.state else { continue };
-        match &served.routes {
-            AllowedRoutes::HttpRoutesFrom(selector) if selector.selects(&route.namespace, resources) => {
-                allowed.push((index, served));
+        // Whether a listener is served does not matter here: that is its own problem, not the route's.
+        match &listener.admits {
+            Some(admits) if listener.takes_http_routes && admits.namespaces.selects(&route.namespace, resources) => {
+                allowed.push((index, &admits.hostname));
             }
-            _ => refused = true,
+            Some(_) => refused = true,
+            None => {}
         }
     }
-    if allowed.is_empty() && refused {
-        let message = format!("no listener takes HTTPRoutes from namespace {}; see its allowedRoutes", route.namespace);
-        return Err(Fault::new("NotAllowedByListeners", message));
+    if !allowed.is_empty() {
+        return Ok(allowed);
     }
-    Ok(allowed)
+    let message = if refused {
+        format!("no listener takes HTTPRoutes from namespace {}; see its allowedRoutes", route.namespace)
+    } else {
+        "which routes the listener takes can't be read; see what the Gateway says of it".to_owned()
+    };
+    Err(Fault::new("NotAllowedByListeners", message))
 }
 
 fn meeting(
-    listeners: Vec<(usize, &ServedListener)>,
+    listeners: Vec<(usize, &Hostname)>,
     hostnames: &[Hostname],
 ) -> Result<Vec<(usize, BTreeSet<Hostname>)>, Fault> {
-    let expected = !listeners.is_empty();
     let mut meeting = Vec::new();
-    for (index, listener) in listeners {
-        let both: BTreeSet<_> = hostnames.iter().filter_map(|name| listener.hostname.intersection(name)).collect();
+    for (index, own) in listeners {
+        let both: BTreeSet<_> = hostnames.iter().filter_map(|name| own.intersection(name)).collect();
         if !both.is_empty() {
             meeting.push((index, both));
         }
     }
-    if meeting.is_empty() && expected {
+    if meeting.is_empty() {
         let message = "no hostname of the route is one of the listener's; change spec.hostnames or the listener";
         return Err(Fault::new("NoMatchingListenerHostname", message));
     }

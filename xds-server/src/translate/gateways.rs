@@ -13,6 +13,7 @@ use crate::resources::{Name, ObjectRef, Resources};
 
 use super::certificates;
 use super::hostname::Hostname;
+use super::outcome::ListenerOutcome;
 use super::problems::{Fault, GATEWAY_API, Problems, Reporter, gateway_ref, object};
 use super::selector::NamespaceSelector;
 use super::syntax;
@@ -35,7 +36,18 @@ pub(super) struct OwnGateway {
 pub(super) struct OwnListener {
     pub(super) name: String,
     pub(super) port: i32,
+    /// Whether HTTPRoutes may attach at all.
+    pub(super) takes_http_routes: bool,
+    /// Which of them it admits, served or not; `None` where that can't be read.
+    pub(super) admits: Option<Admits>,
     pub(super) state: ListenerState,
+}
+
+/// Which routes a listener admits.
+#[derive(Clone, Debug)]
+pub(super) struct Admits {
+    pub(super) namespaces: NamespaceSelector,
+    pub(super) hostname: Hostname,
 }
 
 /// Whether a listener is served.
@@ -46,12 +58,11 @@ pub(super) enum ListenerState {
     Refused,
 }
 
-/// What a listener that is served takes.
+/// Where a listener is served.
 #[derive(Clone, Debug)]
 pub(super) struct ServedListener {
     pub(super) port: u16,
     pub(super) hostname: Hostname,
-    pub(super) routes: AllowedRoutes,
     pub(super) transport: Transport,
 }
 
@@ -63,12 +74,15 @@ pub(super) enum Transport {
     Tls(BTreeMap<String, Certificate>),
 }
 
-/// Which routes may attach.
-#[derive(Clone, Debug)]
-pub(super) enum AllowedRoutes {
-    HttpRoutesFrom(NamespaceSelector),
-    /// The listener names kinds of routes, none of which is HTTPRoute.
-    None,
+impl OwnGateway {
+    /// What became of its listeners.
+    pub(super) fn outcome(&self) -> Vec<ListenerOutcome> {
+        let outcome = |listener: &OwnListener| ListenerOutcome {
+            served: matches!(listener.state, ListenerState::Served(_)),
+            takes_http_routes: listener.takes_http_routes,
+        };
+        self.listeners.iter().map(outcome).collect()
+    }
 }
 
 /// Finds our Gateways.
@@ -79,7 +93,7 @@ pub(super) fn own(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMa
         let class = &gateway.spec.gateway_class_name;
         let mut reporter = problems.of(gateway_ref(name));
         if !resources.gateway_classes.keys().any(|known| known.name == *class) {
-            let message = format!("there is no GatewayClass {class}; create it or name another");
+            let message = format!("there is no GatewayClass {class}, or it can't be read; create it or name another");
             reporter.report("spec.gatewayClassName", Fault::new("GatewayClassNotFound", message));
         } else if let Some(defaults) = classes.get(class) {
             let parameters = infrastructure(gateway, name, defaults, resources, &mut reporter);
@@ -179,16 +193,15 @@ fn listeners(
     let mut listeners = Vec::new();
     for (index, listener) in gateway.spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{index}]");
-        let mut served = parse(listener, &field, &gateway_ref(name), resources, reporter);
+        let mut parsed = parse(listener, &field, &gateway_ref(name), resources, reporter);
         if let Some(fault) = conflicts.get(&index) {
             reporter.report(&field, fault.clone());
-            served = None;
+            parsed.state = ListenerState::Refused;
         }
-        let state = match served {
-            Some(served) if gateway_serves => ListenerState::Served(served),
-            _ => ListenerState::Refused,
-        };
-        listeners.push(OwnListener { name: listener.name.clone(), port: listener.port, state });
+        if !gateway_serves {
+            parsed.state = ListenerState::Refused;
+        }
+        listeners.push(parsed);
     }
     listeners
 }
@@ -235,14 +248,14 @@ fn conflicts(listeners: &[GatewayListeners]) -> BTreeMap<usize, Fault> {
     conflicts
 }
 
-/// Reads one listener; `None` after reporting why it can't be served.
+/// Reads one listener, and reports why it can't be served.
 fn parse(
     listener: &GatewayListeners,
     field: &str,
     gateway: &ObjectRef,
     resources: &Resources,
     reporter: &mut Reporter<'_, '_>,
-) -> Option<ServedListener> {
+) -> OwnListener {
     let transport = match listener.protocol.as_str() {
         "HTTP" => reporter.accept(format!("{field}.tls"), clear(listener.tls.as_ref())),
         "HTTPS" => reporter.accept(format!("{field}.tls"), tls(listener.tls.as_ref(), gateway, resources)),
@@ -258,11 +271,20 @@ fn parse(
         Some(text) => Hostname::parse(text),
     };
     let hostname = reporter.accept(format!("{field}.hostname"), hostname);
-    let routes = allowed_routes(listener.allowed_routes.as_ref(), field, &gateway.name.namespace, reporter);
-    let (Some(transport), Some(port), Some(hostname), Some(routes)) = (transport, port, hostname, routes) else {
-        return None;
+    let allowed = listener.allowed_routes.as_ref();
+    let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
+    let namespaces = NamespaceSelector::parse(namespaces, &gateway.name.namespace);
+    let namespaces = reporter.accept(format!("{field}.allowedRoutes.namespaces"), namespaces);
+    let kinds_fit = takes_http_routes(allowed, field, reporter);
+    let admits = namespaces.zip(hostname).map(|(namespaces, hostname)| Admits { namespaces, hostname });
+    let state = match (transport, port, &admits) {
+        (Some(transport), Some(port), Some(admits)) => {
+            ListenerState::Served(ServedListener { port, hostname: admits.hostname.clone(), transport })
+        }
+        _ => ListenerState::Refused,
     };
-    Some(ServedListener { port, hostname, routes, transport })
+    let takes_http_routes = kinds_fit && matches!(listener.protocol.as_str(), "HTTP" | "HTTPS");
+    OwnListener { name: listener.name.clone(), port: listener.port, takes_http_routes, admits, state }
 }
 
 fn clear(tls: Option<&GatewayListenersTls>) -> Result<Transport, Fault> {
@@ -293,24 +315,22 @@ fn free_port(number: i32) -> Result<u16, Fault> {
     Ok(port)
 }
 
-fn allowed_routes(
+/// Whether the kinds of routes that a listener names, if any, have HTTPRoute among them.
+fn takes_http_routes(
     allowed: Option<&GatewayListenersAllowedRoutes>,
     field: &str,
-    namespace: &str,
     reporter: &mut Reporter<'_, '_>,
-) -> Option<AllowedRoutes> {
-    let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
-    let selector = NamespaceSelector::parse(namespaces, namespace);
-    let selector = reporter.accept(format!("{field}.allowedRoutes.namespaces"), selector);
+) -> bool {
     let kinds = allowed.and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
     let mut http_routes = kinds.is_empty();
     for (index, kind) in kinds.iter().enumerate() {
         if kind.kind == "HTTPRoute" && kind.group.as_deref().is_none_or(|group| group == GATEWAY_API) {
             http_routes = true;
         } else {
-            let message = format!("routes of kind {} are not supported; only HTTPRoute is", kind.kind);
+            let group = kind.group.as_deref().unwrap_or(GATEWAY_API);
+            let message = format!("routes of kind {} of {group} are not supported; only HTTPRoute is", kind.kind);
             reporter.report(format!("{field}.allowedRoutes.kinds[{index}]"), Fault::new("InvalidRouteKinds", message));
         }
     }
-    Some(if http_routes { AllowedRoutes::HttpRoutesFrom(selector?) } else { AllowedRoutes::None })
+    http_routes
 }

@@ -9,6 +9,7 @@ use crate::resources::mcp::TargetRef;
 use crate::resources::{Name, ObjectRef, Protects, Resources};
 
 use super::backends::is_mcp_kind;
+use super::gateways::OwnGateway;
 use super::problems::{Fault, GATEWAY_API, Problems, object};
 use super::sections::{self, Sections};
 
@@ -38,6 +39,8 @@ pub(super) struct Attached {
     pub(super) policy: ObjectRef,
     pub(super) content: Rc<Content>,
     pub(super) reach: Reach,
+    /// The targetRef by which it came, by index.
+    target_ref: Option<usize>,
 }
 
 /// How a policy came to its target.
@@ -61,7 +64,12 @@ pub(super) enum Content {
 }
 
 impl Policies {
-    pub(super) fn new(resources: &Resources, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn new(
+        resources: &Resources,
+        gateways: &BTreeMap<Name, OwnGateway>,
+        problems: &mut Problems<'_>,
+    ) -> Self {
+        let targets = Targets { resources, gateways };
         let mut policies = Self::default();
         for (policy, written) in &resources.policies {
             let content = match sections::check(&policy.name, &written.spec, resources) {
@@ -73,7 +81,7 @@ impl Policies {
                     first.unwrap_or_else(|| broken(policy, &Fault::new("Invalid", "it can't be read")))
                 }
             };
-            policies.attach(policy, &written.spec.target_refs, &Rc::new(content), resources, problems);
+            policies.attach(policy, &written.spec.target_refs, &Rc::new(content), &targets, problems);
         }
         // An object may be listed once for each of its faults; the first closes.
         let mut seen = BTreeSet::new();
@@ -87,10 +95,10 @@ impl Policies {
             let content = Rc::new(content);
             match &malformed.protects {
                 Protects::Nothing => {}
-                Protects::Targets(targets) => policies.attach(policy, targets, &content, resources, problems),
+                Protects::Targets(written) => policies.attach(policy, written, &content, &targets, problems),
                 Protects::Namespace => {
                     let namespace = policies.by_namespace.entry(policy.name.namespace.clone()).or_default();
-                    namespace.push(Attached { policy: policy.clone(), content, reach: Reach::Named });
+                    namespace.push(Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None });
                 }
             }
         }
@@ -115,19 +123,19 @@ impl Policies {
     fn attach(
         &mut self,
         policy: &ObjectRef,
-        targets: &[TargetRef],
+        written: &[TargetRef],
         content: &Rc<Content>,
-        resources: &Resources,
+        targets: &Targets<'_>,
         problems: &mut Problems<'_>,
     ) {
         let mut reporter = problems.of(policy.clone());
-        if targets.is_empty() {
+        if written.is_empty() {
             let message = "the policy has no targetRefs and protects nothing; name what it is for";
             reporter.report("spec.targetRefs", Fault::new("Invalid", message));
         }
-        for (index, written) in targets.iter().enumerate() {
+        for (index, written) in written.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let (target, content, reach) = match find(written, &policy.name.namespace, resources) {
+            let (target, content, reach) = match targets.find(written, &policy.name.namespace) {
                 Found::Target(target) => (target, Rc::clone(content), Reach::Named),
                 Found::OnlyWhole(target, fault) => {
                     let closing = Rc::new(broken(policy, &fault));
@@ -139,10 +147,12 @@ impl Policies {
                     continue;
                 }
             };
+            // Attached nevertheless: should the Gateway become ours, it is never open.
+            reporter.accept(&field, targets.check_owner(&target));
             let attached = self.by_target.entry(target).or_default();
             // Naming a target twice says nothing new.
             if !attached.iter().any(|other| other.policy == *policy && other.reach == reach) {
-                attached.push(Attached { policy: policy.clone(), content, reach });
+                attached.push(Attached { policy: policy.clone(), content, reach, target_ref: Some(index) });
             }
         }
     }
@@ -151,7 +161,8 @@ impl Policies {
         for attached in self.by_target.values() {
             if let Some(fault) = conflict(attached) {
                 for one in attached.iter().filter(|one| one.asks_for_a_token()) {
-                    problems.of(one.policy.clone()).report("spec.authentication", fault.clone());
+                    let field = one.target_ref.map(|index| format!("spec.targetRefs[{index}]")).unwrap_or_default();
+                    problems.of(one.policy.clone()).report(field, fault.clone());
                 }
             }
         }
@@ -202,55 +213,78 @@ enum Found {
     Nothing(Fault),
 }
 
-fn find(written: &TargetRef, namespace: &str, resources: &Resources) -> Found {
-    let TargetRef { group, kind, name, section_name } = written;
-    let name = Name::new(namespace, name);
-    let missing =
-        || Found::Nothing(Fault::new("TargetNotFound", format!("there is no {kind} {name}, or it can't be read")));
-    let no_part = |part: &str, section: &str| {
-        let message = format!("the {kind} {name} has no {part} {section:?}; all of it is closed until this is right");
-        Fault::new("TargetNotFound", message)
-    };
-    match (group.as_str(), kind.as_str()) {
-        (GATEWAY_API, "Gateway") => match (resources.gateways.get(&name), section_name) {
-            (None, _) => missing(),
-            (Some(_), None) => Found::Target(Target::Gateway(name)),
-            (Some(gateway), Some(section)) => {
-                if gateway.spec.listeners.iter().any(|listener| listener.name == *section) {
-                    Found::Target(Target::Listener(name, section.clone()))
-                } else {
-                    let fault = no_part("listener", section);
-                    Found::OnlyWhole(Target::Gateway(name), fault)
-                }
-            }
-        },
-        (GATEWAY_API, "HTTPRoute") => match (resources.http_routes.get(&name), section_name) {
-            (None, _) => missing(),
-            (Some(_), None) => Found::Target(Target::Route(name)),
-            (Some(route), Some(section)) => {
-                if route.spec.rules.iter().flatten().any(|rule| rule.name.as_ref() == Some(section)) {
-                    Found::Target(Target::Rule(name, section.clone()))
-                } else {
-                    let fault = no_part("rule", section);
-                    Found::OnlyWhole(Target::Route(name), fault)
-                }
-            }
-        },
-        (group, kind) if is_mcp_kind(group, kind) => {
-            let backend = object(group, kind, &name);
-            match (resources.backends.contains_key(&backend), section_name) {
-                (false, _) => missing(),
-                (true, None) => Found::Target(Target::Backend(backend)),
-                (true, Some(_)) => {
-                    let message = "a backend has no sections; all of it is closed until sectionName is gone";
-                    Found::OnlyWhole(Target::Backend(backend), Fault::unsupported(message))
-                }
-            }
+/// What policies can name.
+struct Targets<'r> {
+    resources: &'r Resources,
+    gateways: &'r BTreeMap<Name, OwnGateway>,
+}
+
+impl Targets<'_> {
+    /// Says so where a policy is for a Gateway that we have nothing to do with.
+    fn check_owner(&self, target: &Target) -> Result<(), Fault> {
+        let (Target::Gateway(name) | Target::Listener(name, _)) = target else { return Ok(()) };
+        if self.gateways.contains_key(name) {
+            return Ok(());
         }
-        (group, kind) => {
+        let message = format!(
+            "the Gateway {name} is not of a GatewayClass that is ours and accepted: nothing is protected there"
+        );
+        Err(Fault::new("TargetNotFound", message))
+    }
+
+    fn find(&self, written: &TargetRef, namespace: &str) -> Found {
+        let resources = self.resources;
+        let TargetRef { group, kind, name, section_name } = written;
+        let name = Name::new(namespace, name);
+        let missing =
+            || Found::Nothing(Fault::new("TargetNotFound", format!("there is no {kind} {name}, or it can't be read")));
+        let no_part = |part: &str, section: &str| {
             let message =
-                format!("a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend");
-            Found::Nothing(Fault::new("InvalidKind", message))
+                format!("the {kind} {name} has no {part} {section:?}; all of it is closed until this is right");
+            Fault::new("TargetNotFound", message)
+        };
+        match (group.as_str(), kind.as_str()) {
+            (GATEWAY_API, "Gateway") => match (resources.gateways.get(&name), section_name) {
+                (None, _) => missing(),
+                (Some(_), None) => Found::Target(Target::Gateway(name)),
+                (Some(gateway), Some(section)) => {
+                    if gateway.spec.listeners.iter().any(|listener| listener.name == *section) {
+                        Found::Target(Target::Listener(name, section.clone()))
+                    } else {
+                        let fault = no_part("listener", section);
+                        Found::OnlyWhole(Target::Gateway(name), fault)
+                    }
+                }
+            },
+            (GATEWAY_API, "HTTPRoute") => match (resources.http_routes.get(&name), section_name) {
+                (None, _) => missing(),
+                (Some(_), None) => Found::Target(Target::Route(name)),
+                (Some(route), Some(section)) => {
+                    if route.spec.rules.iter().flatten().any(|rule| rule.name.as_ref() == Some(section)) {
+                        Found::Target(Target::Rule(name, section.clone()))
+                    } else {
+                        let fault = no_part("rule", section);
+                        Found::OnlyWhole(Target::Route(name), fault)
+                    }
+                }
+            },
+            (group, kind) if is_mcp_kind(group, kind) => {
+                let backend = object(group, kind, &name);
+                match (resources.backends.contains_key(&backend), section_name) {
+                    (false, _) => missing(),
+                    (true, None) => Found::Target(Target::Backend(backend)),
+                    (true, Some(_)) => {
+                        let message = "a backend has no sections; all of it is closed until sectionName is gone";
+                        Found::OnlyWhole(Target::Backend(backend), Fault::unsupported(message))
+                    }
+                }
+            }
+            (group, kind) => {
+                let message = format!(
+                    "a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend"
+                );
+                Found::Nothing(Fault::new("InvalidKind", message))
+            }
         }
     }
 }

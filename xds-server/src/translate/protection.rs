@@ -30,6 +30,8 @@ pub(super) struct Protection {
     /// Names the attached policies by level, and nothing of their content: a policy that changes keeps its key, so that
     /// the filter's configuration changes alone and no route is ever without its policy.
     pub(super) key: String,
+    /// The policies on the way.
+    pub(super) attached: BTreeSet<ObjectRef>,
     pub(super) policy: RoutePolicy,
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
@@ -41,8 +43,10 @@ pub(super) struct Protection {
 pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> {
     let levels = Levels::new(policies, way);
     levels.all().next()?;
+    let attached = || levels.all().map(|attached| attached.policy.clone()).collect();
     let closed = |reason: String, message: String| Protection {
         key: levels.key(),
+        attached: attached(),
         policy: RoutePolicy::Closed { reason, message },
         key_sets: BTreeMap::new(),
         fault: None,
@@ -70,7 +74,7 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
         None => Authentication::Anonymous {},
     };
     let policy = RoutePolicy::Protected { authentication, gates: levels.gates() };
-    Some(Protection { key: levels.key(), policy, key_sets, fault: None })
+    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, fault: None })
 }
 
 /// The policies of one level.

@@ -11,9 +11,11 @@ use crate::model::{
 };
 use crate::resources::{Name, ObjectRef};
 
+use super::attach::Attachments;
 use super::backends::{BackendRef, Backends, Upstream};
 use super::filters::{self, Matched, RuleFilters};
 use super::matches;
+use super::outcome::RouteOutcome;
 use super::problems::{Fault, Reporter, route_ref};
 use super::syntax;
 
@@ -42,6 +44,8 @@ pub(super) struct ParsedRule {
     pub(super) clusters: BTreeMap<String, Cluster>,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
     pub(super) policy_targets: Vec<Option<ObjectRef>>,
+    /// Whether it can be honoured as it is written, wherever its backends are.
+    pub(super) valid: bool,
 }
 
 /// Reads a route.
@@ -68,6 +72,19 @@ pub(super) fn parse(
     ParsedRoute { name: name.clone(), created: route.metadata.creation_timestamp.clone(), rules }
 }
 
+impl ParsedRoute {
+    /// What is known before it is known what protects it.
+    pub(super) fn outcome(&self, attachments: &Attachments) -> RouteOutcome {
+        let invalid = self.rules.iter().enumerate().filter(|(_, rule)| !rule.valid);
+        RouteOutcome {
+            parents: attachments.parents.clone(),
+            rules: self.rules.len(),
+            invalid: invalid.map(|(index, _)| index).collect(),
+            protection: BTreeMap::new(),
+        }
+    }
+}
+
 impl ParsedRule {
     fn refuse(&mut self) {
         self.action = INTERNAL_SERVER_ERROR;
@@ -75,6 +92,7 @@ impl ParsedRule {
         self.response_headers = HeaderChanges::default();
         self.clusters.clear();
         self.policy_targets.clear();
+        self.valid = false;
     }
 }
 
@@ -118,14 +136,18 @@ fn parse_rule(
         response_headers: HeaderChanges::default(),
         clusters: BTreeMap::new(),
         policy_targets: Vec::new(),
+        valid: destinations.iter().all(|destination| destination.valid),
     };
-    if let (Some(filters), Some(timeouts)) = (filters, timeouts) {
-        parsed.act(filters, timeouts, destinations, field, reporter);
-    }
+    let acts = match (filters, timeouts) {
+        (Some(filters), Some(timeouts)) => parsed.act(filters, timeouts, destinations, field, reporter),
+        _ => None,
+    };
+    parsed.valid &= acts.is_some();
     parsed
 }
 
 impl ParsedRule {
+    /// `None` after reporting what is wrong.
     fn act(
         &mut self,
         filters: RuleFilters,
@@ -133,23 +155,23 @@ impl ParsedRule {
         destinations: Vec<Destination>,
         field: &str,
         reporter: &mut Reporter<'_, '_>,
-    ) {
+    ) -> Option<()> {
         if let Some(redirect) = filters.redirect {
-            if destinations.is_empty() {
-                self.action = RouteAction::Redirect(redirect);
-                self.response_headers = filters.response_headers.unwrap_or_default();
-            } else {
+            if !destinations.is_empty() {
                 let message = "a rule with a RequestRedirect can't have backendRefs";
                 reporter.report(format!("{field}.backendRefs"), Fault::new("IncompatibleFilters", message));
+                return None;
             }
-            return;
+            self.action = RouteAction::Redirect(redirect);
+            self.response_headers = filters.response_headers.unwrap_or_default();
+            return Some(());
         }
         let used = || destinations.iter().filter(|destination| destination.weight > 0);
         let upstreams = || used().filter_map(|destination| destination.upstream.as_ref());
         let backend_timeout = common_timeout(upstreams());
-        let Some(backend_timeout) = reporter.accept(format!("{field}.backendRefs"), backend_timeout) else { return };
+        let backend_timeout = reporter.accept(format!("{field}.backendRefs"), backend_timeout)?;
         if upstreams().next().is_none() {
-            return;
+            return Some(());
         }
         self.clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), upstream.cluster.clone())).collect();
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
@@ -164,12 +186,15 @@ impl ParsedRule {
         });
         self.request_headers = filters.request_headers.unwrap_or_default();
         self.response_headers = filters.response_headers.unwrap_or_default();
+        Some(())
     }
 }
 
 /// A backendRef.
 struct Destination {
     weight: u32,
+    /// Whether weight and filters are right.
+    valid: bool,
     /// `None`: invalid, as a problem says.
     upstream: Option<Upstream>,
     filters: filters::BackendFilters,
@@ -191,8 +216,9 @@ fn destinations(
             let weight = reporter.accept(format!("{field}.weight"), weight);
             let upstream = reporter.accept(&field, backends.resolve(&route_ref(route), &target(route, reference)));
             let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default(), &field, reporter);
-            let upstream = upstream.filter(|_| weight.is_some() && filters.is_some());
-            Destination { weight: weight.unwrap_or(1), upstream, filters: filters.unwrap_or_default() }
+            let valid = weight.is_some() && filters.is_some();
+            let upstream = upstream.filter(|_| valid);
+            Destination { weight: weight.unwrap_or(1), valid, upstream, filters: filters.unwrap_or_default() }
         })
         .collect()
 }
@@ -209,7 +235,7 @@ fn target<'a>(route: &Name, reference: &'a HttpRouteRulesBackendRefs) -> Backend
 fn shares<'d>(destinations: impl Iterator<Item = &'d Destination>) -> Vec<WeightedCluster> {
     let mut shares = Vec::new();
     let mut invalid = 0_u32;
-    for Destination { weight, upstream, filters } in destinations {
+    for Destination { weight, upstream, filters, .. } in destinations {
         match upstream {
             Some(upstream) => shares.push(WeightedCluster {
                 cluster: upstream.cluster_name.clone(),

@@ -15,6 +15,9 @@ const OPEN: &str = "open";
 /// The key of routes that no policy protects where that is not allowed.
 const UNPROTECTED: &str = "unprotected";
 
+/// What is said on them.
+pub(super) const UNPROTECTED_MESSAGE: &str = "no policy protects this route, and routes without policy are not allowed";
+
 /// A table that grows.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -47,10 +50,8 @@ impl Table {
         match unprotected {
             UnprotectedRoutes::Allow => OPEN.to_owned(),
             UnprotectedRoutes::Deny => {
-                let closed = RoutePolicy::Closed {
-                    reason: "Unprotected".to_owned(),
-                    message: "no policy protects this route, and routes without policy are not allowed".to_owned(),
-                };
+                let closed =
+                    RoutePolicy::Closed { reason: "Unprotected".to_owned(), message: UNPROTECTED_MESSAGE.to_owned() };
                 self.config.policies.insert(UNPROTECTED.to_owned(), closed);
                 UNPROTECTED.to_owned()
             }

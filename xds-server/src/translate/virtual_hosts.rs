@@ -5,21 +5,23 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+
+use toolward_policy::config::RoutePolicy;
 
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
 };
 use crate::resources::Name;
 
-use super::World;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
+use super::outcome::RouteOutcome;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
 use super::routes::{ParsedRoute, ParsedRule};
-use super::table::Table;
+use super::table::{Table, UNPROTECTED_MESSAGE};
+use super::{UnprotectedRoutes, World};
 
 /// A listener of a port with what is attached to it.
 pub(super) struct AttachedListener<'a> {
@@ -34,36 +36,18 @@ pub(super) struct AttachedRoute<'a> {
     pub(super) hostnames: &'a BTreeSet<Hostname>,
 }
 
-/// A rule of a route that no policy protects.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnprotectedRule {
-    /// The HTTPRoute.
-    pub route: Name,
-    /// Index of the rule.
-    pub rule: usize,
-    /// The Gateway through which it is reached.
-    pub gateway: Name,
-}
-
-impl fmt::Display for UnprotectedRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { route, rule, gateway } = self;
-        write!(f, "HTTPRoute {route} rule {rule} on Gateway {gateway}")
-    }
-}
-
 /// Puts together one port of a Gateway.
 pub(super) fn listener<'r>(
     gateway: &Name,
     port: u16,
     listeners: &[AttachedListener<'_>],
     world: &World<'_>,
-    unprotected: &mut BTreeSet<UnprotectedRule>,
+    outcomes: &mut BTreeMap<Name, RouteOutcome>,
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let table = Table::new(world.options.limits.clone());
-    let mut builder = Builder { gateway, port, world, secure: false, table, unprotected, problems };
+    let mut builder = Builder { gateway, port, world, secure: false, table, outcomes, problems };
     let mut virtual_hosts = BTreeMap::new();
     let mut tls = Vec::new();
     for listener in listeners {
@@ -136,7 +120,7 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
-    unprotected: &'b mut BTreeSet<UnprotectedRule>,
+    outcomes: &'b mut BTreeMap<Name, RouteOutcome>,
     problems: &'b mut Problems<'r>,
 }
 
@@ -211,8 +195,14 @@ impl Builder<'_, '_> {
             rule: rule.name.as_deref(),
             backends: &rule.policy_targets,
         };
+        let outcome = self.outcomes.entry(route.name.clone()).or_default();
+        let outcome = outcome.protection.entry(self.gateway.clone()).or_default();
         match protect(&self.world.policies, &way) {
             Some(protection) => {
+                outcome.policies.extend(protection.attached.iter().cloned());
+                if let RoutePolicy::Closed { message, .. } = &protection.policy {
+                    outcome.closed.insert(index, message.clone());
+                }
                 if let Some(fault) = &protection.fault {
                     let mut reporter = self.problems.of(route_ref(&route.name));
                     reporter.report(format!("spec.rules[{index}].backendRefs"), fault.clone());
@@ -220,9 +210,12 @@ impl Builder<'_, '_> {
                 self.table.add(protection)
             }
             None if matches!(rule.action, RouteAction::Forward(_)) => {
-                let (route, gateway) = (route.name.clone(), self.gateway.clone());
-                self.unprotected.insert(UnprotectedRule { route, rule: index, gateway });
-                self.table.add_unprotected(self.world.options.unprotected_routes)
+                outcome.unprotected.insert(index);
+                let unprotected = self.world.options.unprotected_routes;
+                if unprotected == UnprotectedRoutes::Deny {
+                    outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
+                }
+                self.table.add_unprotected(unprotected)
             }
             None => self.table.harmless(),
         }

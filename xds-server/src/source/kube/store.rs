@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::kinds::{Content, KINDS, Kind};
-use crate::problem::Problem;
-use crate::resources::{Malformed, Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::Change;
 use crate::source::object::{self, Origin, Read};
 
@@ -133,21 +132,10 @@ impl Store {
         let resources = Arc::make_mut(&mut self.resources);
         object::remove(&object, resources);
         strip(&mut document);
-        if let Read::Malformed { generation, protects, faults } =
-            object::read(&object, kind.version, Origin::ApiServer, document, resources)
-        {
+        let read = object::read(&object, kind.version, Origin::ApiServer, document, resources);
+        if let Read::Malformed(malformed) = read {
             self.changed = Changed::Anything;
-            for fault in faults {
-                let problem = Problem {
-                    file: None,
-                    resource: Some(object.clone()),
-                    field: fault.field,
-                    reason: fault.reason.to_owned(),
-                    message: fault.message,
-                };
-                let (object, protects) = (object.clone(), protects.clone());
-                resources.malformed.push(Malformed { object, generation, protects, problem });
-            }
+            resources.malformed.extend(malformed);
         }
     }
 

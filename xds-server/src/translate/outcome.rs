@@ -1,0 +1,101 @@
+//! What became of Gateways and routes, as far as their status tells it and the model does not: a listener that is not
+//! served, a rule that can't be honoured, a way that is closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::resources::{Name, ObjectRef};
+
+/// A listener of one of our Gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOutcome {
+    /// Whether it is in the model.
+    pub served: bool,
+    /// Whether its protocol and its `allowedRoutes.kinds` let HTTPRoutes attach.
+    pub takes_http_routes: bool,
+}
+
+/// An HTTPRoute that names one of our Gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteOutcome {
+    /// By index in `spec.parentRefs`; parents that are not our Gateways are left out.
+    pub parents: BTreeMap<usize, ParentOutcome>,
+    /// How many rules it has.
+    pub rules: usize,
+    /// Rules that can't be honoured as they are written, by index. A rule is not among them because its backends can't be
+    /// had.
+    pub invalid: BTreeSet<usize>,
+    /// What stands on the way to its backends, by Gateway.
+    pub protection: BTreeMap<Name, RouteProtection>,
+}
+
+/// A Gateway that a route names as its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentOutcome {
+    /// The Gateway.
+    pub gateway: Name,
+    /// Listeners that admit the route, by index, whether they are served or not. Where there are none, a problem of the
+    /// route at this parentRef says why.
+    pub listeners: BTreeSet<usize>,
+}
+
+/// What stands on the way of requests to the backends of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteProtection {
+    /// The policies.
+    pub policies: BTreeSet<ObjectRef>,
+    /// Rules with backends to which there is no policy on the way, by index.
+    pub unprotected: BTreeSet<usize>,
+    /// Rules that answer 503, by index, with what closes them.
+    pub closed: BTreeMap<usize, String>,
+}
+
+/// A rule of a route that no policy protects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnprotectedRule {
+    /// The HTTPRoute.
+    pub route: Name,
+    /// Index of the rule.
+    pub rule: usize,
+    /// The Gateway through which it is reached.
+    pub gateway: Name,
+}
+
+impl RouteOutcome {
+    /// Whether a rule of it can be honoured.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.invalid.len() < self.rules
+    }
+
+    /// The Gateways of which a listener admits the route.
+    pub fn gateways(&self) -> impl Iterator<Item = &Name> {
+        self.parents.values().filter(|parent| !parent.listeners.is_empty()).map(|parent| &parent.gateway)
+    }
+
+    /// Whether the route counts as attached to a listener: it admits the route, and the route is valid.
+    #[must_use]
+    pub fn is_attached(&self, gateway: &Name, listener: usize) -> bool {
+        let mut parents = self.parents.values();
+        self.is_valid() && parents.any(|parent| parent.gateway == *gateway && parent.listeners.contains(&listener))
+    }
+}
+
+/// The rules that no policy protects, of all routes.
+pub(super) fn unprotected(routes: &BTreeMap<Name, RouteOutcome>) -> BTreeSet<UnprotectedRule> {
+    let mut all = BTreeSet::new();
+    for (route, outcome) in routes {
+        for (gateway, protection) in &outcome.protection {
+            let rules = protection.unprotected.iter();
+            all.extend(rules.map(|&rule| UnprotectedRule { route: route.clone(), rule, gateway: gateway.clone() }));
+        }
+    }
+    all
+}
+
+impl fmt::Display for UnprotectedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { route, rule, gateway } = self;
+        write!(f, "HTTPRoute {route} rule {rule} on Gateway {gateway}")
+    }
+}
