@@ -4,4 +4,5 @@ mod changes;
 mod deployment;
 mod identity;
 mod outages;
+mod statuses;
 mod world;
