@@ -16,6 +16,7 @@ pub mod mcp_server;
 pub mod ports;
 pub mod process;
 pub mod stack;
+pub mod tls_front;
 pub mod tools;
 pub mod toolward;
 pub mod upstream;

@@ -14,7 +14,7 @@ use prost_reflect::prost_types::{
 use serde::Deserialize;
 
 /// The messages that stand for themselves or inside an `Any`. What their fields refer to comes along.
-const ROOTS: [&str; 15] = [
+const ROOTS: [&str; 16] = [
     ".envoy.config.cluster.v3.Cluster",
     ".envoy.config.core.v3.TypedExtensionConfig",
     ".envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -26,6 +26,7 @@ const ROOTS: [&str; 15] = [
     ".envoy.extensions.filters.http.wasm.v3.Wasm",
     ".envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     ".envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    ".envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
     ".envoy.extensions.transport_sockets.tls.v3.Secret",
     ".envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
     ".google.protobuf.BytesValue",

@@ -279,9 +279,51 @@ pub struct Cluster {
     pub endpoints: Endpoints,
     /// Time to connect.
     pub connect_timeout: Duration,
+    /// TLS towards it; none: it is spoken to in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     /// The Service and port whose addresses these are. It says how to find them anew and is not part of what is served.
     #[serde(skip)]
     pub service: Option<(Name, u16)>,
+}
+
+/// TLS towards an upstream, whose certificate is always verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// The server name that is asked for (SNI); none for an upstream that is known by its address alone.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The certificate must be for one of these; never empty.
+    pub subjects: Vec<Subject>,
+    /// Who may have signed it.
+    pub authorities: Authorities,
+    /// What is shown to an upstream that asks who is there: the name of its secret, and the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<(String, Certificate)>,
+}
+
+/// A subject alternative name (RFC 5280, section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Subject {
+    Dns(String),
+    Uri(String),
+    Ip(String),
+}
+
+/// Certificate authorities.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authorities {
+    /// Those of the system that Envoy runs on.
+    System,
+    /// These alone.
+    Given {
+        /// The name of their secret.
+        name: String,
+        /// Certificates.
+        pem: String,
+    },
 }
 
 /// Where an upstream is.

@@ -38,6 +38,8 @@ pub struct RenderOptions {
     pub wasm_file: String,
     /// Address that listeners bind to.
     pub listener_address: String,
+    /// Path of the system's certificate authorities as Envoy sees it.
+    pub system_ca_file: String,
 }
 
 /// Renders all Gateways.
@@ -62,13 +64,13 @@ fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot
         resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(bytes));
     };
     for (name, cluster) in &gateway.clusters {
-        put(ResourceType::Cluster, name, cluster::discovered(name, cluster).encode_to_vec());
+        put(ResourceType::Cluster, name, cluster::discovered(name, cluster, options).encode_to_vec());
         if let Some(assignment) = endpoint::discovered(name, cluster) {
             put(ResourceType::Endpoint, name, assignment.encode_to_vec());
         }
     }
-    for (name, certificate) in &gateway.certificates {
-        put(ResourceType::Secret, name, secret::secret(name, certificate).encode_to_vec());
+    for secret in secret::of(gateway) {
+        put(ResourceType::Secret, &secret.name, secret.encode_to_vec());
     }
     for (port, listener) in &gateway.listeners {
         let name = &listener.name;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
@@ -64,6 +65,7 @@ pub struct Resources {
     pub gateways: BTreeMap<Name, Gateway>,
     pub http_routes: BTreeMap<Name, HttpRoute>,
     pub reference_grants: BTreeMap<Name, ReferenceGrant>,
+    pub backend_tls_policies: BTreeMap<Name, BackendTlsPolicy>,
     pub services: BTreeMap<Name, Service>,
     pub endpoint_slices: BTreeMap<Name, EndpointSlice>,
     pub config_maps: BTreeMap<Name, ConfigMap>,

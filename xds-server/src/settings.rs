@@ -15,6 +15,15 @@ pub struct Settings {
     #[arg(long, value_name = "IP", default_value = "0.0.0.0", env = "TOOLWARD_LISTENER_ADDRESS")]
     listener_address: IpAddr,
 
+    /// File, as Envoy sees it, with the authorities that may have signed the certificates of servers outside
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt",
+        env = "TOOLWARD_SYSTEM_CA_FILE"
+    )]
+    system_ca_file: String,
+
     /// What becomes of routes that no policy protects
     #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     unprotected_routes: UnprotectedRoutes,
@@ -73,6 +82,10 @@ impl Settings {
     /// What matters for Envoy's configuration.
     #[must_use]
     pub fn render_options(&self, wasm_file: String) -> RenderOptions {
-        RenderOptions { wasm_file, listener_address: self.listener_address.to_string() }
+        RenderOptions {
+            wasm_file,
+            listener_address: self.listener_address.to_string(),
+            system_ca_file: self.system_ca_file.clone(),
+        }
     }
 }

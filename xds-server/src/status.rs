@@ -14,6 +14,7 @@ use crate::resources::{ObjectRef, Resources};
 use crate::translate::Translation;
 
 mod backend;
+mod backend_tls_policy;
 mod class;
 mod conditions;
 mod gateway;
@@ -50,6 +51,7 @@ pub fn desired(resources: &Resources, translation: &Translation, facts: &Facts) 
     all.extend(gateway::gateways(&world));
     all.extend(route::routes(&world));
     all.extend(backend::backends(&world));
+    all.extend(backend_tls_policy::policies(&world));
     all.extend(policy::policies(&world));
     all
 }
@@ -65,6 +67,7 @@ pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Value> {
         "GatewayClass" => serde_json::to_value(resources.gateway_classes.get(name)?.status.as_ref()?),
         "Gateway" => serde_json::to_value(resources.gateways.get(name)?.status.as_ref()?),
         "HTTPRoute" => serde_json::to_value(resources.http_routes.get(name)?.status.as_ref()?),
+        "BackendTLSPolicy" => serde_json::to_value(resources.backend_tls_policies.get(name)?.status.as_ref()?),
         "MCPBackend" => serde_json::to_value(resources.backends.get(object)?.status.as_ref()?),
         "MCPAccessPolicy" => serde_json::to_value(resources.policies.get(object)?.status.as_ref()?),
         _ => return None,

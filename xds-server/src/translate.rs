@@ -37,6 +37,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upstream_tls;
 mod virtual_hosts;
 
 pub use gateways::CONTROLLER_NAME;
@@ -88,6 +89,8 @@ pub struct Translation {
     pub routes: BTreeMap<Name, RouteOutcome>,
     /// The Gateways through which MCP servers are reached.
     pub backends: BTreeMap<ObjectRef, BTreeSet<Name>>,
+    /// The Gateways through which Services are reached.
+    pub services: BTreeMap<Name, BTreeSet<Name>>,
 }
 
 /// Translates the whole world.
@@ -120,7 +123,8 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
         model,
         unprotected: outcome::unprotected(&outcomes),
         parameters: parameters.collect(),
-        backends: world.backends(),
+        backends: world.reached_by(|route| route.backends().cloned().collect()),
+        services: world.reached_by(|route| route.services.clone()),
         gateways: gateways.iter().map(|(name, gateway)| (name.clone(), gateway.outcome())).collect(),
         routes: outcomes,
         problems: problems.into_sorted(),
@@ -178,14 +182,15 @@ impl World<'_> {
             .collect()
     }
 
-    fn backends(&self) -> BTreeMap<ObjectRef, BTreeSet<Name>> {
-        let mut backends: BTreeMap<ObjectRef, BTreeSet<Name>> = BTreeMap::new();
+    /// What routes lead to, with the Gateways that lead to the routes.
+    fn reached_by<T: Ord>(&self, leads_to: impl Fn(&ParsedRoute) -> BTreeSet<T>) -> BTreeMap<T, BTreeSet<Name>> {
+        let mut reached: BTreeMap<T, BTreeSet<Name>> = BTreeMap::new();
         for (attachments, route) in &self.routes {
-            for backend in route.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten()) {
+            for target in leads_to(route) {
                 let gateways = attachments.listeners.keys().map(|listener| listener.gateway.clone());
-                backends.entry(backend.clone()).or_default().extend(gateways);
+                reached.entry(target).or_default().extend(gateways);
             }
         }
-        backends
+        reached
     }
 }

@@ -39,7 +39,7 @@ fn every_status_of_every_case() {
     let refused =
         cluster.try_kubectl(&["apply", "--server-side", "-f", "-", "--subresource=status", "--validate=false"], &wrong);
     assert!(refused.is_err_and(|error| error.contains("reason")), "the server checks");
-    let kinds = "gatewayclasses,gateways,httproutes,mcpbackends,mcpaccesspolicies";
+    let kinds = "gatewayclasses,gateways,httproutes,backendtlspolicies,mcpbackends,mcpaccesspolicies";
     let stored: Value = serde_json::from_str(&cluster.kubectl(&["get", kinds, "-o", "json"])).expect("JSON");
     let mut compared = 0;
     for object in stored["items"].as_array().expect("a list") {
@@ -82,6 +82,11 @@ fn smallest(kind: &str) -> (&'static str, Value) {
             ("v1", json!({ "gatewayClassName": "toolward", "listeners": [listener] }))
         }
         "HTTPRoute" => ("v1", json!({})),
+        "BackendTLSPolicy" => {
+            let target = json!({ "group": "", "kind": "Service", "name": "math" });
+            let validation = json!({ "hostname": "math.example.com", "wellKnownCACertificates": "System" });
+            ("v1", json!({ "targetRefs": [target], "validation": validation }))
+        }
         "MCPBackend" => {
             let target = json!({ "name": "math", "static": { "host": "math.example.com", "port": 80 } });
             ("v1alpha1", json!({ "targets": [target] }))

@@ -21,8 +21,11 @@ fn client(authority: &Authority, port: u16) -> Client {
     client.tls_certs_only([root]).no_proxy().timeout(None).build().expect("a client")
 }
 
-fn secret(name: &str, files: &[(&str, String)]) -> String {
-    let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+pub(crate) fn indented(pem: &str) -> String {
+    pem.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+pub(crate) fn secret(name: &str, files: &[(&str, String)]) -> String {
     let data: String = files.iter().map(|(name, pem)| format!("  {name}: |\n{}", indented(pem))).collect();
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: {name} }}\ntype: kubernetes.io/tls\nstringData:\n{data}")
 }

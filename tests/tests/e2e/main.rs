@@ -11,4 +11,5 @@ mod metrics_and_log;
 mod render;
 mod restart;
 mod static_envoy;
+mod upstream_tls;
 mod xds_tls;

@@ -11,10 +11,10 @@ use crate::model::Gateway;
 /// # Errors
 /// When a message has no descriptor, which is a fault in this program.
 pub fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<String, ViewError> {
-    let clusters = gateway.clusters.iter().map(|(name, cluster)| message(&cluster::complete(name, cluster)));
+    let clusters = gateway.clusters.iter().map(|(name, cluster)| message(&cluster::complete(name, cluster, options)));
     let listeners =
         gateway.listeners.iter().map(|(port, listener)| message(&listener::complete(listener, *port, options)));
-    let secrets = gateway.certificates.iter().map(|(name, certificate)| message(&secret::secret(name, certificate)));
+    let secrets = secret::of(gateway).map(|secret| message(&secret));
     let mut resources = json!({
         "clusters": clusters.collect::<Result<Vec<_>, _>>()?,
         "listeners": listeners.collect::<Result<Vec<_>, _>>()?,

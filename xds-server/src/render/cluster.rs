@@ -15,8 +15,8 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig},
 };
 
-use super::endpoint;
 use super::message::{ads, any, duration, uint32};
+use super::{RenderOptions, endpoint, tls};
 use crate::model::{self, Endpoints};
 
 /// How many connections and requests an upstream may have. An SSE stream holds one of each for hours, so that Envoy's
@@ -28,19 +28,29 @@ const CONCURRENT: u32 = 65_536;
 const KEPT_CONNECTION: Duration = Duration::from_secs(4);
 
 /// The upstream of an Envoy that asks for addresses.
-pub(super) fn discovered(name: &str, cluster: &model::Cluster) -> Cluster {
+pub(super) fn discovered(name: &str, cluster: &model::Cluster, options: &RenderOptions) -> Cluster {
+    let secrets = ads();
     match cluster.endpoints {
         Endpoints::Addresses(_) => Cluster {
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
             eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(ads()), ..Default::default() }),
-            ..build(name, cluster)
+            ..build(name, cluster, Some(&secrets), options)
         },
-        Endpoints::Dns { .. } => complete(name, cluster),
+        Endpoints::Dns { .. } => with_addresses(name, cluster, Some(&secrets), options),
     }
 }
 
 /// The upstream with its addresses, for an Envoy that asks nobody.
-pub(super) fn complete(name: &str, cluster: &model::Cluster) -> Cluster {
+pub(super) fn complete(name: &str, cluster: &model::Cluster, options: &RenderOptions) -> Cluster {
+    with_addresses(name, cluster, None, options)
+}
+
+fn with_addresses(
+    name: &str,
+    cluster: &model::Cluster,
+    secrets: Option<&core::ConfigSource>,
+    options: &RenderOptions,
+) -> Cluster {
     let found_by = match &cluster.endpoints {
         Endpoints::Dns { host, .. } if host.parse::<IpAddr>().is_err() => {
             // With `STRICT_DNS` a changed answer would cut the streams to addresses that it no longer names.
@@ -57,12 +67,17 @@ pub(super) fn complete(name: &str, cluster: &model::Cluster) -> Cluster {
             DnsLookupFamily::Auto.into()
         },
         load_assignment: Some(endpoint::assignment(name, cluster)),
-        ..build(name, cluster)
+        ..build(name, cluster, secrets, options)
     }
 }
 
-fn build(name: &str, cluster: &model::Cluster) -> Cluster {
-    let options = HttpProtocolOptions {
+fn build(
+    name: &str,
+    cluster: &model::Cluster,
+    secrets: Option<&core::ConfigSource>,
+    options: &RenderOptions,
+) -> Cluster {
+    let protocol = HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions::default())),
         })),
@@ -74,6 +89,7 @@ fn build(name: &str, cluster: &model::Cluster) -> Cluster {
     };
     Cluster {
         name: name.to_owned(),
+        transport_socket: cluster.tls.as_ref().map(|tls| tls::upstream(tls, secrets, &options.system_ca_file)),
         connect_timeout: Some(duration(cluster.connect_timeout)),
         circuit_breakers: Some(CircuitBreakers {
             thresholds: vec![Thresholds {
@@ -86,7 +102,7 @@ fn build(name: &str, cluster: &model::Cluster) -> Cluster {
         }),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&options),
+            any(&protocol),
         )]),
         ..Default::default()
     }

@@ -1,20 +1,45 @@
-//! SDS: certificates with their keys.
+//! SDS: certificates with their keys, and certificate authorities.
+
+use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, TlsCertificate, secret};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, Secret, TlsCertificate, secret,
+};
 
-use crate::model::Certificate;
+use crate::model::{Authorities, Certificate, Gateway};
 
-/// The secret of this name.
-pub(super) fn secret(name: &str, certificate: &Certificate) -> Secret {
-    let pem =
-        |text: &str| DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() };
-    Secret {
-        name: name.to_owned(),
-        r#type: Some(secret::Type::TlsCertificate(TlsCertificate {
-            certificate_chain: Some(pem(&certificate.chain)),
-            private_key: Some(pem(&certificate.key)),
-            ..Default::default()
-        })),
+/// All secrets of a Gateway, each once.
+pub(super) fn of(gateway: &Gateway) -> impl Iterator<Item = Secret> {
+    let mut secrets: BTreeMap<&str, Secret> = BTreeMap::new();
+    for (name, content) in &gateway.certificates {
+        secrets.insert(name, certificate(name, content));
     }
+    for tls in gateway.clusters.values().filter_map(|cluster| cluster.tls.as_ref()) {
+        if let Authorities::Given { name, pem } = &tls.authorities {
+            secrets.insert(name, authorities(name, pem));
+        }
+        if let Some((name, content)) = &tls.certificate {
+            secrets.insert(name, certificate(name, content));
+        }
+    }
+    secrets.into_values()
+}
+
+fn certificate(name: &str, certificate: &Certificate) -> Secret {
+    let content = TlsCertificate {
+        certificate_chain: Some(text(&certificate.chain)),
+        private_key: Some(text(&certificate.key)),
+        ..Default::default()
+    };
+    Secret { name: name.to_owned(), r#type: Some(secret::Type::TlsCertificate(content)) }
+}
+
+fn authorities(name: &str, pem: &str) -> Secret {
+    let content = CertificateValidationContext { trusted_ca: Some(text(pem)), ..Default::default() };
+    Secret { name: name.to_owned(), r#type: Some(secret::Type::ValidationContext(content)) }
+}
+
+fn text(text: &str) -> DataSource {
+    DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() }
 }

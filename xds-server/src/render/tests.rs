@@ -65,7 +65,11 @@ fn of_a_secret_only_the_name_is_shown() {
 }
 
 fn options() -> RenderOptions {
-    RenderOptions { wasm_file: "target/wasm/toolward.wasm".to_owned(), listener_address: "127.0.0.1".to_owned() }
+    RenderOptions {
+        wasm_file: "target/wasm/toolward.wasm".to_owned(),
+        listener_address: "127.0.0.1".to_owned(),
+        system_ca_file: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+    }
 }
 
 fn folder() -> PathBuf {

@@ -92,14 +92,44 @@ pub struct StaticTarget {
     pub port: u16,
 }
 
-/// TLS towards an MCP server.
+/// TLS towards an MCP server, whose certificate is always verified.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.wellKnownCACertificates) || !has(self.caCertificateRefs)",
+    "message": "give wellKnownCACertificates or caCertificateRefs, not both"
+}]))]
 pub struct TargetTls {
     /// Server name for SNI and certificate check; the target's host by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub sni: Option<String>,
+    /// Which public authorities may have signed the server's certificate; `System` where nothing is given.
+    #[serde(default, rename = "wellKnownCACertificates", skip_serializing_if = "Option::is_none")]
+    pub well_known_ca_certificates: Option<WellKnownAuthorities>,
+    /// ConfigMaps of the backend's namespace with the authorities that may have signed it, in the key `ca.crt`.
+    #[serde(default, rename = "caCertificateRefs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub ca_certificate_refs: Vec<LocalRef>,
+    /// A Secret of the type kubernetes.io/tls of the backend's namespace, shown to the server where it asks who is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<LocalRef>,
+}
+
+/// Public certificate authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WellKnownAuthorities {
+    /// Those of the system that Envoy runs on.
+    System,
+}
+
+/// An object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LocalRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// Who may call which tool through the Gateways, routes and backends that it is attached to.

@@ -81,6 +81,9 @@ pub(super) fn read(
         (GATEWAY_API, "ReferenceGrant", "v1" | "v1beta1") => {
             parse(document).map(|it| drop(resources.reference_grants.insert(name, it)))
         }
+        (GATEWAY_API, "BackendTLSPolicy", "v1") => {
+            parse(document).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
+        }
         (mcp::GROUP, "MCPBackend", "v1alpha1") => {
             parse(document).map(|it| drop(resources.backends.insert(object.clone(), it)))
         }
@@ -165,6 +168,7 @@ pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
         "Gateway" => drop(resources.gateways.remove(name)),
         "HTTPRoute" => drop(resources.http_routes.remove(name)),
         "ReferenceGrant" => drop(resources.reference_grants.remove(name)),
+        "BackendTLSPolicy" => drop(resources.backend_tls_policies.remove(name)),
         // The maps of backends and policies have the group in their keys.
         _ => {
             resources.backends.remove(object);
@@ -199,6 +203,22 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
             .flat_map(|tls| tls.certificate_refs.iter().flatten())
         {
             refer("Secret", reference.namespace.as_ref().unwrap_or(&name.namespace), &reference.name);
+        }
+    }
+    for (name, policy) in &resources.backend_tls_policies {
+        let references = policy.spec.validation.ca_certificate_refs.iter().flatten();
+        for reference in references.filter(|reference| reference.kind == "ConfigMap") {
+            refer("ConfigMap", &name.namespace, &reference.name);
+        }
+    }
+    for (object, backend) in &resources.backends {
+        for tls in backend.spec.targets.iter().filter_map(|target| target.tls.as_ref()) {
+            for map in &tls.ca_certificate_refs {
+                refer("ConfigMap", &object.name.namespace, &map.name);
+            }
+            if let Some(secret) = &tls.client_certificate_ref {
+                refer("Secret", &object.name.namespace, &secret.name);
+            }
         }
     }
     for (object, policy) in &resources.policies {

@@ -18,7 +18,7 @@ const KIND: &str = "MCPAccessPolicy";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Most ancestors that a status may have.
-const MAX_ANCESTORS: usize = 16;
+pub(super) const MAX_ANCESTORS: usize = 16;
 
 /// Reasons that say that what a policy refers to can't be had.
 const REFERENCE_REASONS: [&str; 3] = ["KeySetNotFound", "InvalidKeySet", "RefNotPermitted"];
@@ -138,7 +138,8 @@ fn ancestors_of(target: &TargetRef, namespace: &str, world: &World<'_>) -> Vec<A
     gateways.into_iter().map(gateway).collect()
 }
 
-fn gateway(name: &Name) -> AncestorRef {
+/// A Gateway as an ancestor.
+pub(super) fn gateway(name: &Name) -> AncestorRef {
     AncestorRef {
         group: GATEWAY_API.to_owned(),
         kind: "Gateway".to_owned(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use gateway_api::backendtlspolicies::BackendTlsPolicyStatus;
 use gateway_api::gatewayclasses::GatewayClassStatus;
 use gateway_api::gateways::GatewayStatus;
 use gateway_api::httproutes::HttpRouteStatus;
@@ -152,6 +153,7 @@ fn read_strictly(object: &ObjectRef, status: &Value, place: &str) {
         "GatewayClass" => as_type::<GatewayClassStatus>(status, place),
         "Gateway" => as_type::<GatewayStatus>(status, place),
         "HTTPRoute" => as_type::<HttpRouteStatus>(status, place),
+        "BackendTLSPolicy" => as_type::<BackendTlsPolicyStatus>(status, place),
         "MCPBackend" => as_type::<BackendStatus>(status, place),
         "MCPAccessPolicy" => as_type::<PolicyStatus>(status, place),
         other => panic!("{place}: no status of {other} is ours"),
@@ -221,6 +223,7 @@ fn put(object: &ObjectRef, status: &Value, resources: &mut Resources) {
         "GatewayClass" => resources.gateway_classes.get_mut(name).unwrap().status = read(status),
         "Gateway" => resources.gateways.get_mut(name).unwrap().status = read(status),
         "HTTPRoute" => resources.http_routes.get_mut(name).unwrap().status = read(status),
+        "BackendTLSPolicy" => resources.backend_tls_policies.get_mut(name).unwrap().status = read(status),
         "MCPBackend" => resources.backends.get_mut(object).unwrap().status = read(status),
         _ => resources.policies.get_mut(object).unwrap().status = read(status),
     }

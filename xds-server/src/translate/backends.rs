@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::{Cluster, Endpoints};
+use crate::model::{Cluster, Endpoints, UpstreamTls};
 use crate::resources::mcp::{self, MCPBackend, StaticTarget, Target};
 use crate::resources::{Name, ObjectRef, Resources};
 
 use super::grants;
 use super::hostname;
 use super::problems::{Fault, Problems, Reporter, object};
-use super::services::Services;
+use super::services::{self, Services};
 use super::syntax;
+use super::upstream_tls::{self, BackendTlsPolicies};
 
 /// Kinds that describe an MCP server, by group.
 const MCP_KINDS: [(&str, &str); 2] = [(mcp::GROUP, "MCPBackend"), ("agentgateway.dev", "AgentgatewayBackend")];
@@ -53,6 +54,7 @@ pub(super) struct BackendRef<'a> {
 pub(super) struct Backends<'r> {
     resources: &'r Resources,
     services: Services<'r>,
+    tls: BackendTlsPolicies,
     /// MCP servers that can be sent to, or why not.
     servers: BTreeMap<ObjectRef, Result<Upstream, Fault>>,
 }
@@ -60,12 +62,14 @@ pub(super) struct Backends<'r> {
 impl<'r> Backends<'r> {
     pub(super) fn new(resources: &'r Resources, problems: &mut Problems<'_>) -> Self {
         let services = Services::new(resources, problems);
-        let mut servers = BTreeMap::new();
+        let tls = BackendTlsPolicies::new(resources, &services, problems);
+        let mut backends = Self { resources, services, tls, servers: BTreeMap::new() };
         for (object, backend) in &resources.backends {
             let mut reporter = problems.of(object.clone());
-            servers.insert(object.clone(), server(object, backend, &services, &mut reporter));
+            let server = backends.described(object, backend, &mut reporter);
+            backends.servers.insert(object.clone(), server);
         }
-        Self { resources, services, servers }
+        backends
     }
 
     /// What a reference from a route means.
@@ -79,21 +83,49 @@ impl<'r> Backends<'r> {
         }
         // Before anything is said about the object: what is not granted is not told either.
         grants::check(self.resources, route, &object)?;
-        if is_service { self.service(reference) } else { self.server(&object) }
+        if is_service { self.referred(reference) } else { self.server(&object) }
     }
 
-    fn service(&self, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
+    /// The Service that a reference from a route leads to, whether it can be sent to or not.
+    pub(super) fn service(&self, route: &ObjectRef, reference: &BackendRef<'_>) -> Option<Name> {
+        let object = object(reference.group, reference.kind, &reference.name);
+        grants::check(self.resources, route, &object).ok()?;
+        if (reference.group, reference.kind) == ("", "Service") {
+            return Some(object.name);
+        }
+        let target = self.resources.backends.get(&object)?.spec.targets.first()?;
+        let by_dns = target.host.as_ref().and_then(|target| service_name(&target.host));
+        let by_name = target.service.as_ref().map(|service| Name::new(&object.name.namespace, &service.name));
+        by_name.or(by_dns)
+    }
+
+    fn referred(&self, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
         let number = reference.port.ok_or_else(|| Fault::unsupported("a reference to a Service needs a port"))?;
         let port = syntax::port(number)?;
         let name = &reference.name;
-        let endpoints = Endpoints::Addresses(self.services.endpoints(name, port)?);
         Ok(Upstream {
             cluster_name: format!("service/{name}/{port}"),
-            cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, service: Some((name.clone(), port)) },
+            cluster: self.of_service(name, port, None)?,
             path: None,
             host: None,
             request_timeout: None,
             policy_target: None,
+        })
+    }
+
+    /// The endpoints of a Service. Without TLS of a backend's own, a BackendTLSPolicy says whether there is any.
+    fn of_service(&self, name: &Name, number: u16, tls: Option<UpstreamTls>) -> Result<Cluster, Fault> {
+        let port = self.services.port(name, number)?;
+        let tls = match tls {
+            None => self.tls.of(name, port.name.as_deref().unwrap_or_default())?,
+            own => own,
+        };
+        services::check_protocol(name, port, tls.is_some())?;
+        Ok(Cluster {
+            endpoints: Endpoints::Addresses(self.services.endpoints(name, port)),
+            connect_timeout: CONNECT_TIMEOUT,
+            tls,
+            service: Some((name.clone(), number)),
         })
     }
 
@@ -108,81 +140,75 @@ impl<'r> Backends<'r> {
             }
         }
     }
-}
 
-fn server(
-    object: &ObjectRef,
-    backend: &MCPBackend,
-    services: &Services<'_>,
-    reporter: &mut Reporter<'_, '_>,
-) -> Result<Upstream, Fault> {
-    let [target] = backend.spec.targets.as_slice() else {
-        let count = backend.spec.targets.len();
-        let fault = Fault::unsupported(format!("{count} targets are given; exactly one is supported so far"));
-        reporter.report("spec.targets", fault.clone());
-        return Err(fault);
-    };
-    single_server(object, target, services).map_err(|(field, fault)| {
-        reporter.report(format!("spec.targets[0]{field}"), fault.clone());
-        fault
-    })
-}
+    fn described(
+        &self,
+        object: &ObjectRef,
+        backend: &MCPBackend,
+        reporter: &mut Reporter<'_, '_>,
+    ) -> Result<Upstream, Fault> {
+        let [target] = backend.spec.targets.as_slice() else {
+            let count = backend.spec.targets.len();
+            let fault = Fault::unsupported(format!("{count} targets are given; exactly one is supported so far"));
+            reporter.report("spec.targets", fault.clone());
+            return Err(fault);
+        };
+        self.single(object, target).map_err(|(field, fault)| {
+            reporter.report(format!("spec.targets[0]{field}"), fault.clone());
+            fault
+        })
+    }
 
-/// The fault comes with the field below the target.
-fn single_server(
-    object: &ObjectRef,
-    target: &Target,
-    services: &Services<'_>,
-) -> Result<Upstream, (&'static str, Fault)> {
-    if target.name.is_empty() {
-        return Err((".name", Fault::unsupported("a target needs a name")));
-    }
-    if target.tls.is_some() {
-        let message = "TLS towards an MCP server is not supported yet; its routes answer 500";
-        return Err((".tls", Fault::new("UnsupportedTLS", message)));
-    }
-    let path = target.path.as_deref().map(syntax::path).transpose().map_err(|fault| (".path", fault))?;
-    let request_timeout = target.request_timeout.as_deref().map(syntax::duration).transpose();
-    let request_timeout = request_timeout.map_err(|fault| (".requestTimeout", fault))?;
-    let (endpoints, service, host) = match (&target.service, &target.host) {
-        (Some(service), None) => {
-            let name = Name::new(&object.name.namespace, &service.name);
-            let endpoints = services.endpoints(&name, service.port).map_err(|fault| (".service", fault))?;
-            (Endpoints::Addresses(endpoints), Some((name, service.port)), None)
+    /// The fault comes with the field below the target.
+    fn single(&self, object: &ObjectRef, target: &Target) -> Result<Upstream, (String, Fault)> {
+        let at = |field: &'static str| move |fault: Fault| (field.to_owned(), fault);
+        if target.name.is_empty() {
+            return Err(at(".name")(Fault::unsupported("a target needs a name")));
         }
-        (None, Some(host)) => static_endpoints(host, services).map_err(|fault| (".static", fault))?,
-        _ => return Err(("", Fault::unsupported("exactly one of service and static must be given"))),
-    };
-    let ObjectRef { kind, name, .. } = object;
-    Ok(Upstream {
-        cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
-        cluster: Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, service },
-        path,
-        host,
-        request_timeout,
-        policy_target: Some(object.clone()),
-    })
-}
-
-/// Where a server is, the Service and port that this comes from, and the `Host` that it expects.
-type Located = (Endpoints, Option<(Name, u16)>, Option<String>);
-
-/// Where a host is, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
-/// endpoints then follow the cluster without waiting for DNS.
-fn static_endpoints(target: &StaticTarget, services: &Services<'_>) -> Result<Located, Fault> {
-    let StaticTarget { host, port } = target;
-    let port = syntax::port(i32::from(*port))?;
-    if let Some(service) = service_name(host).filter(|name| services.has(name)) {
-        let endpoints = Endpoints::Addresses(services.endpoints(&service, port)?);
-        return Ok((endpoints, Some((service, port)), None));
+        let path = target.path.as_deref().map(syntax::path).transpose().map_err(at(".path"))?;
+        let request_timeout = target.request_timeout.as_deref().map(syntax::duration).transpose();
+        let request_timeout = request_timeout.map_err(at(".requestTimeout"))?;
+        let host = target.host.as_ref().map(|target| target.host.as_str());
+        let tls = target.tls.as_ref();
+        let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host, self.resources));
+        let tls = tls.transpose().map_err(|(field, fault)| (format!(".tls{field}"), fault))?;
+        let (cluster, host) = match (&target.service, &target.host) {
+            (Some(service), None) => {
+                let name = Name::new(&object.name.namespace, &service.name);
+                (self.of_service(&name, service.port, tls).map_err(at(".service"))?, None)
+            }
+            (None, Some(host)) => self.of_host(host, tls).map_err(at(".static"))?,
+            _ => return Err(at("")(Fault::unsupported("exactly one of service and static must be given"))),
+        };
+        let ObjectRef { kind, name, .. } = object;
+        Ok(Upstream {
+            cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
+            cluster,
+            path,
+            host,
+            request_timeout,
+            policy_target: Some(object.clone()),
+        })
     }
-    let written = match host.parse::<IpAddr>() {
-        Ok(IpAddr::V6(_)) => format!("[{host}]"),
-        Ok(IpAddr::V4(_)) => host.clone(),
-        Err(_) => hostname::check_name(host).map(|()| host.clone())?,
-    };
-    let authority = if port == 80 { written } else { format!("{written}:{port}") };
-    Ok((Endpoints::Dns { host: host.clone(), port }, None, Some(authority)))
+
+    /// A host, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
+    /// endpoints then follow the cluster without waiting for DNS.
+    fn of_host(&self, target: &StaticTarget, tls: Option<UpstreamTls>) -> Result<(Cluster, Option<String>), Fault> {
+        let StaticTarget { host, port } = target;
+        let port = syntax::port(i32::from(*port))?;
+        if let Some(service) = service_name(host).filter(|name| self.services.has(name)) {
+            return Ok((self.of_service(&service, port, tls)?, None));
+        }
+        let written = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(_)) => format!("[{host}]"),
+            Ok(IpAddr::V4(_)) => host.clone(),
+            Err(_) => hostname::check_name(host).map(|()| host.clone())?,
+        };
+        let usual = if tls.is_some() { 443 } else { 80 };
+        let authority = if port == usual { written } else { format!("{written}:{port}") };
+        let endpoints = Endpoints::Dns { host: host.clone(), port };
+        Ok((Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, service: None }, Some(authority)))
+    }
 }
 
 fn service_name(host: &str) -> Option<Name> {

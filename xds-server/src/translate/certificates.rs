@@ -1,4 +1,4 @@
-//! The certificates of listeners, from Secrets.
+//! Certificates with their keys, from Secrets.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -42,7 +42,8 @@ pub(super) fn resolve(
     Ok(certificates)
 }
 
-fn certificate(name: &Name, resources: &Resources) -> Result<Certificate, Fault> {
+/// Reads the certificate and key of a Secret.
+pub(super) fn certificate(name: &Name, resources: &Resources) -> Result<Certificate, Fault> {
     let secret = resources.secrets.get(name).ok_or_else(|| invalid(format!("there is no Secret {name}")))?;
     let text = |field: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(field)).map(|bytes| bytes.0.as_slice());

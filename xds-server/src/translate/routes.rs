@@ -1,6 +1,6 @@
 //! HTTPRoutes, read once each: what their rules match and what is done with a request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gateway_api::httproutes::{HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefs};
@@ -28,6 +28,8 @@ pub(super) struct ParsedRoute {
     pub(super) name: Name,
     pub(super) created: Option<Time>,
     pub(super) rules: Vec<ParsedRule>,
+    /// The Services that its rules name, themselves or through an MCP server's description.
+    pub(super) services: BTreeSet<Name>,
 }
 
 /// A rule of an HTTPRoute.
@@ -69,10 +71,22 @@ pub(super) fn parse(
         // INVARIANT: a request that a broken match was meant to catch must not fall to a looser rule beside it.
         rules.iter_mut().for_each(ParsedRule::refuse);
     }
-    ParsedRoute { name: name.clone(), created: route.metadata.creation_timestamp.clone(), rules }
+    let references = written.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
+    let services = references.filter_map(|reference| backends.service(&route_ref(name), &target(name, reference)));
+    ParsedRoute {
+        name: name.clone(),
+        created: route.metadata.creation_timestamp.clone(),
+        services: services.collect(),
+        rules,
+    }
 }
 
 impl ParsedRoute {
+    /// The MCP servers that it leads to.
+    pub(super) fn backends(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten())
+    }
+
     /// What is known before it is known what protects it.
     pub(super) fn outcome(&self, attachments: &Attachments) -> RouteOutcome {
         let invalid = self.rules.iter().enumerate().filter(|(_, rule)| !rule.valid);

@@ -15,8 +15,8 @@ use super::syntax;
 /// The label that says whose endpoints a slice holds.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// Values of `appProtocol` that need another protocol towards the endpoints than plain HTTP/1.1.
-const UNSUPPORTED_PROTOCOLS: [&str; 4] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "https"];
+/// Values of `appProtocol` that need another protocol towards the endpoints than HTTP/1.1.
+const UNSUPPORTED_PROTOCOLS: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
 
 /// All Services with their slices.
 pub(super) struct Services<'r> {
@@ -67,30 +67,42 @@ impl<'r> Services<'r> {
         self.services.get(name).is_some_and(|service| !is_external(service))
     }
 
-    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down.
-    pub(super) fn endpoints(&self, name: &Name, port: u16) -> Result<Vec<Endpoint>, Fault> {
+    /// Whether there is such a Service, with a port of this name where one is given.
+    pub(super) fn has_port_named(&self, name: &Name, port: Option<&str>) -> bool {
+        let Some(service) = self.services.get(name) else { return false };
+        port.is_none_or(|port| ports(service).any(|candidate| candidate.name.as_deref() == Some(port)))
+    }
+
+    /// A port of a Service.
+    pub(super) fn port(&self, name: &Name, port: u16) -> Result<&'r ServicePort, Fault> {
         let missing = |what: String| Fault::new("BackendNotFound", what);
         let service = self.services.get(name).ok_or_else(|| missing(format!("there is no Service {name}")))?;
         if is_external(service) {
             return Err(Fault::unsupported(format!("the Service {name} is an ExternalName, which is not supported")));
         }
-        let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-        let port = ports
-            .clone()
+        ports(service)
             .find(|candidate| candidate.port == i32::from(port) && is_tcp(candidate.protocol.as_deref()))
-            .ok_or_else(|| missing(format!("the Service {name} has no TCP port {port}")))?;
-        check_protocol(name, port)?;
+            .ok_or_else(|| missing(format!("the Service {name} has no TCP port {port}")))
+    }
+
+    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down.
+    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort) -> Vec<Endpoint> {
         let slices = self.slices.get(name).map(Vec::as_slice).unwrap_or_default();
         let port_name = port.name.as_deref().unwrap_or_default();
         let ready = collect(slices, port_name, |slice| &slice.ready);
         // While all endpoints are going away, those that still serve are better than none.
-        Ok(if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready })
+        if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready }
     }
+}
+
+fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
 }
 
 /// The addresses behind a port of a Service, without a look at anything else; `None` where there are none to be had.
 pub(crate) fn endpoints(name: &Name, port: u16, resources: &Resources) -> Option<Vec<Endpoint>> {
-    Services::only(name, resources).endpoints(name, port).ok()
+    let services = Services::only(name, resources);
+    Some(services.endpoints(name, services.port(name, port).ok()?))
 }
 
 fn is_external(service: &Service) -> bool {
@@ -101,16 +113,19 @@ fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol == "TCP")
 }
 
-fn check_protocol(service: &Name, port: &ServicePort) -> Result<(), Fault> {
-    match port.app_protocol.as_deref() {
+/// Whether the protocol that a port asks for is the one that is spoken to it.
+pub(super) fn check_protocol(service: &Name, port: &ServicePort, over_tls: bool) -> Result<(), Fault> {
+    let number = port.port;
+    let message = match port.app_protocol.as_deref() {
+        Some("https") if !over_tls => format!(
+            "port {number} of the Service {service} has appProtocol https; say whose certificate is expected in a BackendTLSPolicy"
+        ),
         Some(protocol) if UNSUPPORTED_PROTOCOLS.contains(&protocol) => {
-            let number = port.port;
-            let message =
-                format!("port {number} of the Service {service} has appProtocol {protocol}; HTTP/1.1 is spoken");
-            Err(Fault::new("UnsupportedProtocol", message))
+            format!("port {number} of the Service {service} has appProtocol {protocol}; HTTP/1.1 is spoken")
         }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    Err(Fault::new("UnsupportedProtocol", message))
 }
 
 fn collect<'s>(slices: &'s [Slice], port_name: &str, addresses: fn(&'s Slice) -> &'s Vec<IpAddr>) -> Vec<Endpoint> {
