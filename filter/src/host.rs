@@ -62,7 +62,7 @@ pub(crate) fn edit_headers(side: Side, edits: &Edits) {
         let _ = hostcalls::set_map_value(side.map(), name, None);
     }
     for (name, value) in &edits.set {
-        let _ = hostcalls::set_map_value(side.map(), name, Some(value));
+        let _ = hostcalls::set_map_value(side.map(), name, Some(value.as_str()));
     }
 }
 

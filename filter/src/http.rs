@@ -5,7 +5,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use toolward_policy::denial::Answer;
-use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Verification};
+use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
 
 use crate::host::{self, Side};
 use crate::metrics;
@@ -54,7 +54,11 @@ impl Http {
             Err(answer) => Err(answer),
         };
         match judged {
-            Ok(()) => {
+            Ok(rewritten) => {
+                if let Some(Rewritten { body, edits }) = rewritten {
+                    host::edit_headers(Side::Request, &edits);
+                    host::replace_body(Side::Request, &body);
+                }
                 self.phase = Phase::Pass;
                 Action::Continue
             }
@@ -149,7 +153,10 @@ impl HttpContext for Http {
         }
         let headers = host::headers(Side::Response);
         match exchange.response_headers(&Headers(&headers), end_of_stream) {
-            ResponseStep::Untouched => Action::Continue,
+            ResponseStep::Pass(edits) => {
+                host::edit_headers(Side::Response, &edits);
+                Action::Continue
+            }
             ResponseStep::Buffer(edits) => {
                 host::edit_headers(Side::Response, &edits);
                 self.phase = Phase::FilterJson;

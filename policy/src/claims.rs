@@ -1,11 +1,8 @@
-//! Who calls, and whether a rule's conditions fit.
+//! Who calls.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-
-use crate::config::{ClaimMatch, ClaimTest, Scalar};
-use crate::glob::Glob;
 
 /// A caller, as the verified token describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +29,12 @@ impl Caller {
         Self::default()
     }
 
+    /// What the token says.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// Whether the token has this scope.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
@@ -53,80 +56,6 @@ fn scopes(claims: &Map<String, Value>) -> BTreeSet<String> {
     scopes
 }
 
-/// A condition, ready for use.
-#[derive(Clone, Debug)]
-pub struct ClaimCondition {
-    path: Vec<String>,
-    test: Test,
-}
-
-#[derive(Clone, Debug)]
-enum Test {
-    In(Vec<Value>),
-    Contains(Value),
-    Matches(Glob),
-}
-
-impl ClaimCondition {
-    /// Prepares a condition.
-    #[must_use]
-    pub fn new(claim: &ClaimMatch) -> Self {
-        let test = match &claim.test {
-            ClaimTest::In(values) => Test::In(values.iter().map(json).collect()),
-            ClaimTest::Contains(value) => Test::Contains(json(value)),
-            ClaimTest::Matches(pattern) => Test::Matches(Glob::new(pattern)),
-        };
-        Self { path: claim.path.split('.').map(str::to_owned).collect(), test }
-    }
-
-    /// Whether the caller's claim is there and fits.
-    #[must_use]
-    pub fn fits(&self, caller: &Caller) -> bool {
-        find(&caller.claims, &self.path).is_some_and(|claim| self.test.fits(claim))
-    }
-}
-
-impl Test {
-    fn fits(&self, claim: &Value) -> bool {
-        match claim {
-            Value::Array(items) => items.iter().any(|item| self.fits_scalar(item)),
-            other => self.fits_scalar(other),
-        }
-    }
-
-    fn fits_scalar(&self, claim: &Value) -> bool {
-        match self {
-            Self::In(values) => values.contains(claim),
-            Self::Contains(value) => value == claim,
-            Self::Matches(glob) => claim.as_str().is_some_and(|text| glob.matches(text)),
-        }
-    }
-}
-
-fn json(scalar: &Scalar) -> Value {
-    match scalar {
-        Scalar::Bool(value) => Value::Bool(*value),
-        Scalar::Integer(value) => Value::from(*value),
-        Scalar::String(value) => Value::String(value.clone()),
-    }
-}
-
-/// Follows a path of member names. Names may have dots themselves (`https://example.com/roles`), so as many parts as
-/// possible are taken for one name; a wrong turn is not taken back, so that one path means one claim.
-fn find<'c>(claims: &'c Map<String, Value>, path: &[String]) -> Option<&'c Value> {
-    for taken in (1..=path.len()).rev() {
-        let (name, rest) = path.split_at(taken);
-        if let Some(value) = claims.get(&name.join(".")) {
-            return match (rest, value) {
-                ([], value) => Some(value),
-                (rest, Value::Object(members)) => find(members, rest),
-                _ => None,
-            };
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -137,49 +66,6 @@ mod tests {
         match claims {
             Value::Object(claims) => Caller::new(claims),
             other => panic!("{other} is no object"),
-        }
-    }
-
-    #[test]
-    fn conditions() {
-        let claims = json!({
-            "team": "ops", "level": 3, "half": 0.5, "admin": true, "empty": [], "none": null,
-            "groups": ["dev", "ops"], "realm_access": { "roles": ["admin", "user"] },
-            "https://example.com/roles": ["writer"], "a.b": { "c": 1 }, "a": { "b": { "c": 2, "d": 3 } },
-        });
-        let rows = [
-            ("in", json!({ "path": "team", "in": ["sre", "ops"] }), true),
-            ("in, another", json!({ "path": "team", "in": ["sales"] }), false),
-            ("in, array claim", json!({ "path": "groups", "in": ["ops"] }), true),
-            ("in, integer", json!({ "path": "level", "in": [3] }), true),
-            ("in, integer as string", json!({ "path": "level", "in": ["3"] }), false),
-            ("in, bool", json!({ "path": "admin", "in": [true] }), true),
-            ("in, bool as string", json!({ "path": "admin", "in": ["true"] }), false),
-            ("contains", json!({ "path": "realm_access.roles", "contains": "admin" }), true),
-            ("contains is no substring test", json!({ "path": "team", "contains": "op" }), false),
-            ("contains on a scalar", json!({ "path": "team", "contains": "ops" }), true),
-            ("contains, empty array", json!({ "path": "empty", "contains": "x" }), false),
-            ("matches", json!({ "path": "team", "matches": "o*" }), true),
-            ("matches, array claim", json!({ "path": "groups", "matches": "de*" }), true),
-            ("matches, number", json!({ "path": "level", "matches": "*" }), false),
-            ("name with dots", json!({ "path": "https://example.com/roles", "contains": "writer" }), true),
-            ("the longest name wins", json!({ "path": "a.b.c", "in": [1] }), true),
-            ("and is not taken back", json!({ "path": "a.b.d", "in": [3] }), false),
-            ("missing", json!({ "path": "nope", "matches": "*" }), false),
-            ("missing inside", json!({ "path": "realm_access.nope", "matches": "*" }), false),
-            ("through a scalar", json!({ "path": "team.x", "matches": "*" }), false),
-            ("null", json!({ "path": "none", "matches": "*" }), false),
-        ];
-        for (name, condition, fits) in rows {
-            let condition: ClaimMatch = serde_json::from_value(condition).expect("a condition");
-            assert_eq!(ClaimCondition::new(&condition).fits(&caller(claims.clone())), fits, "{name}");
-        }
-    }
-
-    #[test]
-    fn exactly_one_test_per_condition() {
-        for wrong in [json!({ "path": "a" }), json!({ "path": "a", "in": ["x"], "matches": "x" })] {
-            assert!(serde_json::from_value::<ClaimMatch>(wrong).is_err());
         }
     }
 

@@ -8,6 +8,7 @@
 //! configuration refuses all of it (Envoy then keeps the last good one).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,10 @@ pub struct FilterConfig {
     /// Bounds on what the filter holds in memory.
     #[serde(default)]
     pub limits: Limits,
+    /// Under these the ids of sessions and tasks are bound to callers: the first binds, all are recognized. Needed as soon
+    /// as a policy with tokens binds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub binding_keys: Vec<BindingKey>,
     /// Key sets by name; several issuers of several policies may share one.
     #[serde(default)]
     pub key_sets: BTreeMap<String, KeySet>,
@@ -62,6 +67,17 @@ impl Default for Limits {
             token_bytes: 16 * 1024,
             token_cache_entries: 1024,
         }
+    }
+}
+
+/// A secret key of 32 bytes, in base64url without padding.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BindingKey(pub String);
+
+impl fmt::Debug for BindingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BindingKey")
     }
 }
 
@@ -164,7 +180,44 @@ pub enum RoutePolicy {
         /// route, rule, backend. Each must let the call pass. Empty: every verified caller may call everything.
         #[serde(default)]
         gates: Vec<Gate>,
+        /// How the protocol is spoken.
+        #[serde(default)]
+        protocol: Protocol,
     },
+}
+
+/// How MCP is spoken on a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Protocol {
+    /// Whether a body may be an array of messages.
+    #[serde(default)]
+    pub batches: Batches,
+    /// To whom sessions and tasks belong.
+    #[serde(default)]
+    pub session_binding: SessionBinding,
+}
+
+/// To whom sessions and tasks belong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum SessionBinding {
+    /// To the issuer and subject of the token that opened them; to everybody else they do not exist.
+    #[default]
+    Subject,
+    /// To whoever knows their ids.
+    None,
+}
+
+/// Whether a body may be an array of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Batches {
+    /// Arrays are refused.
+    #[default]
+    Refuse,
+    /// Where revision 2025-03-26 is spoken, which alone knows them, each message is judged; one that is denied fails all.
+    Allow,
 }
 
 /// Who may come in at all.
@@ -285,37 +338,47 @@ pub struct Rule {
     /// All of these must match the caller's claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 32)))]
-    pub claims: Vec<ClaimMatch>,
+    pub claims: Vec<ValueMatch>,
+    /// All of these must match the arguments of the call: for tools and prompts. What is granted is still shown in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 32)))]
+    pub arguments: Vec<ValueMatch>,
     /// The caller must have all of these scopes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub scopes: Vec<String>,
 }
 
-/// A condition on one claim. A claim that is missing, or of a type that the test does not read, does not match.
+/// A condition on one claim, or on one argument. What is missing, or of a type that the test does not read, does not
+/// match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ClaimMatchFields", into = "ClaimMatchFields")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "ClaimMatchFields"))]
-pub struct ClaimMatch {
-    /// Where the claim stands: member names joined by dots, such as `realm_access.roles`. A member whose own name
+#[serde(try_from = "ValueMatchFields", into = "ValueMatchFields")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "ValueMatchFields"))]
+pub struct ValueMatch {
+    /// Where the value stands: member names joined by dots, such as `realm_access.roles`. A member whose own name
     /// has dots (such as `https://example.com/roles`) is found as well: the longest name wins.
     pub path: String,
     /// What it must be.
-    pub test: ClaimTest,
+    pub test: ValueTest,
 }
 
-/// What a claim must be. Where the claim is an array, one element must fit.
+/// What a value must be. Where a claim is an array, one element must fit; where an argument is one, all must, except for
+/// [`ValueTest::Contains`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimTest {
+pub enum ValueTest {
     /// Equal to one of these.
     In(Vec<Scalar>),
     /// An array that has this element (or a scalar equal to it).
     Contains(Scalar),
     /// A string that fits this glob.
     Matches(String),
+    /// A number that is not larger.
+    AtMost(i64),
+    /// A number that is not smaller.
+    AtLeast(i64),
 }
 
-/// A claim's value to compare with: same type, same value.
+/// A value to compare with: same type, same value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -326,58 +389,70 @@ pub enum Scalar {
     String(String),
 }
 
-/// The fields of [`ClaimMatch`] as written: exactly one of `in`, `contains` and `matches`.
+/// The fields of [`ValueMatch`] as written: exactly one of the tests.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(
     feature = "schema",
     derive(schemars::JsonSchema),
-    schemars(extend("oneOf" = [{ "required": ["in"] }, { "required": ["contains"] }, { "required": ["matches"] }]))
+    schemars(extend("oneOf" = [{ "required": ["in"] }, { "required": ["contains"] }, { "required": ["matches"] }, { "required": ["atMost"] }, { "required": ["atLeast"] }]))
 )]
-struct ClaimMatchFields {
-    /// Where the claim stands: member names joined by dots, such as `realm_access.roles`.
+struct ValueMatchFields {
+    /// Where the value stands: member names joined by dots, such as `realm_access.roles`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 512)))]
     path: String,
-    /// The claim must be equal to one of these values: strings, integers or booleans.
+    /// It must be equal to one of these values: strings, integers or booleans.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
     any_of: Option<Vec<Scalar>>,
-    /// The claim must be an array that has this value: a string, an integer or a boolean.
+    /// It must be an array that has this value: a string, an integer or a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contains: Option<Scalar>,
-    /// The claim must be a string that fits this glob, where `*` stands for any run of characters.
+    /// It must be a string that fits this glob, where `*` stands for any run of characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = 1024)))]
     matches: Option<String>,
+    /// It must be a number that is not larger than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64)))]
+    at_most: Option<i64>,
+    /// It must be a number that is not smaller than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64)))]
+    at_least: Option<i64>,
 }
 
-impl TryFrom<ClaimMatchFields> for ClaimMatch {
+impl TryFrom<ValueMatchFields> for ValueMatch {
     type Error = &'static str;
 
-    fn try_from(fields: ClaimMatchFields) -> Result<Self, Self::Error> {
-        let test = match (fields.any_of, fields.contains, fields.matches) {
-            (Some(values), None, None) => ClaimTest::In(values),
-            (None, Some(value), None) => ClaimTest::Contains(value),
-            (None, None, Some(glob)) => ClaimTest::Matches(glob),
-            _ => return Err("a claim condition needs exactly one of `in`, `contains` and `matches`"),
+    fn try_from(fields: ValueMatchFields) -> Result<Self, Self::Error> {
+        let test = match (fields.any_of, fields.contains, fields.matches, fields.at_most, fields.at_least) {
+            (Some(values), None, None, None, None) => ValueTest::In(values),
+            (None, Some(value), None, None, None) => ValueTest::Contains(value),
+            (None, None, Some(glob), None, None) => ValueTest::Matches(glob),
+            (None, None, None, Some(number), None) => ValueTest::AtMost(number),
+            (None, None, None, None, Some(number)) => ValueTest::AtLeast(number),
+            _ => return Err("a condition needs exactly one of `in`, `contains`, `matches`, `atMost` and `atLeast`"),
         };
         Ok(Self { path: fields.path, test })
     }
 }
 
-impl From<ClaimMatch> for ClaimMatchFields {
-    fn from(claim: ClaimMatch) -> Self {
+impl From<ValueMatch> for ValueMatchFields {
+    fn from(claim: ValueMatch) -> Self {
         let mut fields = Self { path: claim.path, ..Self::default() };
         match claim.test {
-            ClaimTest::In(values) => fields.any_of = Some(values),
-            ClaimTest::Contains(value) => fields.contains = Some(value),
-            ClaimTest::Matches(glob) => fields.matches = Some(glob),
+            ValueTest::In(values) => fields.any_of = Some(values),
+            ValueTest::Contains(value) => fields.contains = Some(value),
+            ValueTest::Matches(glob) => fields.matches = Some(glob),
+            ValueTest::AtMost(number) => fields.at_most = Some(number),
+            ValueTest::AtLeast(number) => fields.at_least = Some(number),
         }
         fields
     }
 }
 
-impl ClaimTest {
+impl ValueTest {
     /// Whether nothing could ever fit.
     #[must_use]
     pub fn is_empty(&self) -> bool {

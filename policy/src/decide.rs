@@ -2,7 +2,7 @@
 
 use crate::claims::Caller;
 use crate::config::{Denial, Mode};
-use crate::policy::{Gate, Item};
+use crate::policy::{Arguments, Gate, Item};
 
 /// An answer with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Verdict<'p> {
         policy: &'p str,
         /// What the caller is told.
         denial: Denial,
+        /// Whether other arguments would let it pass.
+        by_arguments: bool,
     },
 }
 
@@ -34,13 +36,16 @@ pub struct Grant<'p> {
 
 /// Asks every gate. Without gates everything is allowed.
 #[must_use]
-pub fn decide<'p>(gates: &'p [Gate], caller: &Caller, item: Item<'_>) -> Verdict<'p> {
+pub fn decide<'p>(gates: &'p [Gate], caller: &Caller, item: Item<'_>, arguments: Arguments<'_, '_>) -> Verdict<'p> {
     let mut verdict = Verdict::Allowed(None);
     for gate in gates {
         // In doubt deny: a URI that a server might resolve to another one than the rules speak of fits no rule.
-        let rule = if is_ambiguous(item) { None } else { gate.granting_rule(caller, item) };
+        let rule = if is_ambiguous(item) { None } else { gate.granting_rule(caller, item, arguments) };
         match (rule, gate.mode) {
-            (None, Mode::Enforce) => return Verdict::Denied { policy: &gate.policy, denial: gate.denial },
+            (None, Mode::Enforce) => {
+                let by_arguments = !is_ambiguous(item) && gate.granting_rule(caller, item, Arguments::Any).is_some();
+                return Verdict::Denied { policy: &gate.policy, denial: gate.denial, by_arguments };
+            }
             (None, Mode::DryRun) => verdict = Verdict::DryRunDenied { policy: &gate.policy },
             (Some(rule), _) => {
                 if matches!(verdict, Verdict::Allowed(_)) {

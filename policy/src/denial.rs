@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::config::Denial;
 use crate::jwt::TokenFault;
-use crate::mcp::message::{Id, MessageFault, Request, Target};
+use crate::mcp::message::{Id, MessageFault, Request};
+use crate::policy::Item;
 
 /// An answer in place of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,29 +130,61 @@ pub fn bad_message(fault: MessageFault, id: Option<&Id>) -> Answer {
 /// The policy denies the call. By default the answer is the one for something that does not exist, with a status that
 /// the clients of that revision take for an answer and not for the end of their session.
 #[must_use]
-pub fn denied(request: &Request<'_>, denial: Denial, modern: bool) -> Answer {
-    let missing = match &request.target {
-        Target::Tool(name) => (-32602, format!("Unknown tool: {name}")),
-        Target::Prompt(name) => (-32602, format!("Unknown prompt: {name}")),
-        Target::Resource(uri) if modern => (-32602, format!("Resource not found: {uri}")),
-        Target::Resource(uri) => (-32002, format!("Resource not found: {uri}")),
-        Target::None => (-32601, "Method not found".to_owned()),
-    };
-    let (status, body) = match denial {
-        Denial::UnknownTool => {
-            let status = match (modern, &request.target) {
-                (false, _) => 200,
-                (true, Target::None) => 404,
-                (true, _) => 400,
-            };
-            (status, json!({ "code": missing.0, "message": missing.1 }))
+pub fn denied(request: &Request<'_>, item: Item<'_>, denial: Denial, by_arguments: bool, modern: bool) -> Answer {
+    let (status, error) = match (denial, item) {
+        (Denial::Forbidden, _) => {
+            (403, json!({ "code": -32602, "message": "Forbidden", "data": { "reason": reason(by_arguments) } }))
         }
-        Denial::Forbidden => {
-            (403, json!({ "code": -32602, "message": "Forbidden", "data": { "reason": "NoRuleMatches" } }))
+        // What the caller may use, and sees in lists, is not denied: these arguments are.
+        (Denial::UnknownTool, Item::Tool(name) | Item::Prompt(name)) if by_arguments => {
+            let message = format!("Invalid arguments for {name}: these are not allowed");
+            (missing_status(modern), json!({ "code": -32602, "message": message }))
+        }
+        (Denial::UnknownTool, Item::Tool(name)) => {
+            (missing_status(modern), json!({ "code": -32602, "message": format!("Unknown tool: {name}") }))
+        }
+        (Denial::UnknownTool, Item::Prompt(name)) => {
+            (missing_status(modern), json!({ "code": -32602, "message": format!("Unknown prompt: {name}") }))
+        }
+        (Denial::UnknownTool, Item::Resource(uri)) => {
+            let code = if modern { -32602 } else { -32002 };
+            (missing_status(modern), json!({ "code": code, "message": format!("Resource not found: {uri}") }))
+        }
+        (Denial::UnknownTool, Item::Method(_)) => {
+            (if modern { 404 } else { 200 }, json!({ "code": -32601, "message": "Method not found" }))
         }
     };
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{body}}}"#, request.id);
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, request.id);
     Answer { status, headers: Vec::new(), body }
+}
+
+fn missing_status(modern: bool) -> u16 {
+    if modern { 400 } else { 200 }
+}
+
+/// The word for answer, metric and log.
+#[must_use]
+pub fn reason(by_arguments: bool) -> &'static str {
+    if by_arguments { "ArgumentsNotGranted" } else { "NoRuleMatches" }
+}
+
+/// The session is not there for this caller (MCP transports, "Session Management"): clients open a new one.
+#[must_use]
+pub fn unknown_session() -> Answer {
+    Answer { status: 404, headers: Vec::new(), body: error(None, -32001, "Session not found", "SessionNotFound") }
+}
+
+/// A task is not there for this caller. A status of 404 would end the caller's own session.
+#[must_use]
+pub fn unknown_task(id: Option<&Id>, modern: bool) -> Answer {
+    let body = error(id, -32602, "Task not found", "TaskNotFound");
+    Answer { status: missing_status(modern), headers: Vec::new(), body }
+}
+
+/// Another message of the same array is denied, and with it this one.
+#[must_use]
+pub fn denied_with_another(id: &Id) -> String {
+    error(Some(id), -32600, "Another message of this array is denied", "Batch")
 }
 
 /// The server's list can't be filtered, and so is not shown.

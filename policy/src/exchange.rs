@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request_headers ─┬─ Continue ────────────────────────┐
-//!                  ├─ AwaitBody ─> request_body ─┬─ Ok ─┴─> response_headers ─┬─ Untouched
+//!                  ├─ AwaitBody ─> request_body ─┬─ Ok ─┴─> response_headers ─┬─ Pass
 //!                  └─ Answer                     └─ Answer                    ├─ Buffer ─> response_json
 //!                                                                             ├─ Events ─> response_events
 //!                                                                             └─ Answer
@@ -12,23 +12,27 @@
 use std::rc::Rc;
 
 use crate::claims::Caller;
-use crate::config::Limits;
-use crate::decide::{Verdict, decide};
+use crate::config::{Batches, Limits};
+use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::cache::TokenCache;
 use crate::jwt::verify::SignatureVerifier;
 use crate::jwt::{self, TokenFault};
-use crate::mcp::list::{self, Filtered};
+use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
-use crate::mcp::sse::{EventFilter, TooLarge};
-use crate::policy::{CallerAuthentication, Gate, Item, JwtAuthentication, PolicyTable, RoutePolicy};
+use crate::mcp::sse::{EventFilter, Rewrite as _, TooLarge};
+use crate::policy::{Arguments, CallerAuthentication, Item, JwtAuthentication, PolicyTable, RoutePolicy};
 use crate::record::{Outcome, Reason, Record};
 
+mod endpoint;
 mod headers;
+mod judge;
 mod revision;
 
 pub use headers::{Edits, Headers};
+
+use judge::{AnswerFilter, Judge, UnknownTask};
 
 use headers::MediaType;
 use revision::Revision;
@@ -54,11 +58,19 @@ pub enum RequestStep {
     Answer(Answer),
 }
 
+/// A request's body in place of the one that came, with changes to its headers.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Rewritten {
+    pub body: Vec<u8>,
+    pub edits: Edits,
+}
+
 /// What to do with the server's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ResponseStep {
-    /// Pass it on as it is.
-    Untouched,
+    /// Pass it on with these changes to its headers.
+    Pass(Edits),
     /// Hold headers and body; [`Exchange::response_json`] judges the whole.
     Buffer(Edits),
     /// Pass the headers on with these changes, and the body through [`Exchange::response_events`].
@@ -80,23 +92,20 @@ enum State {
     /// Nothing (more) to judge.
     Done,
     /// A request whose body is to be judged.
-    Body(Judge, Revision),
-    /// A request that went upstream; lists in its answer are to be filtered.
-    Upstream(Judge, Option<ListRequest>),
+    Body(Judge, Revision, HasLength),
+    /// A request that went upstream; what its answer tells is to be filtered.
+    Upstream(Judge, Option<Answered>),
     /// The answer is a stream of events.
     Events(Judge, EventFilter),
 }
 
-/// Who judges what, for this exchange.
-#[derive(Debug)]
-struct Judge {
-    policy: Rc<RoutePolicy>,
-    caller: Rc<Caller>,
-}
+/// Whether a request says how long its body is.
+#[derive(Clone, Copy, Debug)]
+struct HasLength(bool);
 
-/// A request whose JSON answer is a list.
+/// A request whose JSON answer is to be judged.
 #[derive(Debug)]
-struct ListRequest {
+struct Answered {
     id: Id,
 }
 
@@ -122,7 +131,7 @@ impl Exchange {
                 RequestStep::Continue(Edits::default())
             }
             RoutePolicy::Closed { reason } => exchange.close(reason),
-            RoutePolicy::Protected(_) => match exchange.admit(&policy, headers, end_of_stream, verification) {
+            RoutePolicy::Protected(_) => match exchange.admit(&policy, table, headers, end_of_stream, verification) {
                 Ok(step) => step,
                 Err(answer) => RequestStep::Answer(answer),
             },
@@ -138,60 +147,62 @@ impl Exchange {
         if size > self.limits.request_body_bytes { Err(self.refuse(RequestFault::BodyTooLarge, None)) } else { Ok(()) }
     }
 
-    /// Judges the request's whole body; with `Ok`, headers and body may go upstream as they are.
+    /// Judges the request's whole body; with `Ok`, headers and body may go upstream, as they are or rewritten.
     ///
     /// # Errors
     /// The answer in place of the server's.
-    pub fn request_body(&mut self, body: &[u8]) -> Result<(), Answer> {
+    pub fn request_body(&mut self, body: &[u8]) -> Result<Option<Rewritten>, Answer> {
         self.request_body_size(body.len())?;
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Body(judge, revision) => {
-                let list = self.judge_body(body, &judge, &revision)?;
-                self.state = State::Upstream(judge, list);
+            State::Body(judge, revision, has_length) => {
+                let (answered, rewritten) = self.judge_body(body, &judge, &revision, has_length)?;
+                self.state = State::Upstream(judge, answered);
+                Ok(rewritten)
             }
-            state => self.state = state,
+            state => {
+                self.state = state;
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     /// Whether the server's answer may have to change; where not, its headers need not be looked at.
     #[must_use]
     pub fn filters_answer(&self) -> bool {
-        matches!(&self.state, State::Upstream(judge, _) if !judge.gates().is_empty())
+        matches!(&self.state, State::Upstream(judge, _) if judge.filters())
     }
 
     /// Says what is to be done with the server's answer.
     pub fn response_headers(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> ResponseStep {
-        let State::Upstream(judge, list) = std::mem::replace(&mut self.state, State::Done) else {
-            return ResponseStep::Untouched;
+        let State::Upstream(judge, answered) = std::mem::replace(&mut self.state, State::Done) else {
+            return ResponseStep::Pass(Edits::default());
         };
-        if end_of_stream || judge.gates().is_empty() {
-            return ResponseStep::Untouched;
-        }
-        let media_type = MediaType::of(headers);
-        if media_type != MediaType::EventStream && list.is_none() {
-            return ResponseStep::Untouched;
+        let edits = judge.bound_session(headers);
+        let is_stream = MediaType::of(headers) == MediaType::EventStream;
+        if end_of_stream || !judge.filters() || (!is_stream && answered.is_none()) {
+            return ResponseStep::Pass(edits);
         }
         if headers.is_encoded() {
-            let id = list.as_ref().map(|list| &list.id);
+            let id = answered.as_ref().map(|answered| &answered.id);
             self.settle(Outcome::Refused, "EncodedAnswer");
             return ResponseStep::Answer(denial::unreadable_list(id, "EncodedAnswer"));
         }
-        if media_type == MediaType::EventStream {
+        let edits = edits.with(Edits::of_changed_body());
+        if is_stream {
             self.state = State::Events(judge, EventFilter::new(self.limits.sse_event_bytes));
-            return ResponseStep::Events(Edits::of_changed_body());
+            return ResponseStep::Events(edits);
         }
-        self.state = State::Upstream(judge, list);
-        ResponseStep::Buffer(Edits::of_changed_body())
+        self.state = State::Upstream(judge, answered);
+        ResponseStep::Buffer(edits)
     }
 
     /// Looks at the size of a buffered answer so far, in bytes; gives the body to send in place of one that is too large.
     pub fn response_json_size(&mut self, size: usize) -> Option<Vec<u8>> {
-        let State::Upstream(_, Some(list)) = &self.state else { return None };
+        let State::Upstream(_, Some(answered)) = &self.state else { return None };
         if size <= self.limits.list_response_bytes {
             return None;
         }
-        let error = denial::unreadable_list_body(Some(&list.id), "ListTooLarge");
+        let error = denial::unreadable_list_body(Some(&answered.id), "ListTooLarge");
         self.state = State::Done;
         self.settle(Outcome::Refused, "ListTooLarge");
         Some(error.into_bytes())
@@ -199,13 +210,12 @@ impl Exchange {
 
     /// Judges a buffered answer, all of it; gives the body to send in its place, if it has to change.
     pub fn response_json(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        let State::Upstream(judge, Some(list)) = &self.state else { return None };
-        let record = &mut self.record;
-        match list::filter(body, &mut |item| judge.sees(item, record)) {
+        let State::Upstream(judge, Some(answered)) = &self.state else { return None };
+        match AnswerFilter::new(judge, &mut self.record).message(body) {
             Filtered::Unchanged => None,
             Filtered::Changed(text) => Some(text.into_bytes()),
             Filtered::Unreadable(_) => {
-                let error = denial::unreadable_list_body(Some(&list.id), "UnreadableList");
+                let error = denial::unreadable_list_body(Some(&answered.id), "UnreadableList");
                 self.settle(Outcome::Refused, "UnreadableList");
                 Some(error.into_bytes())
             }
@@ -218,8 +228,7 @@ impl Exchange {
     /// When the stream must end.
     pub fn response_events(&mut self, chunk: &[u8]) -> Result<Vec<u8>, TooLarge> {
         let State::Events(judge, filter) = &mut self.state else { return Ok(chunk.to_vec()) };
-        let record = &mut self.record;
-        let passed = filter.push(chunk, &mut |item| judge.sees(item, record));
+        let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
         }
@@ -241,6 +250,7 @@ impl Exchange {
     fn admit(
         &mut self,
         policy: &Rc<RoutePolicy>,
+        table: &PolicyTable,
         headers: &Headers<'_>,
         end_of_stream: bool,
         verification: &mut Verification<'_>,
@@ -258,12 +268,17 @@ impl Exchange {
             CallerAuthentication::Jwt(authentication) => self.authenticate(authentication, headers, verification)?,
         };
         self.record.caller = Some(Rc::clone(&caller));
-        let judge = Judge { policy: Rc::clone(policy), caller };
-        let edits = Edits::of_request(headers);
+        let judge = Judge::new(policy, caller, &table.binder, headers);
+        let Some(session) = judge.unbound_session(headers) else {
+            self.settle(Outcome::Denied, "SessionNotFound");
+            return Err(denial::unknown_session());
+        };
+        let edits = Edits::of_request(headers).with(session);
         match headers.http_method() {
             b"POST" => {
                 self.check_content(headers, end_of_stream)?;
-                self.state = State::Body(judge, Revision::of(headers));
+                let has_length = HasLength(headers.content_length().is_some());
+                self.state = State::Body(judge, Revision::of(headers), has_length);
                 Ok(RequestStep::AwaitBody(edits))
             }
             b"GET" | b"DELETE" if end_of_stream => {
@@ -321,17 +336,55 @@ impl Exchange {
         Ok(())
     }
 
-    /// Judges a whole body; gives the list that is asked for, if any.
-    fn judge_body(&mut self, body: &[u8], judge: &Judge, revision: &Revision) -> Result<Option<ListRequest>, Answer> {
-        let message = Message::parse(body).map_err(|refusal| {
+    /// Judges a whole body; gives the request whose answer is to be judged, and the body to send in place of this one.
+    fn judge_body(
+        &mut self,
+        body: &[u8],
+        judge: &Judge,
+        revision: &Revision,
+        has_length: HasLength,
+    ) -> Result<(Option<Answered>, Option<Rewritten>), Answer> {
+        let is_array = body.trim_ascii_start().first() == Some(&b'[')
+            && judge.protocol().batches == Batches::Allow
+            && revision.knows_batches();
+        let messages = if is_array { Message::parse_array(body) } else { Message::parse(body).map(|one| vec![one]) };
+        let messages = messages.map_err(|refusal| {
             self.settle(Outcome::Refused, refusal.fault.reason());
             denial::bad_message(refusal.fault, refusal.id.as_ref())
         })?;
+        let mut answered = None;
+        for (index, message) in messages.iter().enumerate() {
+            let judged = self.judge_message(message, judge, revision);
+            if let (Err(_), Outcome::Denied, false, Message::Request(request)) =
+                (&judged, self.record.outcome, is_array, message)
+                && let Some(substitute) = judge.substitute(request, has_length)
+            {
+                return Ok((None, Some(substitute)));
+            }
+            let judged = judged.map_err(|answer| if is_array { of_array(&messages, index, answer) } else { answer });
+            answered = answered.or(judged?);
+        }
+        let first = messages.first().and_then(Message::request);
+        let rewritten = judge.unbound_tasks(body, first, revision, has_length);
+        let rewritten = rewritten.map_err(|UnknownTask| {
+            self.settle(Outcome::Denied, "TaskNotFound");
+            let modern = revision.is_modern(first.and_then(|request| request.version.as_deref()));
+            denial::unknown_task(first.map(|request| &request.id), modern)
+        })?;
+        Ok((answered, rewritten))
+    }
+
+    fn judge_message(
+        &mut self,
+        message: &Message<'_>,
+        judge: &Judge,
+        revision: &Revision,
+    ) -> Result<Option<Answered>, Answer> {
         match message {
-            Message::Request(request) => self.judge_request(&request, judge, revision),
+            Message::Request(request) => self.judge_request(request, judge, revision),
             Message::Notification { method } => {
                 self.record.method_class = Method::Notification.label();
-                self.record.method = Some(method.into_owned());
+                self.record.method = Some(method.to_string());
                 self.settle(Outcome::Allowed, "Verified");
                 Ok(None)
             }
@@ -350,18 +403,22 @@ impl Exchange {
         request: &Request<'_>,
         judge: &Judge,
         revision: &Revision,
-    ) -> Result<Option<ListRequest>, Answer> {
+    ) -> Result<Option<Answered>, Answer> {
         self.record.method_class = request.method.label();
         self.record.method = Some(request.method_name.to_string());
-        self.record.name = request.target.name().map(str::to_owned);
+        self.record.name = request.targets.first().map(|target| target.name().to_owned());
         if !revision.agrees_with(request) {
             return Err(self.refuse(RequestFault::HeaderMismatch, Some(&request.id)));
         }
-        if let Some(item) = request.item() {
-            match judge.verdict(item) {
-                Verdict::Allowed(grant) => {
-                    self.settle(Outcome::Allowed, grant.map_or("Verified", |_| "RuleMatches"));
-                    if let Some(grant) = grant {
+        if self.record.outcome != Outcome::DryRunDenied {
+            self.settle(Outcome::Allowed, "Verified");
+        }
+        for item in request.items() {
+            match judge.verdict(item, Arguments::Of(request)) {
+                Verdict::Allowed(None) => {}
+                Verdict::Allowed(Some(grant)) => {
+                    if self.record.outcome == Outcome::Allowed {
+                        self.settle(Outcome::Allowed, "RuleMatches");
                         self.record.policy = Some(grant.policy.to_owned());
                         self.record.rule = Some(grant.rule.to_owned());
                     }
@@ -369,18 +426,22 @@ impl Exchange {
                 Verdict::DryRunDenied { policy } => {
                     self.settle(Outcome::DryRunDenied, "NoRuleMatches");
                     self.record.policy = Some(policy.to_owned());
+                    self.record.rule = None;
                 }
-                Verdict::Denied { policy, denial } => {
-                    self.settle(Outcome::Denied, "NoRuleMatches");
+                Verdict::Denied { policy, denial, by_arguments } => {
+                    self.settle(Outcome::Denied, denial::reason(by_arguments));
                     self.record.policy = Some(policy.to_owned());
+                    self.record.rule = None;
+                    if let Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) = item {
+                        self.record.name = Some(name.to_owned());
+                    }
                     let modern = revision.is_modern(request.version.as_deref());
-                    return Err(denial::denied(request, denial, modern));
+                    return Err(denial::denied(request, item, denial, by_arguments, modern));
                 }
             }
-        } else {
-            self.settle(Outcome::Allowed, "Verified");
         }
-        Ok(request.method.is_list().then(|| ListRequest { id: request.id.clone() }))
+        let is_judged = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
+        Ok(is_judged.then(|| Answered { id: request.id.clone() }))
     }
 
     fn settle(&mut self, outcome: Outcome, reason: &'static str) {
@@ -407,39 +468,16 @@ impl Exchange {
     }
 }
 
-impl Judge {
-    fn gates(&self) -> &[Gate] {
-        match self.policy.as_ref() {
-            RoutePolicy::Protected(protection) => &protection.gates,
-            RoutePolicy::Open | RoutePolicy::Closed { .. } => &[],
-        }
-    }
-
-    fn verdict(&self, item: Item<'_>) -> Verdict<'_> {
-        decide(self.gates(), &self.caller, item)
-    }
-
-    /// Whether the caller sees this element of a list; what it does not see leaves a trace.
-    fn sees(&self, item: Item<'_>, record: &mut Record) -> bool {
-        let verdict = self.verdict(item);
-        if matches!(verdict, Verdict::Allowed(_)) {
-            return true;
-        }
-        let (Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name)) = item;
-        record.hidden.add(name);
-        match verdict {
-            Verdict::DryRunDenied { policy } => {
-                record.outcome = Outcome::DryRunDenied;
-                record.policy = Some(policy.to_owned());
-                true
-            }
-            Verdict::Denied { policy, .. } => {
-                record.policy = Some(policy.to_owned());
-                false
-            }
-            Verdict::Allowed(_) => true,
-        }
-    }
+/// The answer to an array of which one message is refused: an array with an error for each request (JSON-RPC 2.0,
+/// section 6).
+fn of_array(messages: &[Message<'_>], refused: usize, answer: Answer) -> Answer {
+    let errors = messages.iter().enumerate().filter_map(|(index, message)| match message {
+        _ if index == refused => Some(answer.body.clone()),
+        Message::Request(request) => Some(denial::denied_with_another(&request.id)),
+        Message::Notification { .. } | Message::Response => None,
+    });
+    let body = format!("[{}]", errors.collect::<Vec<_>>().join(","));
+    Answer { body, ..answer }
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750 section 2.1); the scheme's case does not matter (RFC 9110 section 11.1).

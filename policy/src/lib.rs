@@ -7,7 +7,9 @@
 //! Everything here is a function over values: no clock, no network, no host. The wasm filter and the control plane
 //! both depend on this crate, never on each other.
 
+mod binding;
 pub mod claims;
+pub mod condition;
 pub mod config;
 pub mod decide;
 pub mod denial;

@@ -6,15 +6,18 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::claims::{Caller, ClaimCondition};
+use crate::binding::{BadKey, Binder};
+use crate::claims::Caller;
+use crate::condition::Condition;
 use crate::config::{
-    Algorithm, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode,
-    RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, TokenType, VERSION,
+    Algorithm, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode, Protocol,
+    RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding, TokenType, VERSION,
 };
 use crate::glob::Glob;
 use crate::jwt::TokenFault;
 use crate::jwt::key::{KeyFault, PublicKey};
 use crate::jwt::token::Type;
+use crate::mcp::message::Request;
 
 /// Largest clock skew, in seconds.
 const MAX_CLOCK_SKEW: u32 = 60;
@@ -24,6 +27,8 @@ const MAX_CLOCK_SKEW: u32 = 60;
 pub struct PolicyTable {
     /// Bounds on memory.
     pub limits: Limits,
+    /// Binds sessions and tasks to callers.
+    pub(crate) binder: Rc<Binder>,
     policies: HashMap<String, Rc<RoutePolicy>>,
 }
 
@@ -47,6 +52,10 @@ pub enum ConfigFault {
     Version(u32),
     #[error("a limit must not be zero")]
     ZeroLimit,
+    #[error("a key for binding is 32 bytes in base64url without padding")]
+    BindingKey,
+    #[error("a policy binds sessions to callers, for which a key is needed; `sessionBinding: None` does without")]
+    NoBindingKeys,
     #[error("no key set has the name {0:?}")]
     NoSuchKeySet(String),
     #[error("a key set needs at least one key")]
@@ -65,8 +74,10 @@ pub enum ConfigFault {
     RuleTwice(String),
     #[error("a rule needs a name")]
     RuleWithoutName,
-    #[error("a claim condition needs a path and something to compare with")]
-    EmptyClaimCondition,
+    #[error("a condition needs a path and something to compare with")]
+    EmptyCondition,
+    #[error("only tools and prompts have arguments; give resources and methods a rule without them")]
+    ArgumentsOfOthers,
 }
 
 impl PolicyTable {
@@ -93,7 +104,7 @@ impl PolicyTable {
             .iter()
             .map(|(name, set)| Ok((name.as_str(), Keys::new(name, set)?)))
             .collect::<Result<_, ConfigError>>()?;
-        let policies = config
+        let policies: HashMap<String, Rc<RoutePolicy>> = config
             .policies
             .iter()
             .map(|(key, policy)| {
@@ -102,7 +113,11 @@ impl PolicyTable {
                 Ok((key.clone(), Rc::new(policy)))
             })
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { limits: config.limits.clone(), policies })
+        let binder = Binder::new(&config.binding_keys).map_err(|BadKey| at("bindingKeys", ConfigFault::BindingKey))?;
+        if !binder.has_keys() && policies.values().any(|policy| policy.binds_to_callers()) {
+            return Err(at("bindingKeys", ConfigFault::NoBindingKeys));
+        }
+        Ok(Self { limits: config.limits.clone(), binder: Rc::new(binder), policies })
     }
 
     /// The policy with this key.
@@ -155,6 +170,8 @@ pub struct Protection {
     pub authentication: CallerAuthentication,
     /// Each must let a call pass; none: every caller may call everything.
     pub gates: Vec<Gate>,
+    /// How the protocol is spoken.
+    pub protocol: Protocol,
 }
 
 /// Who may come in.
@@ -167,11 +184,18 @@ pub enum CallerAuthentication {
 }
 
 impl RoutePolicy {
+    /// Whether sessions and tasks belong to the callers that opened them, which takes callers that can be told apart.
+    #[must_use]
+    pub fn binds_to_callers(&self) -> bool {
+        matches!(self, Self::Protected(Protection { authentication: CallerAuthentication::Jwt(_), protocol, .. })
+            if protocol.session_binding == SessionBinding::Subject)
+    }
+
     fn new(config: &RoutePolicyConfig, key_sets: &BTreeMap<&str, Keys>) -> Result<Self, ConfigError> {
         match config {
             RoutePolicyConfig::Open {} => Ok(Self::Open),
             RoutePolicyConfig::Closed { reason, .. } => Ok(Self::Closed { reason: reason.clone() }),
-            RoutePolicyConfig::Protected { authentication, gates } => {
+            RoutePolicyConfig::Protected { authentication, gates, protocol } => {
                 let authentication = match authentication {
                     Authentication::Anonymous {} => CallerAuthentication::Anonymous,
                     Authentication::Jwt { policy, issuers } => CallerAuthentication::Jwt(
@@ -186,7 +210,7 @@ impl RoutePolicy {
                         Gate::new(gate).map_err(|error| error.within(&format!("protected.gates[{index}]")))
                     })
                     .collect::<Result<_, _>>()?;
-                Ok(Self::Protected(Protection { authentication, gates }))
+                Ok(Self::Protected(Protection { authentication, gates, protocol: *protocol }))
             }
         }
     }
@@ -372,7 +396,7 @@ impl Gate {
 
     /// The name of a rule that grants this to the caller.
     #[must_use]
-    pub fn granting_rule(&self, caller: &Caller, item: Item<'_>) -> Option<&str> {
+    pub fn granting_rule(&self, caller: &Caller, item: Item<'_>, arguments: Arguments<'_, '_>) -> Option<&str> {
         let (names, name) = match item {
             Item::Tool(name) => (&self.tools, name),
             Item::Prompt(name) => (&self.prompts, name),
@@ -380,7 +404,28 @@ impl Gate {
             Item::Method(name) => (&self.methods, name),
         };
         let mut rules = names.rules(name).filter_map(|index| self.rules.get(index));
-        rules.find(|rule| rule.fits(caller)).map(|rule| rule.name.as_str())
+        rules.find(|rule| rule.fits(caller, arguments)).map(|rule| rule.name.as_str())
+    }
+}
+
+/// With which arguments something is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Arguments<'a, 'm> {
+    /// With some, which are not known yet: what could be granted is.
+    Any,
+    /// With those of this request.
+    Of(&'a Request<'m>),
+}
+
+impl Arguments<'_, '_> {
+    fn fit(self, conditions: &[Condition]) -> bool {
+        match self {
+            Self::Of(request) if !conditions.is_empty() => {
+                let arguments = request.arguments();
+                arguments.is_some_and(|arguments| conditions.iter().all(|each| each.fits_arguments(arguments)))
+            }
+            Self::Any | Self::Of(_) => true,
+        }
     }
 }
 
@@ -412,7 +457,8 @@ impl Names {
 #[derive(Debug)]
 struct Rule {
     name: String,
-    claims: Vec<ClaimCondition>,
+    claims: Vec<Condition>,
+    arguments: Vec<Condition>,
     scopes: Vec<String>,
 }
 
@@ -421,14 +467,25 @@ impl Rule {
         if config.name.is_empty() {
             return Err(ConfigFault::RuleWithoutName);
         }
-        if config.claims.iter().any(|claim| claim.path.is_empty() || claim.test.is_empty()) {
-            return Err(ConfigFault::EmptyClaimCondition);
+        let conditions = config.claims.iter().chain(&config.arguments);
+        if conditions.clone().any(|condition| condition.path.is_empty() || condition.test.is_empty()) {
+            return Err(ConfigFault::EmptyCondition);
         }
-        let claims = config.claims.iter().map(ClaimCondition::new).collect();
-        Ok(Self { name: config.name.clone(), claims, scopes: config.scopes.clone() })
+        let has_others = !config.resources.is_empty() || !config.methods.is_empty();
+        if has_others && !config.arguments.is_empty() {
+            return Err(ConfigFault::ArgumentsOfOthers);
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            claims: config.claims.iter().map(Condition::new).collect(),
+            arguments: config.arguments.iter().map(Condition::new).collect(),
+            scopes: config.scopes.clone(),
+        })
     }
 
-    fn fits(&self, caller: &Caller) -> bool {
-        self.claims.iter().all(|claim| claim.fits(caller)) && self.scopes.iter().all(|scope| caller.has_scope(scope))
+    fn fits(&self, caller: &Caller, arguments: Arguments<'_, '_>) -> bool {
+        self.claims.iter().all(|claim| claim.fits_claims(caller.claims()))
+            && self.scopes.iter().all(|scope| caller.has_scope(scope))
+            && arguments.fit(&self.arguments)
     }
 }

@@ -63,9 +63,14 @@ pub(crate) fn read<'de, R: Reader<'de>>(text: &'de [u8], root: R::Place, reader:
     result.map_err(|_| fault.unwrap_or(Fault::Syntax))
 }
 
+/// Whether a text can be read in one way only.
+pub(crate) fn check(text: &[u8]) -> Result<(), Fault> {
+    read(text, (), &mut Nothing)
+}
+
 /// Reads one object into memory.
 pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, Fault> {
-    read(text, (), &mut Nothing)?;
+    check(text)?;
     serde_json::from_slice(text).map_err(|_| Fault::Syntax)
 }
 

@@ -54,6 +54,8 @@ struct Answered {
     #[serde(default = "default_type")]
     content_type: String,
     content_encoding: Option<String>,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
     /// The body, in the chunks in which it arrives.
     body: Vec<String>,
 }
@@ -112,6 +114,7 @@ fn outcomes(case: Case) -> Vec<Outcome> {
 fn table(mut config: Value) -> PolicyTable {
     let set = json!({ "keys": [Signer::Ed25519.jwk("k")] }).to_string();
     config["version"] = json!(1);
+    config["bindingKeys"] = json!(["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]);
     config["keySets"]["keys"] = serde_json::to_value(jwks::parse(set.as_bytes()).expect("keys").keys).expect("JSON");
     let config: FilterConfig = serde_json::from_value(config).expect("a configuration");
     PolicyTable::new(&config).expect("a table")
@@ -127,7 +130,11 @@ fn outcome(table: &PolicyTable, cache: &mut TokenCache, asked: Asked) -> Outcome
         RequestStep::Answer(answer) => shown_answer(&answer),
         RequestStep::Continue(edits) => json!({ "forward": shown_edits(&edits) }),
         RequestStep::AwaitBody(edits) => match exchange.request_body(asked.body.unwrap_or_default().as_bytes()) {
-            Ok(()) => json!({ "forward": shown_edits(&edits) }),
+            Ok(None) => json!({ "forward": shown_edits(&edits) }),
+            Ok(Some(rewritten)) => json!({
+                "forward": shown_edits(&edits),
+                "rewritten": { "body": text(rewritten.body), "set": rewritten.edits.set },
+            }),
             Err(answer) => shown_answer(&answer),
         },
     };
@@ -156,13 +163,19 @@ fn shown_response(exchange: &mut Exchange, answer: &Answered) -> Value {
     if let Some(encoding) = &answer.content_encoding {
         headers.push(("content-encoding".to_owned(), encoding.clone().into_bytes()));
     }
+    headers.extend(answer.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
     match exchange.response_headers(&Headers(&headers), answer.body.is_empty()) {
-        ResponseStep::Untouched => json!("untouched"),
+        ResponseStep::Pass(edits) if edits == Edits::default() => json!("untouched"),
+        ResponseStep::Pass(edits) => json!({ "untouched but for": shown_edits(&edits) }),
         ResponseStep::Answer(answer) => shown_answer(&answer),
-        ResponseStep::Buffer(_) => {
+        ResponseStep::Buffer(edits) => {
             let whole = answer.body.concat();
             let body = exchange.response_json_size(whole.len()).or_else(|| exchange.response_json(whole.as_bytes()));
-            body.map_or_else(|| json!("the same bytes"), |body| json!({ "body": text(body) }))
+            let mut shown = body.map_or_else(|| json!("the same bytes"), |body| json!({ "body": text(body) }));
+            if let (Some(members), false) = (shown.as_object_mut(), edits.set.is_empty()) {
+                members.insert("set".to_owned(), json!(edits.set));
+            }
+            shown
         }
         ResponseStep::Events(_) => {
             let events: Vec<Value> = answer

@@ -32,6 +32,7 @@ impl Accepting {
             .collect();
         let config: FilterConfig = serde_json::from_value(json!({
             "version": 1,
+            "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
             "keySets": key_sets,
             "policies": { "p": { "protected": { "authentication": { "jwt": { "policy": "ns/p", "issuers": issuers } } } } },
         }))

@@ -1,4 +1,5 @@
-"""An MCP server on the 1.x line of the Python SDK: Streamable HTTP with sessions, answers as server-sent events."""
+"""An MCP server on the 1.x line of the Python SDK: Streamable HTTP with sessions, answers as server-sent
+events; or HTTP+SSE, where the variable TRANSPORT says sse."""
 
 import asyncio
 import os
@@ -50,4 +51,4 @@ def today() -> str:
     return "nothing"
 
 
-mcp.run(transport="streamable-http")
+mcp.run(transport=os.environ.get("TRANSPORT", "streamable-http"))

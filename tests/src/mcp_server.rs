@@ -51,11 +51,22 @@ impl McpServer {
         Self::start_script(sdk, &root().join(script))
     }
 
+    /// Our server on the 1.x line, over HTTP+SSE: its paths are `/sse` and `/messages/`.
+    #[must_use]
+    pub fn start_sse() -> Self {
+        let mut command = Sdk::V1.python(&root().join("tests/servers/sdk_v1.py"));
+        Self::start_command(command.env("TRANSPORT", "sse"))
+    }
+
     /// Any script that listens on the port that the variable `PORT` says.
     #[must_use]
     pub fn start_script(sdk: Sdk, script: &Path) -> Self {
+        Self::start_command(&mut sdk.python(script))
+    }
+
+    fn start_command(command: &mut Command) -> Self {
         let port = ports::free();
-        let mut process = Process::start("MCP server", sdk.python(script).env("PORT", port.to_string()));
+        let mut process = Process::start("MCP server", command.env("PORT", port.to_string()));
         process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, process }
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use crate::http;
 use crate::ports;
 use crate::process::{Process, eventually};
-use crate::tools::tools;
+use crate::tools::{root, tools};
 
 /// A running `toolward serve`.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ impl Toolward {
     }
 
     fn run(command: &mut Command, xds: u16, admin: u16) -> Self {
+        command.env("XDG_STATE_HOME", root().join("target/tests/state"));
         command.arg("--wasm-file").arg(&tools().wasm).args(["--listener-address", "127.0.0.1"]);
         command.args(["--xds-address", &format!("127.0.0.1:{xds}"), "--admin-address", &format!("127.0.0.1:{admin}")]);
         let mut process = Process::start("toolward", command);

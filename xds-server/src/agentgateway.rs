@@ -184,7 +184,7 @@ impl AgentgatewayPolicy {
             })
             .collect();
         let authentication = Some(AuthenticationSpec { issuers });
-        let spec = MCPAccessPolicySpec { target_refs, authentication, authorization: None };
+        let spec = MCPAccessPolicySpec { target_refs, authentication, authorization: None, protocol: None };
         Ok(MCPAccessPolicy { metadata: self.metadata, spec, status: None })
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::binding_keys::{self, BindingKeysArgs};
 use crate::certificate::{self, CertificateArgs};
 use crate::check::{self, CheckArgs};
 use crate::copy_filter::{self, CopyFilterArgs};
@@ -50,6 +51,8 @@ enum Command {
     Crds,
     /// Copy the filter's wasm module into a folder: what the init container of an Envoy does
     CopyFilter(CopyFilterArgs),
+    /// Print a key under which sessions are bound to callers, as a Secret
+    BindingKeys(BindingKeysArgs),
     /// Print a certificate for the xDS port of a cluster, as a Secret
     XdsCertificate(CertificateArgs),
     /// Make a token, or the key set that verifies it; for development only
@@ -93,6 +96,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Render(args) => print::run(&args),
         Command::Crds => crds::run(),
         Command::CopyFilter(args) => copy_filter::run(&args).unwrap_or_else(failure),
+        Command::BindingKeys(args) => binding_keys::run(&args).unwrap_or_else(failure),
         Command::XdsCertificate(args) => certificate::run(&args).unwrap_or_else(failure),
         Command::Token(args) => token::run(&args).unwrap_or_else(failure),
     }

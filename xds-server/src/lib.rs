@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod ads;
 pub mod agentgateway;
+pub mod binding_keys;
 pub mod certificate;
 pub mod check;
 pub mod cli;

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tracing::{debug, error, info, warn};
 
@@ -30,6 +30,7 @@ use crate::ads::Ads;
 use crate::ads::auth::Authentication;
 use crate::ads::clients::Clients;
 use crate::ads::tls::{Certificate, TlsError};
+use crate::binding_keys::{BindingKeys, BindingKeysError};
 use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
@@ -51,7 +52,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The API server answers within this time, or is tried again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often the files of a certificate are looked at.
+/// How often the files of certificates and keys are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Arguments of `toolward serve`.
@@ -73,6 +74,11 @@ pub struct ServeArgs {
     /// Another address for /ready and /metrics alone, for kubelet and Prometheus, which don't reach the admin port
     #[arg(long, value_name = "IP:PORT", env = "TOOLWARD_HEALTH_ADDRESS")]
     pub health_address: Option<SocketAddr>,
+
+    /// File with the keys under which sessions and tasks are bound to callers, one in each line: the first binds, all are
+    /// recognized. By default one in the user's folder for state
+    #[arg(long, value_name = "FILE", env = "TOOLWARD_BINDING_KEYS")]
+    pub binding_keys: Option<PathBuf>,
 
     /// What is made of the resources.
     #[command(flatten)]
@@ -134,6 +140,9 @@ pub enum ServeError {
     /// The certificate of the xDS port can't be used.
     #[error("{0}. Name other files with --xds-tls-cert, --xds-tls-key and --xds-client-ca")]
     Certificate(#[from] TlsError),
+    /// There are no keys for sessions.
+    #[error(transparent)]
+    BindingKeys(#[from] BindingKeysError),
     /// There is no way to an API server.
     #[error("no Kubernetes API server to read from: {0}. Run in a cluster, or set KUBECONFIG")]
     Kubernetes(String),
@@ -151,6 +160,7 @@ pub enum ServeError {
 /// When it can't start: no wasm module, addresses taken.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
+    let binding_keys = BindingKeys::open(args.binding_keys.clone())?;
     let opened = match &args.source {
         Source::Dir(folder) => Opened::Dir(folder.clone()),
         Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
@@ -219,8 +229,9 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     }
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
-    let pipeline = Pipeline::new(args.settings.render_options(wasm_file), args.settings.translate_options());
-    let keeper = Keeper { pipeline, snapshots, reports, metrics, meanings };
+    let translate_options = args.settings.translate_options(binding_keys.keys().to_vec());
+    let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
+    let keeper = Keeper { pipeline, binding_keys, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -270,6 +281,7 @@ async fn kubernetes() -> Result<kube::Client, ServeError> {
 /// Keeps what is served up to date.
 struct Keeper {
     pipeline: Pipeline,
+    binding_keys: BindingKeys,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reports: watch::Sender<Option<Report>>,
     metrics: Arc<Metrics>,
@@ -279,6 +291,7 @@ struct Keeper {
 impl Keeper {
     /// Until the source ends, which it does not in practice.
     async fn keep(mut self, mut source: impl Stream<Item = Change> + Unpin) {
+        let mut looks = interval(LOOK_EVERY);
         loop {
             let expiry = self.pipeline.next_expiry();
             tokio::select! {
@@ -291,11 +304,22 @@ impl Keeper {
                     Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
                 },
+                _ = looks.tick() => block_in_place(|| self.look_for_keys()),
                 () = at(expiry) => {
                     if let Some(snapshot) = block_in_place(|| self.pipeline.expire(Instant::now())) {
                         self.publish(snapshot);
                     }
                 }
+            }
+        }
+    }
+
+    fn look_for_keys(&mut self) {
+        if self.binding_keys.reload() {
+            self.pipeline.bind_under(self.binding_keys.keys().to_vec());
+            let last = self.meanings.borrow().as_ref().map(|meaning| Arc::clone(&meaning.resources));
+            if let Some(resources) = last {
+                self.translate(&resources);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use toolward_policy::config::Limits;
+use toolward_policy::config::{BindingKey, Limits};
 
 use crate::render::RenderOptions;
 use crate::translate::{TranslateOptions, UnprotectedRoutes};
@@ -67,7 +67,7 @@ fn positive(text: &str) -> Result<usize, String> {
 impl Settings {
     /// What matters for the model.
     #[must_use]
-    pub fn translate_options(&self) -> TranslateOptions {
+    pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
         let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache } = self.limits;
         let limits = Limits {
             request_body_bytes: max_request_body,
@@ -76,7 +76,7 @@ impl Settings {
             token_bytes: max_token,
             token_cache_entries: token_cache,
         };
-        TranslateOptions { unprotected_routes: self.unprotected_routes, limits }
+        TranslateOptions { unprotected_routes: self.unprotected_routes, limits, binding_keys }
     }
 
     /// What matters for Envoy's configuration.

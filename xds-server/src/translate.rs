@@ -43,7 +43,7 @@ mod virtual_hosts;
 pub use gateways::CONTROLLER_NAME;
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 
-use toolward_policy::config::Limits;
+use toolward_policy::config::{BindingKey, Limits};
 
 use attach::{Attachments, ListenerId};
 use backends::Backends;
@@ -60,6 +60,8 @@ pub struct TranslateOptions {
     pub unprotected_routes: UnprotectedRoutes,
     /// What the filter holds in memory at most.
     pub limits: Limits,
+    /// Under these sessions and tasks are bound to callers: the first binds, all are recognized. None: they are not bound.
+    pub binding_keys: Vec<BindingKey>,
 }
 
 /// Whether a route to a backend may be without any policy.

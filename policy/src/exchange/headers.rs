@@ -101,7 +101,7 @@ pub struct Edits {
     /// Names to remove, all values.
     pub remove: Vec<String>,
     /// Names and values to put in place of what is there.
-    pub set: Vec<(&'static str, &'static str)>,
+    pub set: Vec<(&'static str, String)>,
 }
 
 impl Edits {
@@ -112,9 +112,19 @@ impl Edits {
         let mut remove: Vec<String> = headers.0.iter().map(|(name, _)| name).filter(own).cloned().collect();
         let unwanted = METHOD_OVERRIDES.iter().chain(&["authorization"]);
         remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
-        let set =
-            if headers.first("accept-encoding").is_some() { vec![("accept-encoding", "identity")] } else { Vec::new() };
+        let set = if headers.first("accept-encoding").is_some() {
+            vec![("accept-encoding", "identity".to_owned())]
+        } else {
+            Vec::new()
+        };
         Self { remove, set }
+    }
+
+    /// Both.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        self.remove.extend(other.remove);
+        self.set.extend(other.set);
+        self
     }
 
     /// A body that may change has no length or digest known beforehand.

@@ -61,14 +61,21 @@ impl Revision {
         by_header || message_version.is_some()
     }
 
+    /// Whether a header says what the method is applied to.
+    pub(super) fn names_target(&self) -> bool {
+        self.name != Said::Nothing
+    }
+
+    /// Whether arrays of messages may be sent: by the old revision 2025-03-26, which is also what no header means.
+    pub(super) fn knows_batches(&self) -> bool {
+        let version = matches!(&self.version, Said::Nothing) || self.version.is("2025-03-26");
+        version && self.method == Said::Nothing && self.name == Said::Nothing
+    }
+
     /// Whether the headers say what the message says. In the old era they may be absent, but not say something else.
     pub(super) fn agrees_with(&self, request: &Request<'_>) -> bool {
-        let target = match &request.target {
-            // Names in completion/complete have no header.
-            Target::None => None,
-            target if request.method.has_name_header() => target.name(),
-            _ => None,
-        };
+        // What completion/complete and subscriptions/listen name has no header.
+        let target = request.targets.first().filter(|_| request.method.has_name_header()).map(Target::name);
         let method_agrees = self.method.is(&request.method_name);
         let name_agrees = target.is_none_or(|name| self.name.is(name));
         if self.is_modern(request.version.as_deref()) {
@@ -77,6 +84,12 @@ impl Revision {
         }
         (self.method == Said::Nothing || method_agrees) && (self.name == Said::Nothing || name_agrees)
     }
+}
+
+/// What the header `Mcp-Name` says for this name.
+pub(super) fn encoded(name: &str) -> String {
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic()) && !name.starts_with("=?");
+    if plain { name.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(name)) }
 }
 
 /// `=?base64?…?=` carries what a header can't; everything else is itself.

@@ -4,21 +4,25 @@
 //! come back on streams that no request of this exchange opened.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::members::Members;
 use super::message::Id;
 use crate::policy::Item;
 
 /// The members of a result that are lists, with the member of an element that names it.
-const LISTS: [(&str, Kind); 4] = [
+const LISTS: [(&str, Kind); 5] = [
     ("tools", Kind::Tool),
     ("prompts", Kind::Prompt),
     ("resources", Kind::Resource),
     ("resourceTemplates", Kind::Template),
+    ("skills", Kind::Resource),
 ];
+
+/// How long a client may keep a list that depends on the caller, in milliseconds (caching, revision 2026-07-28): a change
+/// of policy is to show soon.
+const MAX_TTL_MS: u64 = 60_000;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -109,8 +113,20 @@ fn filter_result(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<O
         }
     }
     // A list that depends on the caller must not be kept for others (caching, revision 2026-07-28).
-    if is_list && result.value("cacheScope") == Some("\"public\"") {
+    if is_list && result.value("cacheScope").is_some_and(|scope| scope != "\"private\"") {
         result.replace("cacheScope", "\"private\"".to_owned());
+        changed = true;
+    }
+    let is_long = |ttl: &str| ttl.parse::<u64>().map_or(true, |ttl| ttl > MAX_TTL_MS);
+    if is_list && result.value("ttlMs").is_some_and(is_long) {
+        result.replace("ttlMs", MAX_TTL_MS.to_string());
+        changed = true;
+    }
+    // A task's result is that of another method.
+    if let Some(inner) = result.value("result").filter(|inner| inner.starts_with('{'))
+        && let Some(inner) = filter_result(inner, keep)?
+    {
+        result.replace("result", inner);
         changed = true;
     }
     Ok(changed.then(|| result.to_string()))
@@ -175,61 +191,6 @@ fn message_id(text: &str) -> Option<Id> {
     }
 }
 
-/// An object's members in their order, with their values as written.
-struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
-
-impl Members<'_> {
-    fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.as_ref())
-    }
-
-    fn replace(&mut self, name: &str, value: String) {
-        if let Some((_, old)) = self.0.iter_mut().find(|(member, _)| member == name) {
-            *old = Cow::Owned(value);
-        }
-    }
-}
-
-impl fmt::Display for Members<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
-        for (index, (name, value)) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{}:{value}", serde_json::Value::from(name.as_ref()))?;
-        }
-        f.write_str("}")
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de>, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
-                while let Some(name) = object.next_key::<Name<'de>>()? {
-                    let value: &'de RawValue = object.next_value()?;
-                    if members.iter().any(|(member, _)| *member == name.0) {
-                        return Err(A::Error::custom("a member stands twice"));
-                    }
-                    members.push((name.0, Cow::Borrowed(value.get())));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct Name<'t>(#[serde(borrow)] Cow<'t, str>);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +246,26 @@ mod tests {
                 "cache scope",
                 r#"{"id":1,"result":{"tools":[{"name":"a"}],"cacheScope":"public"}}"#,
                 changed(r#"{"id":1,"result":{"tools":[{"name":"a"}],"cacheScope":"private"}}"#),
+            ),
+            (
+                "any other cache scope",
+                r#"{"id":1,"result":{"tools":[],"cacheScope":null,"ttlMs":60000}}"#,
+                changed(r#"{"id":1,"result":{"tools":[],"cacheScope":"private","ttlMs":60000}}"#),
+            ),
+            (
+                "time to live",
+                r#"{"id":1,"result":{"tools":[],"ttlMs":3600000}}"#,
+                changed(r#"{"id":1,"result":{"tools":[],"ttlMs":60000}}"#),
+            ),
+            (
+                "skills",
+                r#"{"id":1,"result":{"skills":[{"uri":"b"},{"uri":"a"}]}}"#,
+                changed(r#"{"id":1,"result":{"skills":[{"uri":"a"}]}}"#),
+            ),
+            (
+                "the result of a task",
+                r#"{"id":1,"result":{"taskId":"t","result":{"tools":[{"name":"b"}]}}}"#,
+                changed(r#"{"id":1,"result":{"taskId":"t","result":{"tools":[]}}}"#),
             ),
             (
                 "array of messages",

@@ -1,9 +1,11 @@
 //! One JSON-RPC message from a client, read in the one way in which all servers read it (or refused).
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::method::Method;
 use crate::policy::Item;
@@ -17,9 +19,21 @@ const MAX_ID_BYTES: usize = 1024;
 const MAX_NAME_BYTES: usize = 256;
 /// Longest URI of a resource, in bytes.
 const MAX_URI_BYTES: usize = 8192;
+/// Longest id of a task, in bytes.
+const MAX_TASK_BYTES: usize = 1024;
+/// Most resources and tasks that one request may name.
+const MAX_TARGETS: usize = 1024;
+/// Most messages in an array.
+const MAX_BATCH: usize = 64;
 
 /// The key in `params._meta` that carries the revision since 2026-07-28.
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// The key in `params._meta` that carries what the client can do, since 2026-07-28.
+const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// The extension by which a request may become a task.
+const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// A message from a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,44 +59,78 @@ pub struct Request<'m> {
     /// The method's name as sent.
     pub method_name: Cow<'m, str>,
     /// What the method is to be applied to.
-    pub target: Target<'m>,
+    pub targets: Vec<Target<'m>>,
     /// The revision that the message itself names.
     pub version: Option<Cow<'m, str>>,
+    /// Whether the answer may be a task: the caller asks for one, or says that it knows them.
+    pub may_become_task: bool,
+    arguments: LazyArguments<'m>,
 }
 
-/// What a method is to be applied to.
+/// The arguments of a call, which are read when a rule asks for them.
+#[derive(Clone, Debug, PartialEq)]
+struct LazyArguments<'m> {
+    message: &'m [u8],
+    read: OnceCell<Option<Map<String, Value>>>,
+}
+
+/// One thing that a method is to be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of MCP")]
 pub enum Target<'m> {
-    None,
     Tool(Cow<'m, str>),
     Prompt(Cow<'m, str>),
     Resource(Cow<'m, str>),
+    Task(Cow<'m, str>),
 }
 
 impl Target<'_> {
     /// Its name or URI.
     #[must_use]
-    pub fn name(&self) -> Option<&str> {
+    pub fn name(&self) -> &str {
         match self {
-            Self::None => None,
-            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => Some(name),
+            Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) | Self::Task(name) => name,
+        }
+    }
+
+    /// What a policy must grant; none for what belongs to a caller and not to a policy.
+    fn item(&self) -> Option<Item<'_>> {
+        match self {
+            Self::Tool(name) => Some(Item::Tool(name)),
+            Self::Prompt(name) => Some(Item::Prompt(name)),
+            Self::Resource(uri) => Some(Item::Resource(uri)),
+            Self::Task(_) => None,
         }
     }
 }
 
 impl Request<'_> {
-    /// What a policy must grant for this request to pass; none for the protocol's own housekeeping and for lists, which
-    /// are filtered on their way back.
+    /// What a policy must grant for this request to pass, all of it; none for the protocol's own housekeeping and for
+    /// lists, which are filtered on their way back.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        let method = (self.method == Method::Other).then_some(Item::Method(&self.method_name));
+        self.targets.iter().filter_map(Target::item).chain(method)
+    }
+
+    /// The members of `params.arguments`, where it is an object.
     #[must_use]
-    pub fn item(&self) -> Option<Item<'_>> {
-        match (&self.target, self.method) {
-            (Target::Tool(name), _) => Some(Item::Tool(name)),
-            (Target::Prompt(name), _) => Some(Item::Prompt(name)),
-            (Target::Resource(uri), _) => Some(Item::Resource(uri)),
-            (Target::None, Method::Other) => Some(Item::Method(&self.method_name)),
-            (Target::None, _) => None,
+    pub fn arguments(&self) -> Option<&Map<String, Value>> {
+        self.arguments.get()
+    }
+}
+
+impl LazyArguments<'_> {
+    fn get(&self) -> Option<&Map<String, Value>> {
+        #[derive(serde::Deserialize)]
+        struct Call {
+            params: Params,
         }
+        #[derive(serde::Deserialize)]
+        struct Params {
+            arguments: Map<String, Value>,
+        }
+        let read = || serde_json::from_slice::<Call>(self.message).ok().map(|call| call.params.arguments);
+        self.read.get_or_init(read).as_ref()
     }
 }
 
@@ -168,6 +216,15 @@ impl MessageFault {
 }
 
 impl<'m> Message<'m> {
+    /// The request, if it is one.
+    #[must_use]
+    pub fn request(&self) -> Option<&Request<'m>> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::Notification { .. } | Self::Response => None,
+        }
+    }
+
     /// Reads a body, all of it.
     ///
     /// # Errors
@@ -178,7 +235,21 @@ impl<'m> Message<'m> {
         let id = members.id.clone();
         let refuse = |fault| Refusal { fault, id: id.as_ref().and_then(|id| id.clone().ok()) };
         read.map_err(|fault| refuse(message_fault(&fault)))?;
-        members.message().map_err(refuse)
+        members.message(body).map_err(refuse)
+    }
+
+    /// Reads a body that is an array of messages.
+    ///
+    /// # Errors
+    /// When one of them is not acceptable, or the array is empty or too long.
+    pub fn parse_array(body: &'m [u8]) -> Result<Vec<Self>, Refusal> {
+        let refuse = |fault| Refusal { fault, id: None };
+        strict::check(body).map_err(|fault| refuse(message_fault(&fault)))?;
+        let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|_| refuse(MessageFault::Syntax))?;
+        if elements.is_empty() || elements.len() > MAX_BATCH {
+            return Err(refuse(MessageFault::Batch));
+        }
+        elements.into_iter().map(|element| Self::parse(element.get().as_bytes())).collect()
     }
 }
 
@@ -208,6 +279,16 @@ enum Place {
     RefUri,
     Meta,
     Version,
+    TaskId,
+    Notifications,
+    Subscriptions,
+    Subscription,
+    TaskIds,
+    ListedTask,
+    Task,
+    Capabilities,
+    Extensions,
+    TasksExtension,
     Elsewhere,
 }
 
@@ -228,15 +309,17 @@ const PARAMS: [(&str, Place); 12] = [
     ("_meta", Place::Meta),
     ("arguments", Place::Elsewhere),
     ("argument", Place::Elsewhere),
-    ("task", Place::Elsewhere),
-    ("taskId", Place::Elsewhere),
-    ("notifications", Place::Elsewhere),
+    ("task", Place::Task),
+    ("taskId", Place::TaskId),
+    ("notifications", Place::Notifications),
     ("cursor", Place::Elsewhere),
     ("inputResponses", Place::Elsewhere),
     ("requestState", Place::Elsewhere),
 ];
+const NOTIFICATIONS: [(&str, Place); 2] =
+    [("resourceSubscriptions", Place::Subscriptions), ("taskIds", Place::TaskIds)];
 const REF: [(&str, Place); 3] = [("type", Place::RefType), ("name", Place::RefName), ("uri", Place::RefUri)];
-const META: [(&str, Place); 1] = [(META_VERSION, Place::Version)];
+const META: [(&str, Place); 2] = [(META_VERSION, Place::Version), (META_CAPABILITIES, Place::Capabilities)];
 
 /// What matters of a message.
 #[derive(Debug, Default)]
@@ -253,6 +336,17 @@ struct Members<'m> {
     ref_name: Option<Scalar<'m>>,
     ref_uri: Option<Scalar<'m>>,
     version: Option<Scalar<'m>>,
+    task_id: Option<Scalar<'m>>,
+    may_become_task: bool,
+    subscriptions: Listed<'m>,
+    task_ids: Listed<'m>,
+}
+
+/// The elements of an array, as far as there is one.
+#[derive(Debug, Default)]
+struct Listed<'m> {
+    array: Option<Scalar<'m>>,
+    elements: Vec<Scalar<'m>>,
 }
 
 impl<'m> Reader<'m> for Members<'m> {
@@ -264,6 +358,9 @@ impl<'m> Reader<'m> for Members<'m> {
             Place::Params => &PARAMS,
             Place::Ref => &REF,
             Place::Meta => &META,
+            Place::Notifications => &NOTIFICATIONS,
+            Place::Capabilities if key == "extensions" => return Ok(Place::Extensions),
+            Place::Extensions if key == TASKS_EXTENSION => return Ok(Place::TasksExtension),
             _ => return Ok(Place::Elsewhere),
         };
         if let Some((_, place)) = known.iter().find(|(name, _)| *name == key) {
@@ -278,8 +375,12 @@ impl<'m> Reader<'m> for Members<'m> {
         Ok(Place::Elsewhere)
     }
 
-    fn element(&mut self, _: Place) -> Place {
-        Place::Elsewhere
+    fn element(&mut self, array: Place) -> Place {
+        match array {
+            Place::Subscriptions => Place::Subscription,
+            Place::TaskIds => Place::ListedTask,
+            _ => Place::Elsewhere,
+        }
     }
 
     fn value(&mut self, place: Place, value: Scalar<'m>) {
@@ -294,6 +395,11 @@ impl<'m> Reader<'m> for Members<'m> {
             Place::RefName => &mut self.ref_name,
             Place::RefUri => &mut self.ref_uri,
             Place::Version => &mut self.version,
+            Place::TaskId => &mut self.task_id,
+            Place::Subscriptions => &mut self.subscriptions.array,
+            Place::TaskIds => &mut self.task_ids.array,
+            Place::Subscription => return self.subscriptions.push(value),
+            Place::ListedTask => return self.task_ids.push(value),
             Place::Id => {
                 self.id = Some(id(value));
                 return;
@@ -302,9 +408,34 @@ impl<'m> Reader<'m> for Members<'m> {
                 self.results += 1;
                 return;
             }
-            Place::Ref | Place::Meta | Place::Elsewhere => return,
+            Place::Task | Place::TasksExtension => {
+                self.may_become_task = true;
+                return;
+            }
+            Place::Ref
+            | Place::Meta
+            | Place::Notifications
+            | Place::Capabilities
+            | Place::Extensions
+            | Place::Elsewhere => return,
         };
         *slot = Some(value);
+    }
+}
+
+impl<'m> Listed<'m> {
+    fn push(&mut self, value: Scalar<'m>) {
+        // One too many is enough to refuse them.
+        if self.elements.len() <= MAX_TARGETS {
+            self.elements.push(value);
+        }
+    }
+
+    fn texts(self, longest: usize) -> Result<Vec<Cow<'m, str>>, MessageFault> {
+        if !matches!(self.array, None | Some(Scalar::Array)) || self.elements.len() > MAX_TARGETS {
+            return Err(MessageFault::Target);
+        }
+        self.elements.into_iter().map(|element| text(Some(element), longest)).collect()
     }
 }
 
@@ -317,7 +448,7 @@ fn id(value: Scalar<'_>) -> Result<Id, ()> {
 }
 
 impl<'m> Members<'m> {
-    fn message(self) -> Result<Message<'m>, MessageFault> {
+    fn message(self, body: &'m [u8]) -> Result<Message<'m>, MessageFault> {
         match self.root {
             Some(Scalar::Object) => {}
             Some(Scalar::Array) => return Err(MessageFault::Batch),
@@ -328,7 +459,7 @@ impl<'m> Members<'m> {
         }
         match self.method {
             None => self.response(),
-            Some(Scalar::String(_)) if self.results == 0 => self.call(),
+            Some(Scalar::String(_)) if self.results == 0 => self.call(body),
             Some(_) => Err(MessageFault::Envelope),
         }
     }
@@ -343,7 +474,7 @@ impl<'m> Members<'m> {
         }
     }
 
-    fn call(self) -> Result<Message<'m>, MessageFault> {
+    fn call(self, body: &'m [u8]) -> Result<Message<'m>, MessageFault> {
         let Some(Scalar::String(method_name)) = self.method else { return Err(MessageFault::Envelope) };
         if method_name.is_empty()
             || method_name.len() > MAX_NAME_BYTES
@@ -368,20 +499,37 @@ impl<'m> Members<'m> {
             Some(_) => return Err(MessageFault::Params),
         };
         let method = Method::of_request(&method_name);
-        let target = match method {
-            Method::ToolsCall => Target::Tool(text(self.name, MAX_NAME_BYTES)?),
-            Method::PromptsGet => Target::Prompt(text(self.name, MAX_NAME_BYTES)?),
-            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-                Target::Resource(text(self.uri, MAX_URI_BYTES)?)
-            }
+        let targets = match method {
+            Method::ToolsCall => vec![Target::Tool(text(self.name, MAX_NAME_BYTES)?)],
+            Method::PromptsGet => vec![Target::Prompt(text(self.name, MAX_NAME_BYTES)?)],
+            Method::ResourcesRead
+            | Method::ResourcesSubscribe
+            | Method::ResourcesUnsubscribe
+            | Method::DirectoryRead
+            | Method::SkillsGet => vec![Target::Resource(text(self.uri, MAX_URI_BYTES)?)],
             Method::Complete => match text(self.ref_type, MAX_NAME_BYTES)?.as_ref() {
-                "ref/prompt" => Target::Prompt(text(self.ref_name, MAX_NAME_BYTES)?),
-                "ref/resource" => Target::Resource(text(self.ref_uri, MAX_URI_BYTES)?),
+                "ref/prompt" => vec![Target::Prompt(text(self.ref_name, MAX_NAME_BYTES)?)],
+                "ref/resource" => vec![Target::Resource(text(self.ref_uri, MAX_URI_BYTES)?)],
                 _ => return Err(MessageFault::Target),
             },
-            _ => Target::None,
+            Method::Task => vec![Target::Task(text(self.task_id, MAX_TASK_BYTES)?)],
+            Method::Listen => {
+                let resources = self.subscriptions.texts(MAX_URI_BYTES)?.into_iter().map(Target::Resource);
+                let tasks = self.task_ids.texts(MAX_TASK_BYTES)?.into_iter().map(Target::Task);
+                resources.chain(tasks).collect()
+            }
+            _ => Vec::new(),
         };
-        Ok(Message::Request(Request { id, method, method_name, target, version }))
+        let arguments = LazyArguments { message: body, read: OnceCell::new() };
+        Ok(Message::Request(Request {
+            id,
+            method,
+            method_name,
+            targets,
+            version,
+            may_become_task: self.may_become_task,
+            arguments,
+        }))
     }
 }
 
@@ -410,7 +558,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":"a\"b","method":"tools/call","params":{"name":"add","arguments":{"Name":1}}}"#;
         let Ok(Message::Request(request)) = Message::parse(text.as_bytes()) else { panic!("a request") };
         assert_eq!(request.id.to_string(), r#""a\"b""#);
-        assert_eq!(request.item(), Some(Item::Tool("add")));
+        assert_eq!(request.items().collect::<Vec<_>>(), [Item::Tool("add")]);
         assert_eq!(request.version, None);
     }
 

@@ -17,6 +17,11 @@ pub enum Method {
     ResourcesRead,
     ResourcesSubscribe,
     ResourcesUnsubscribe,
+    DirectoryRead,
+    SkillsList,
+    SkillsGet,
+    Listen,
+    Task,
     Complete,
     Notification,
     Response,
@@ -41,21 +46,37 @@ impl Method {
             "resources/read" => Self::ResourcesRead,
             "resources/subscribe" => Self::ResourcesSubscribe,
             "resources/unsubscribe" => Self::ResourcesUnsubscribe,
+            "resources/directory/read" => Self::DirectoryRead,
+            "skills/list" => Self::SkillsList,
+            "skills/get" => Self::SkillsGet,
+            "subscriptions/listen" => Self::Listen,
+            "tasks/get" | "tasks/result" | "tasks/update" | "tasks/cancel" => Self::Task,
             "completion/complete" => Self::Complete,
             _ => Self::Other,
         }
     }
 
-    /// Whether its result is a list that depends on the caller.
+    /// Whether its result may hold a list that depends on the caller: those of lists, those of tasks, which are results of
+    /// other methods, and those of methods that we don't know.
     #[must_use]
-    pub fn is_list(self) -> bool {
-        matches!(self, Self::ToolsList | Self::PromptsList | Self::ResourcesList | Self::ResourceTemplatesList)
+    pub fn may_answer_with_list(self) -> bool {
+        matches!(
+            self,
+            Self::ToolsList
+                | Self::PromptsList
+                | Self::ResourcesList
+                | Self::ResourceTemplatesList
+                | Self::DirectoryRead
+                | Self::SkillsList
+                | Self::Task
+                | Self::Other
+        )
     }
 
     /// Whether the header `Mcp-Name` repeats what the method is applied to.
     #[must_use]
     pub fn has_name_header(self) -> bool {
-        matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead)
+        matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead | Self::Task)
     }
 
     /// The label for metrics.
@@ -75,6 +96,11 @@ impl Method {
             Self::ResourcesRead => "resources/read",
             Self::ResourcesSubscribe => "resources/subscribe",
             Self::ResourcesUnsubscribe => "resources/unsubscribe",
+            Self::DirectoryRead => "resources/directory/read",
+            Self::SkillsList => "skills/list",
+            Self::SkillsGet => "skills/get",
+            Self::Listen => "subscriptions/listen",
+            Self::Task => "tasks",
             Self::Complete => "completion/complete",
             Self::Notification => "notification",
             Self::Response => "response",

@@ -3,9 +3,8 @@
 //! An event that needs no change is passed on at once and byte for byte; nothing is held back for later events. What a
 //! client would discard (an event that the stream's end cuts off) is not passed on either.
 
-use super::list::{self, Filtered};
+use super::list::Filtered;
 use crate::denial;
-use crate::policy::Item;
 
 /// Cuts a stream into events, wherever the chunks' borders are, and filters each.
 #[derive(Debug)]
@@ -23,6 +22,18 @@ pub struct EventFilter {
     first_event: bool,
     /// Some event held a list that could not be read.
     unreadable: bool,
+}
+
+/// What is done with what a stream carries.
+pub trait Rewrite {
+    /// Whether an event with these bytes might have to change; where not, it need not be read.
+    fn may_change(&self, event: &[u8]) -> bool;
+
+    /// Judges the message (or the messages) of an event.
+    fn message(&mut self, text: &[u8]) -> Filtered;
+
+    /// The URI to announce in place of this one (transport HTTP+SSE, revision 2024-11-05); none: this one.
+    fn endpoint(&mut self, uri: &str) -> Option<String>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +65,7 @@ impl EventFilter {
     ///
     /// # Errors
     /// When an event is larger than the limit.
-    pub fn push(&mut self, chunk: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Vec<u8>, TooLarge> {
+    pub fn push(&mut self, chunk: &[u8], rewrite: &mut dyn Rewrite) -> Result<Vec<u8>, TooLarge> {
         self.carry.extend_from_slice(chunk);
         let mut passed = Vec::with_capacity(chunk.len());
         loop {
@@ -68,7 +79,7 @@ impl EventFilter {
             let event = std::mem::replace(&mut self.carry, rest);
             self.seen = 0;
             let first = std::mem::take(&mut self.first_event);
-            self.unreadable |= filter_event(&event, first, keep, &mut passed) == Readable::No;
+            self.unreadable |= filter_event(&event, first, rewrite, &mut passed) == Readable::No;
         }
         if self.carry.len() > self.limit { Err(TooLarge) } else { Ok(passed) }
     }
@@ -104,8 +115,8 @@ enum Readable {
     No,
 }
 
-fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> bool, passed: &mut Vec<u8>) -> Readable {
-    if !list::may_hold_list(event) {
+fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite, passed: &mut Vec<u8>) -> Readable {
+    if !rewrite.may_change(event) {
         passed.extend_from_slice(event);
         return Readable::Yes;
     }
@@ -114,10 +125,14 @@ fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> boo
     let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
     let data = data(text);
     if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
-        passed.extend_from_slice(event);
+        let is_endpoint = lines(text).filter_map(|line| field(line, "event")).next_back() == Some("endpoint");
+        match rewrite.endpoint(&data).filter(|_| is_endpoint) {
+            Some(uri) => passed.extend_from_slice(with_data(text, &uri).as_bytes()),
+            None => passed.extend_from_slice(event),
+        }
         return Readable::Yes;
     }
-    match list::filter(data.as_bytes(), keep) {
+    match rewrite.message(data.as_bytes()) {
         Filtered::Unchanged => passed.extend_from_slice(event),
         Filtered::Changed(data) => passed.extend_from_slice(with_data(text, &data).as_bytes()),
         Filtered::Unreadable(id) => {
@@ -129,21 +144,21 @@ fn filter_event(event: &[u8], first: bool, keep: &mut dyn FnMut(Item<'_>) -> boo
     Readable::Yes
 }
 
-fn lines(event: &str) -> impl Iterator<Item = &str> {
+fn lines(event: &str) -> impl DoubleEndedIterator<Item = &str> {
     event.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// The value of a line's field, if it is `data`.
-fn data_line(line: &str) -> Option<&str> {
+/// The value of a line, if its field has this name.
+fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     match line.split_once(':') {
-        Some(("data", value)) => Some(value.strip_prefix(' ').unwrap_or(value)),
-        None if line == "data" => Some(""),
+        Some((field, value)) if field == name => Some(value.strip_prefix(' ').unwrap_or(value)),
+        None if line == name => Some(""),
         _ => None,
     }
 }
 
 fn data(event: &str) -> String {
-    lines(event).filter_map(data_line).collect::<Vec<_>>().join("\n")
+    lines(event).filter_map(|line| field(line, "data")).collect::<Vec<_>>().join("\n")
 }
 
 /// The event with other data: its other fields stay as they are, in their order.
@@ -151,7 +166,7 @@ fn with_data(event: &str, data: &str) -> String {
     let mut text = String::with_capacity(event.len());
     let mut placed = false;
     for line in lines(event).filter(|line| !line.is_empty()) {
-        if data_line(line).is_none() {
+        if field(line, "data").is_none() {
             text.push_str(line);
             text.push('\n');
         } else if !std::mem::replace(&mut placed, true) {
@@ -173,13 +188,28 @@ mod tests {
 
     use super::*;
 
-    fn hides_b(item: Item<'_>) -> bool {
-        item != Item::Tool("b")
+    use crate::mcp::list;
+    use crate::policy::Item;
+
+    struct HidesB;
+
+    impl Rewrite for HidesB {
+        fn may_change(&self, event: &[u8]) -> bool {
+            list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint")
+        }
+
+        fn message(&mut self, text: &[u8]) -> Filtered {
+            list::filter(text, &mut |item| item != Item::Tool("b"))
+        }
+
+        fn endpoint(&mut self, uri: &str) -> Option<String> {
+            uri.contains("session").then(|| format!("{uri}&x"))
+        }
     }
 
     fn filtered(chunks: &[&[u8]]) -> Vec<u8> {
         let mut filter = EventFilter::new(1 << 20);
-        chunks.iter().flat_map(|chunk| filter.push(chunk, &mut hides_b).expect("small")).collect()
+        chunks.iter().flat_map(|chunk| filter.push(chunk, &mut HidesB).expect("small")).collect()
     }
 
     const LIST: &str = r#"{"id":1,"result":{"tools":[{"name":"a"},{"name":"b"}]}}"#;
@@ -192,6 +222,12 @@ mod tests {
             ("comment", ": tools\n\n".to_owned(), None),
             ("priming event", "id: 1\nretry: 10\ndata:\n\n".to_owned(), None),
             ("endpoint", "event: endpoint\ndata: /messages?tools=1\n\n".to_owned(), None),
+            (
+                "endpoint with a session",
+                "event: endpoint\ndata: /m?session=1\n\n".to_owned(),
+                Some("event: endpoint\ndata: /m?session=1&x\n\n".to_owned()),
+            ),
+            ("another event with a session", "event: x\ndata: endpoint?session=1\n\n".to_owned(), None),
             ("list", format!("data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
             ("CRLF", format!("id: 7\r\ndata: {LIST}\r\n\r\n"), Some(format!("id: 7\ndata: {KEPT}\n\r\n"))),
             ("CR", format!("data: {LIST}\r\r"), Some(format!("data: {KEPT}\n\r"))),
@@ -213,9 +249,9 @@ mod tests {
     #[test]
     fn an_event_is_passed_on_with_its_last_byte() {
         let mut filter = EventFilter::new(100);
-        assert_eq!(filter.push(b"data: 1\r\n", &mut hides_b), Ok(Vec::new()));
-        assert_eq!(filter.push(b"\r", &mut hides_b), Ok(b"data: 1\r\n\r".to_vec()));
-        assert_eq!(filter.push(b"\ndata: 2\n\n", &mut hides_b), Ok(b"\ndata: 2\n\n".to_vec()));
+        assert_eq!(filter.push(b"data: 1\r\n", &mut HidesB), Ok(Vec::new()));
+        assert_eq!(filter.push(b"\r", &mut HidesB), Ok(b"data: 1\r\n\r".to_vec()));
+        assert_eq!(filter.push(b"\ndata: 2\n\n", &mut HidesB), Ok(b"\ndata: 2\n\n".to_vec()));
     }
 
     #[test]
@@ -228,8 +264,8 @@ mod tests {
     #[test]
     fn an_event_past_the_limit_ends_the_stream() {
         let mut filter = EventFilter::new(10);
-        assert_eq!(filter.push(b"data: 12\n\n", &mut hides_b), Ok(b"data: 12\n\n".to_vec()));
-        assert_eq!(filter.push(b"data: 123456", &mut hides_b), Err(TooLarge));
+        assert_eq!(filter.push(b"data: 12\n\n", &mut HidesB), Ok(b"data: 12\n\n".to_vec()));
+        assert_eq!(filter.push(b"data: 123456", &mut HidesB), Err(TooLarge));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::bootstrap::bootstrap;
 use super::view::{self, ViewError};
 use super::{RenderOptions, render, yaml};
+use crate::binding_keys::{BindingKeys, BindingKeysError};
 use crate::model::{GatewayName, Model};
 use crate::problem::Problem;
 use crate::provision;
@@ -45,6 +46,11 @@ pub struct RenderArgs {
     #[arg(long, value_name = "PATH", default_value = "target/wasm/toolward.wasm", env = "TOOLWARD_WASM_FILE")]
     pub wasm_file: PathBuf,
 
+    /// File with the keys under which sessions are bound to callers; without it they are not bound, and belong to whoever
+    /// knows their ids
+    #[arg(long, value_name = "FILE", env = "TOOLWARD_BINDING_KEYS")]
+    pub binding_keys: Option<PathBuf>,
+
     /// What is made of the resources.
     #[command(flatten)]
     pub settings: Settings,
@@ -64,6 +70,9 @@ pub enum RenderError {
     #[error("a static configuration is that of one Gateway; choose it with --gateway. There are: {known}")]
     #[expect(missing_docs, reason = "the names say it")]
     ChooseGateway { known: String },
+    /// There are no keys in the file.
+    #[error(transparent)]
+    BindingKeys(#[from] BindingKeysError),
     /// A file that the command line names can't be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -90,7 +99,9 @@ pub fn run(args: &RenderArgs) -> ExitCode {
 
 fn load(args: &RenderArgs) -> Result<(Resources, Translation), RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
-    let translation = translate(&resources, &args.settings.translate_options());
+    let keys = args.binding_keys.clone().map(|path| BindingKeys::open(Some(path))).transpose()?;
+    let keys = keys.map(|keys| keys.keys().to_vec()).unwrap_or_default();
+    let translation = translate(&resources, &args.settings.translate_options(keys));
     for problem in &translation.problems {
         eprintln!("{problem}");
     }

@@ -5,7 +5,7 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toolward_policy::config::{Algorithm, Denial, Mode, Rule, TokenType};
+use toolward_policy::config::{Algorithm, Batches, Denial, Mode, Rule, SessionBinding, TokenType};
 
 use super::status::{BackendStatus, PolicyStatus};
 
@@ -149,8 +149,8 @@ pub struct LocalRef {
 #[kube(printcolumn = r#"{ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }"#)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.authentication) || has(self.authorization)",
-    "message": "the policy has neither authentication nor authorization; add one"
+    "rule": "has(self.authentication) || has(self.authorization) || has(self.protocol)",
+    "message": "the policy says nothing; add authentication, authorization or protocol"
 }]))]
 pub struct MCPAccessPolicySpec {
     /// What it protects, in its own namespace.
@@ -162,6 +162,21 @@ pub struct MCPAccessPolicySpec {
     /// Says what verified callers may do; absent: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationSpec>,
+    /// How MCP is spoken. Of several policies on the way of a request, the strictest that says so holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<ProtocolSpec>,
+}
+
+/// How MCP is spoken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProtocolSpec {
+    /// Whether a body may be an array of messages; `Refuse` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<Batches>,
+    /// To whom sessions and tasks belong; `Subject` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_binding: Option<SessionBinding>,
 }
 
 /// What a policy protects (GEP-713): a Gateway, an HTTPRoute or an MCPBackend of the policy's namespace.

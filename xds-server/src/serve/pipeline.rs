@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use toolward_policy::config::BindingKey;
+
 use super::retired::Retired;
 use crate::model::{Endpoints, Model};
 use crate::render::{self, RenderOptions, render};
@@ -39,6 +41,11 @@ impl Pipeline {
     pub fn new(render_options: RenderOptions, translate_options: TranslateOptions) -> Self {
         let (retired, model) = (Retired::default(), Model::default());
         Self { render_options, translate_options, retired, model, snapshot: None }
+    }
+
+    /// From the next translation on, sessions are bound under these keys.
+    pub fn bind_under(&mut self, keys: Vec<BindingKey>) {
+        self.translate_options.binding_keys = keys;
     }
 
     /// Translates a new world. The snapshot is there if it differs from the one before.

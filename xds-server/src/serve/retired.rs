@@ -104,7 +104,7 @@ fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTr
 
 #[cfg(test)]
 mod tests {
-    use toolward_policy::config::{Issuer, Limits, TokenType, VERSION};
+    use toolward_policy::config::{Issuer, Limits, Protocol, TokenType, VERSION};
 
     use super::*;
     use crate::model::{Gateway, GatewayName, Listener};
@@ -123,13 +123,14 @@ mod tests {
             token_type: TokenType::Jwt,
         };
         let authentication = Authentication::Jwt { policy: "ns/p".into(), issuers: vec![issuer] };
-        RoutePolicy::Protected { authentication, gates: Vec::new() }
+        RoutePolicy::Protected { authentication, gates: Vec::new(), protocol: Protocol::default() }
     }
 
     fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Model {
         let filter = FilterConfig {
             version: VERSION,
             limits: Limits::default(),
+            binding_keys: Vec::new(),
             key_sets: key_sets.iter().map(|name| ((*name).to_owned(), KeySet { keys: Vec::new() })).collect(),
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
         };

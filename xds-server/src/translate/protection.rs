@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Authentication, Gate, KeySet, RoutePolicy};
+use toolward_policy::config::{Authentication, Gate, KeySet, Protocol, RoutePolicy};
 
 use crate::resources::{Name, ObjectRef};
 
 use super::policies::{Attached, Content, Policies, Target, conflict};
 use super::problems::Fault;
-use super::sections::IssuerTable;
+use super::sections::{self, IssuerTable};
 
 /// The way of a request through one rule.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
         }
         None => Authentication::Anonymous {},
     };
-    let policy = RoutePolicy::Protected { authentication, gates: levels.gates() };
+    let policy = RoutePolicy::Protected { authentication, gates: levels.gates(), protocol: levels.protocol() };
     Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, fault: None })
 }
 
@@ -161,6 +161,14 @@ impl<'p> Levels<'p> {
             Content::Broken { .. } => None,
         });
         gates.collect()
+    }
+
+    fn protocol(&self) -> Protocol {
+        let sections: Vec<_> = self.all().collect();
+        sections::protocol(sections.iter().filter_map(|attached| match &*attached.content {
+            Content::Working(sections) => Some(&sections.protocol),
+            Content::Broken { .. } => None,
+        }))
     }
 }
 

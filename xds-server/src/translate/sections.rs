@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{Authentication, FilterConfig, Gate, Issuer, KeySet, Limits, RoutePolicy, Rule, VERSION};
+use toolward_policy::config::{
+    Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, Protocol, RoutePolicy, Rule, SessionBinding,
+    VERSION,
+};
 use toolward_policy::policy::PolicyTable;
 
-use crate::resources::mcp::{AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec};
+use crate::resources::mcp::{AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, ProtocolSpec};
 use crate::resources::{Name, Resources};
 
 use super::keys;
@@ -23,6 +26,7 @@ const DEFAULT_CLOCK_SKEW: u32 = 30;
 pub(super) struct Sections {
     pub(super) authentication: Option<IssuerTable>,
     pub(super) gate: Option<Gate>,
+    pub(super) protocol: ProtocolSpec,
 }
 
 /// Accepted issuers with the key sets that they name.
@@ -44,10 +48,12 @@ pub(super) fn check(
         .as_ref()
         .map(|authentication| issuers(authentication, &name.namespace, resources, &mut faults));
     let gate = spec.authorization.as_ref().map(|authorization| gate(name, authorization, &mut faults));
-    if authentication.is_none() && gate.is_none() {
-        faults.push(("spec".to_owned(), invalid("the policy has neither authentication nor authorization; add one")));
+    if authentication.is_none() && gate.is_none() && spec.protocol.is_none() {
+        let message = "the policy says nothing; add authentication, authorization or protocol";
+        faults.push(("spec".to_owned(), invalid(message)));
     }
-    let sections = Sections { authentication, gate };
+    let protocol = spec.protocol.clone().unwrap_or_default();
+    let sections = Sections { authentication, gate, protocol };
     if faults.is_empty()
         && let Err(error) = PolicyTable::new(&sections.probe())
     {
@@ -65,9 +71,25 @@ impl Sections {
             Some(table) => Authentication::Jwt { policy: String::new(), issuers: table.issuers },
             None => Authentication::Anonymous {},
         };
-        let policy = RoutePolicy::Protected { authentication, gates: self.gate.iter().cloned().collect() };
-        let policies = BTreeMap::from([("policy".to_owned(), policy)]);
-        FilterConfig { version: VERSION, limits: Limits::default(), key_sets, policies }
+        // Keys for binding are none of a policy's business.
+        let protocol = Protocol { session_binding: SessionBinding::None, ..Protocol::default() };
+        let gates = self.gate.iter().cloned().collect();
+        let policies =
+            BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
+        FilterConfig { version: VERSION, limits: Limits::default(), binding_keys: Vec::new(), key_sets, policies }
+    }
+}
+
+/// What several policies ask for together: what is looser than the default needs one that says so and none that says
+/// otherwise.
+pub(super) fn protocol<'s>(sections: impl Iterator<Item = &'s ProtocolSpec> + Clone) -> Protocol {
+    fn loosened<T: Copy + PartialEq + Default>(mut said: impl Iterator<Item = T>, loose: T) -> T {
+        let first = said.next().filter(|first| *first == loose);
+        if first.is_some() && said.all(|other| other == loose) { loose } else { T::default() }
+    }
+    Protocol {
+        batches: loosened(sections.clone().filter_map(|section| section.batches), Batches::Allow),
+        session_binding: loosened(sections.filter_map(|section| section.session_binding), SessionBinding::None),
     }
 }
 
@@ -156,13 +178,43 @@ fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
             faults.push((format!(".{list}"), invalid("a name can't be empty")));
         }
     }
-    for (index, claim) in rule.claims.iter().enumerate() {
-        if claim.path.is_empty() {
-            faults.push((format!(".claims[{index}].path"), invalid("the path of a claim can't be empty")));
+    let conditions = [("claims", &rule.claims), ("arguments", &rule.arguments)];
+    let conditions =
+        conditions.iter().flat_map(|(list, all)| all.iter().enumerate().map(move |(index, one)| (list, index, one)));
+    for (list, index, condition) in conditions {
+        if condition.path.is_empty() {
+            faults.push((format!(".{list}[{index}].path"), invalid("the path of a condition can't be empty")));
         }
-        if claim.test.is_empty() {
-            faults.push((format!(".claims[{index}].in"), invalid("a list of values to compare with can't be empty")));
+        if condition.test.is_empty() {
+            faults.push((format!(".{list}[{index}].in"), invalid("a list of values to compare with can't be empty")));
         }
     }
+    let has_others = !rule.resources.is_empty() || !rule.methods.is_empty();
+    if has_others && !rule.arguments.is_empty() {
+        let message = "only tools and prompts have arguments; give resources and methods a rule without them";
+        faults.push((".arguments".to_owned(), invalid(message)));
+    }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_policies_the_strictest_holds() {
+        use SessionBinding::{None as Unbound, Subject};
+        let said = |session_binding| ProtocolSpec { batches: None, session_binding };
+        let rows = [
+            ("nobody says", vec![], Subject),
+            ("nothing is said", vec![said(None)], Subject),
+            ("one is loose", vec![said(None), said(Some(Unbound))], Unbound),
+            ("both are", vec![said(Some(Unbound)), said(Some(Unbound))], Unbound),
+            ("the inner one is strict", vec![said(Some(Unbound)), said(Some(Subject))], Subject),
+            ("the outer one is strict", vec![said(Some(Subject)), said(Some(Unbound))], Subject),
+        ];
+        for (row, sections, expected) in rows {
+            assert_eq!(protocol(sections.iter()).session_binding, expected, "{row}");
+        }
+    }
 }

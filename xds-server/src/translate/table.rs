@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{FilterConfig, Limits, RoutePolicy, VERSION};
+use toolward_policy::config::{BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
 use toolward_policy::policy::PolicyTable;
 
 use super::UnprotectedRoutes;
@@ -27,14 +27,19 @@ pub(super) struct Table {
 impl Table {
     /// The open policy is always there: a route that gets its first policy stays answered while Envoy has the new table
     /// and the old routes.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, binding_keys: Vec<BindingKey>) -> Self {
         let policies = BTreeMap::from([(OPEN.to_owned(), RoutePolicy::Open {})]);
         let key_sets = BTreeMap::new();
-        Self { config: FilterConfig { version: VERSION, limits, key_sets, policies } }
+        Self { config: FilterConfig { version: VERSION, limits, binding_keys, key_sets, policies } }
     }
 
     /// Adds what protects a route, and gives the key for the route.
-    pub(super) fn add(&mut self, protection: Protection) -> String {
+    pub(super) fn add(&mut self, mut protection: Protection) -> String {
+        if let (RoutePolicy::Protected { protocol, .. }, []) =
+            (&mut protection.policy, self.config.binding_keys.as_slice())
+        {
+            protocol.session_binding = SessionBinding::None;
+        }
         self.config.key_sets.extend(protection.key_sets);
         // INVARIANT: a key names one policy. Should two differ under one name, both stay.
         let mut key = protection.key;
@@ -69,11 +74,12 @@ impl Table {
         if PolicyTable::new(&self.config).is_ok() {
             return self.config;
         }
-        let FilterConfig { key_sets, policies, .. } = &mut self.config;
+        let FilterConfig { binding_keys, key_sets, policies, .. } = &mut self.config;
         for (key, policy) in policies.iter_mut() {
             let alone = FilterConfig {
                 version: VERSION,
                 limits: Limits::default(),
+                binding_keys: binding_keys.clone(),
                 key_sets: key_sets.clone(),
                 policies: BTreeMap::from([(key.clone(), policy.clone())]),
             };

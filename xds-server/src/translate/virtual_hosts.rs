@@ -46,7 +46,7 @@ pub(super) fn listener<'r>(
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
-    let table = Table::new(world.options.limits.clone());
+    let table = Table::new(world.options.limits.clone(), world.options.binding_keys.clone());
     let mut builder = Builder { gateway, port, world, secure: false, table, outcomes, problems };
     let mut virtual_hosts = BTreeMap::new();
     let mut tls = Vec::new();

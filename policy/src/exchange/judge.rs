@@ -1,0 +1,233 @@
+//! Who may do what in one exchange, and what is whose.
+
+use std::rc::Rc;
+
+use super::endpoint::{self, Unsealed};
+use super::headers::{Edits, Headers};
+use super::revision::{self, Revision};
+use super::{HasLength, Rewritten};
+use crate::binding::{Binder, Kind};
+use crate::claims::Caller;
+use crate::config::Protocol;
+use crate::decide::{Verdict, decide};
+use crate::mcp::list::{self, Filtered};
+use crate::mcp::message::{Request, Target};
+use crate::mcp::method::Method;
+use crate::mcp::sse::Rewrite;
+use crate::mcp::tasks;
+use crate::policy::{Arguments, Gate, Item, RoutePolicy};
+use crate::record::{Outcome, Record};
+
+const SESSION: &str = "mcp-session-id";
+
+/// The caller of an exchange before the policy.
+#[derive(Debug)]
+pub(super) struct Judge {
+    policy: Rc<RoutePolicy>,
+    caller: Rc<Caller>,
+    /// None: sessions and tasks belong to whoever knows their ids.
+    binder: Option<Rc<Binder>>,
+    transport: Transport,
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    /// Answers come in the response.
+    StreamableHttp,
+    /// Answers come on a stream that another exchange opened (revision 2024-11-05).
+    HttpSse,
+}
+
+/// The method of what is sent to a server in place of a denied request, where only the server can answer. None has it.
+const DENIED: &str = "toolward/denied";
+
+/// A request names a task that is not the caller's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnknownTask;
+
+impl Judge {
+    pub(super) fn new(
+        policy: &Rc<RoutePolicy>,
+        caller: Rc<Caller>,
+        binder: &Rc<Binder>,
+        headers: &Headers<'_>,
+    ) -> Self {
+        let binder = policy.binds_to_callers().then(|| Rc::clone(binder));
+        let path = headers.text(":path").flatten().unwrap_or_default();
+        let transport = if endpoint::names_session(path) { Transport::HttpSse } else { Transport::StreamableHttp };
+        Self { policy: Rc::clone(policy), caller, binder, transport }
+    }
+
+    /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
+    /// server can put there: one that every server answers with an error.
+    pub(super) fn substitute(&self, request: &Request<'_>, HasLength(has_length): HasLength) -> Option<Rewritten> {
+        if self.transport == Transport::StreamableHttp {
+            return None;
+        }
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{},"method":"{DENIED}"}}"#, request.id);
+        let mut edits = Edits::default();
+        if has_length {
+            edits.set.push(("content-length", body.len().to_string()));
+        }
+        Some(Rewritten { body: body.into_bytes(), edits })
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.policy.as_ref() {
+            RoutePolicy::Protected(protection) => protection.protocol,
+            RoutePolicy::Open | RoutePolicy::Closed { .. } => Protocol::default(),
+        }
+    }
+
+    /// Whether sessions and tasks belong to callers.
+    pub(super) fn binds(&self) -> bool {
+        self.binder.is_some()
+    }
+
+    /// Whether anything in an answer may have to change.
+    pub(super) fn filters(&self) -> bool {
+        self.binds() || !self.gates().is_empty()
+    }
+
+    pub(super) fn verdict(&self, item: Item<'_>, arguments: Arguments<'_, '_>) -> Verdict<'_> {
+        decide(self.gates(), &self.caller, item, arguments)
+    }
+
+    fn gates(&self) -> &[Gate] {
+        match self.policy.as_ref() {
+            RoutePolicy::Protected(protection) => &protection.gates,
+            RoutePolicy::Open | RoutePolicy::Closed { .. } => &[],
+        }
+    }
+
+    /// Whether the caller sees this element of a list; what it does not see leaves a trace.
+    fn sees(&self, item: Item<'_>, record: &mut Record) -> bool {
+        let verdict = self.verdict(item, Arguments::Any);
+        if matches!(verdict, Verdict::Allowed(_)) {
+            return true;
+        }
+        let (Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name)) = item;
+        record.hidden.add(name);
+        match verdict {
+            Verdict::DryRunDenied { policy } => {
+                record.outcome = Outcome::DryRunDenied;
+                record.policy = Some(policy.to_owned());
+                true
+            }
+            Verdict::Denied { policy, .. } => {
+                record.policy = Some(policy.to_owned());
+                false
+            }
+            Verdict::Allowed(_) => true,
+        }
+    }
+}
+
+/// Sessions.
+impl Judge {
+    /// The request's headers with the server's own id of the session; `None`: the session is not the caller's.
+    pub(super) fn unbound_session(&self, headers: &Headers<'_>) -> Option<Edits> {
+        let mut edits = Edits::default();
+        let Some(binder) = &self.binder else { return Some(edits) };
+        if let Some(bound) = headers.text(SESSION) {
+            let id = binder.unbind(Kind::Session, &self.caller, bound?)?;
+            edits.set.push((SESSION, id.to_owned()));
+        }
+        let path = headers.text(":path").flatten().unwrap_or_default();
+        let is_seal = |session: &str, seal: &str| binder.is_mac(Kind::Session, &self.caller, session, seal);
+        match endpoint::unsealed(path, is_seal) {
+            Unsealed::NoSession => {}
+            Unsealed::Path(path) => edits.set.push((":path", path)),
+            Unsealed::Refused => return None,
+        }
+        Some(edits)
+    }
+
+    /// The answer's headers with the id of the session as the caller is to see it.
+    pub(super) fn bound_session(&self, headers: &Headers<'_>) -> Edits {
+        let mut edits = Edits::default();
+        if let (Some(binder), Some(id)) = (&self.binder, headers.text(SESSION)) {
+            match id.and_then(|id| binder.bind(Kind::Session, &self.caller, id)) {
+                Some(bound) => edits.set.push((SESSION, bound)),
+                None => edits.remove.push(SESSION.to_owned()),
+            }
+        }
+        edits
+    }
+}
+
+/// Tasks.
+impl Judge {
+    /// The request with the server's own ids of tasks, where it names any.
+    pub(super) fn unbound_tasks(
+        &self,
+        body: &[u8],
+        request: Option<&Request<'_>>,
+        revision: &Revision,
+        HasLength(has_length): HasLength,
+    ) -> Result<Option<Rewritten>, UnknownTask> {
+        let (Some(binder), Ok(body)) = (&self.binder, std::str::from_utf8(body)) else { return Ok(None) };
+        let own = |id: &str| binder.unbind(Kind::Task, &self.caller, id).map(str::to_owned);
+        let body = match tasks::rewrite(body, &mut |id| own(id)) {
+            tasks::Rewritten::Unchanged => return Ok(None),
+            tasks::Rewritten::Changed(body) => body.into_bytes(),
+            tasks::Rewritten::Refused => return Err(UnknownTask),
+        };
+        let mut edits = Edits::default();
+        if has_length {
+            edits.set.push(("content-length", body.len().to_string()));
+        }
+        let named = request.filter(|request| request.method == Method::Task && revision.names_target());
+        if let Some(Target::Task(id)) = named.and_then(|request| request.targets.first()) {
+            edits.set.push(("mcp-name", revision::encoded(&own(id).ok_or(UnknownTask)?)));
+        }
+        Ok(Some(Rewritten { body, edits }))
+    }
+}
+
+/// What is done with what an answer carries.
+pub(super) struct AnswerFilter<'j> {
+    judge: &'j Judge,
+    record: &'j mut Record,
+}
+
+impl<'j> AnswerFilter<'j> {
+    pub(super) fn new(judge: &'j Judge, record: &'j mut Record) -> Self {
+        Self { judge, record }
+    }
+}
+
+impl Rewrite for AnswerFilter<'_> {
+    fn may_change(&self, event: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(event) else { return true };
+        let binds = self.judge.binds() && (tasks::may_name_task(text) || text.contains("endpoint"));
+        binds || (!self.judge.gates().is_empty() && list::may_hold_list(event))
+    }
+
+    fn message(&mut self, text: &[u8]) -> Filtered {
+        let Self { judge, record } = self;
+        let filtered = if judge.gates().is_empty() {
+            Filtered::Unchanged
+        } else {
+            list::filter(text, &mut |item| judge.sees(item, record))
+        };
+        let Some(binder) = &judge.binder else { return filtered };
+        let current = match &filtered {
+            Filtered::Unchanged => std::str::from_utf8(text).ok(),
+            Filtered::Changed(text) => Some(text.as_str()),
+            Filtered::Unreadable(_) => None,
+        };
+        let bound = |id: &str| binder.bind(Kind::Task, &judge.caller, id);
+        match current.map(|current| tasks::rewrite(current, &mut |id| bound(id))) {
+            Some(tasks::Rewritten::Changed(text)) => Filtered::Changed(text),
+            Some(tasks::Rewritten::Refused) => Filtered::Unreadable(None),
+            Some(tasks::Rewritten::Unchanged) | None => filtered,
+        }
+    }
+
+    fn endpoint(&mut self, uri: &str) -> Option<String> {
+        let binder = self.judge.binder.as_ref()?;
+        endpoint::sealed(uri, |session| binder.seal(Kind::Session, &self.judge.caller, session))
+    }
+}

@@ -1,0 +1,64 @@
+//! An object that is written back byte for byte but for what is replaced.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// An object's members in their order, with their values as written.
+pub(super) struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
+
+impl Members<'_> {
+    /// The value of a member, as written.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Puts another value in place of a member's.
+    pub(super) fn replace(&mut self, name: &str, value: String) {
+        if let Some((_, old)) = self.0.iter_mut().find(|(member, _)| member == name) {
+            *old = Cow::Owned(value);
+        }
+    }
+}
+
+impl fmt::Display for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{value}", serde_json::Value::from(name.as_ref()))?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de>, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+                while let Some(name) = object.next_key::<Name<'de>>()? {
+                    let value: &'de RawValue = object.next_value()?;
+                    if members.iter().any(|(member, _)| *member == name.0) {
+                        return Err(A::Error::custom("a member stands twice"));
+                    }
+                    members.push((name.0, Cow::Borrowed(value.get())));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'t>(#[serde(borrow)] Cow<'t, str>);

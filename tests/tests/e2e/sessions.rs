@@ -1,0 +1,123 @@
+//! Sessions belong to the caller that opened them.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+
+use serde_json::json;
+use toolward_tests::client;
+use toolward_tests::http::{self, Answer, request};
+use toolward_tests::mcp_server::{McpServer, Sdk};
+use toolward_tests::process::eventually;
+use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, policy, route};
+use toolward_tests::toolward::{Issuer, run};
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+/// Opens a session, and gives its id.
+fn open(stack: &Stack, token: &str) -> String {
+    let answer = stack.post(INITIALIZE).bearer_auth(token).send().expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let id = answer.headers()["mcp-session-id"].to_str().expect("text").to_owned();
+    let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert_eq!(http::send(stack.post(ready).bearer_auth(token).header("mcp-session-id", &id)).status, 202);
+    id
+}
+
+fn go_on(stack: &Stack, token: &str, session: &str) -> Answer {
+    http::send(stack.post(request("tools/list")).bearer_auth(token).header("mcp-session-id", session))
+}
+
+fn new_key() -> String {
+    let output = run(&["binding-keys", "--key"]);
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn of_streamable_http() {
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    let (first, second) = (new_key(), new_key());
+    fs::write(keys.path(), &first).expect("written");
+    let server = McpServer::start(Sdk::V1);
+    let issuer = Issuer::new("ES256");
+    let jwks = issuer.jwks();
+    let arguments = ["--binding-keys", keys.path().to_str().expect("UTF-8")];
+    let stack = Stack::with_arguments(server.port, issuer, &policy(&jwks, OPS_MAY_ADD), &arguments);
+    let token = |who: &str| stack.issuer.token(&["--claim", "team=ops", "--subject", who]);
+    let (bob, eve) = (token("bob"), token("eve"));
+    let session = open(&stack, &bob);
+    let own = session.rsplit_once('.').expect("a bound id").0.to_owned();
+    assert_eq!(go_on(&stack, &bob, &session).status, 200);
+    assert_eq!(go_on(&stack, &token("bob"), &session).status, 200, "another token of the same caller");
+    for (who, token, session) in [
+        ("another caller", &eve, session.as_str()),
+        ("another caller with the server's own id", &eve, &own),
+        ("the caller with the server's own id", &bob, &own),
+    ] {
+        let answer = go_on(&stack, token, session);
+        assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")), "{who}");
+    }
+    let stream = stack.client.get(stack.url()).bearer_auth(&eve).header("mcp-session-id", &session);
+    assert_eq!(http::send(stream.header("accept", "text/event-stream")).status, 404);
+    let end = stack.client.delete(stack.url()).bearer_auth(&eve).header("mcp-session-id", &session);
+    assert_eq!(http::send(end).status, 404);
+    assert_eq!(go_on(&stack, &bob, &session).status, 200, "it lives on");
+
+    // The second key is known before it is used, and the first one after.
+    for (what, lines) in [("added", format!("{first}{second}")), ("used", format!("{second}{first}"))] {
+        let loads = stack.envoy.stat("extension_config_discovery.http_filter.default/mcp-gateway/");
+        fs::write(keys.path(), lines).expect("written");
+        eventually(what, || {
+            stack.toolward.process.log().matches("there are other binding keys").count() > usize::from(what == "used")
+        });
+        eventually("with Envoy", || {
+            stack.envoy.stat("extension_config_discovery.http_filter.default/mcp-gateway/") >= loads
+        });
+        assert_eq!(go_on(&stack, &bob, &session).status, 200, "{what}");
+    }
+    eventually("the new key binds", || {
+        let next = open(&stack, &bob);
+        assert_eq!(go_on(&stack, &bob, &next).status, 200);
+        // What two keys make of one id differs; what is made now must go on without the first.
+        fs::write(keys.path(), &second).expect("written");
+        true
+    });
+    eventually("the first key is forgotten", || go_on(&stack, &bob, &session).status == 404);
+    let shown = stack.toolward.get("/snapshot?gateway=default/mcp-gateway").text;
+    assert!(shown.contains("bindingKeys") && !shown.contains(second.trim()), "keys are not shown");
+
+    // Where the policy says so, they belong to whoever knows them.
+    let unbound = format!("{}  protocol: {{ sessionBinding: None }}\n", policy(&jwks, OPS_MAY_ADD));
+    stack.folder.write("policy.yaml", &unbound);
+    eventually("unbound", || !open(&stack, &bob).contains('.'));
+    assert_eq!(go_on(&stack, &eve, &open(&stack, &bob)).status, 200);
+}
+
+#[test]
+fn of_http_with_sse() {
+    let server = McpServer::start_sse();
+    let stack = Stack::start(server.port, OPS_MAY_ADD);
+    stack.folder.write("backend.yaml", &backend(server.port).replace(", path: /mcp", ""));
+    stack.folder.write("route.yaml", &route("/"));
+    let at = |path: &str| format!("http://127.0.0.1:{}{path}", stack.port);
+    let token = |who: &str| stack.issuer.token(&["--claim", "team=ops", "--subject", who]);
+    let (bob, eve) = (token("bob"), token("eve"));
+    eventually("the route leads to the server", || {
+        stack.client.get(at("/sse")).bearer_auth(&bob).send().is_ok_and(|answer| answer.status() == 200)
+    });
+    let expected = json!({ "tools": ["add"], "calls": { "add": "13", "multiply": "Invalid request parameters" } });
+    // Only the server can put an answer on the stream, so it is the server's word for what it does not know.
+    assert_eq!(client::sdk_v1(&at("/sse"), &bob, &["add", "multiply", "add"]), expected);
+    assert_eq!((server.ran("add"), server.ran("multiply")), (2, 0));
+
+    let stream = stack.client.get(at("/sse")).bearer_auth(&bob).send().expect("a stream");
+    let lines = BufReader::new(stream).lines();
+    let announced =
+        lines.map(|line| line.expect("a line")).find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+    let announced = announced.expect("an endpoint");
+    let bare = announced.split_once("&toolward-seal=").expect("a seal").0;
+    let send =
+        |token: &str, path: &str| http::send(http::post(&stack.client, &at(path), INITIALIZE).bearer_auth(token));
+    assert_eq!(send(&eve, &announced).status, 404);
+    assert_eq!(send(&eve, bare).status, 404);
+    assert_eq!(send(&bob, bare).status, 404);
+}
