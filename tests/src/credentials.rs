@@ -49,7 +49,16 @@ impl Authority {
     /// When that is no name.
     #[must_use]
     pub fn host(&self, name: &str) -> [(&'static str, String); 2] {
-        self.sign(SanType::DnsName(Ia5String::try_from(name).expect("ASCII")))
+        self.hosts(&[name])
+    }
+
+    /// Certificate and key for several hosts, or wildcards.
+    ///
+    /// # Panics
+    /// When one is no name.
+    #[must_use]
+    pub fn hosts(&self, names: &[&str]) -> [(&'static str, String); 2] {
+        self.sign(names.iter().map(|name| SanType::DnsName(Ia5String::try_from(*name).expect("ASCII"))).collect())
     }
 
     /// Certificate and key for a service account, `namespace/name`.
@@ -60,12 +69,12 @@ impl Authority {
     pub fn client(&self, account: &str) -> [(&'static str, String); 2] {
         let (namespace, name) = account.split_once('/').expect("a namespace");
         let id = format!("spiffe://cluster.local/ns/{namespace}/sa/{name}");
-        self.sign(SanType::URI(Ia5String::try_from(id).expect("ASCII")))
+        self.sign(vec![SanType::URI(Ia5String::try_from(id).expect("ASCII"))])
     }
 
-    fn sign(&self, name: SanType) -> [(&'static str, String); 2] {
+    fn sign(&self, names: Vec<SanType>) -> [(&'static str, String); 2] {
         let mut parameters = CertificateParams::default();
-        parameters.subject_alt_names = vec![name];
+        parameters.subject_alt_names = names;
         let key = KeyPair::generate().expect("a key");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate").pem();
         [("tls.crt", certificate), ("tls.key", key.serialize_pem())]

@@ -10,6 +10,7 @@ mod lists;
 mod metrics_and_log;
 mod render;
 mod restart;
+mod semantics;
 mod sessions;
 mod static_envoy;
 mod upstream_tls;

@@ -94,11 +94,13 @@ fn in_order(domain: &Hostname, listener: &AttachedListener<'_>, protected: &[Vec
             continue;
         };
         let ParsedRoute { name, created, .. } = attached.route;
+        // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
+        let name = name.to_string();
         for rule in rules {
             for (index, route) in &rule.routes {
                 // A route without timestamp is younger than all that have one.
                 let age = (created.is_none(), created);
-                let precedence = (matches::precedence(&route.matches), age, name, rule.index, *index);
+                let precedence = (matches::precedence(&route.matches), age, name.clone(), rule.index, *index);
                 candidates.push(((Reverse(hostname), precedence), route));
             }
         }
