@@ -1,6 +1,6 @@
 //! A server that speaks TLS, in front of one that does not.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use rustls::RootCertStore;
@@ -31,20 +31,29 @@ impl TlsFront {
     /// When it can't listen, or the certificate can't be used.
     #[must_use]
     pub fn start(server: u16, certificate: &[(&str, String); 2], clients: Option<&Authority>) -> Self {
+        Self::start_on(IpAddr::from([127, 0, 0, 1]), server, certificate, clients)
+    }
+
+    /// The same in front of a server on this address, on which it listens as well.
+    ///
+    /// # Panics
+    /// When it can't listen, or the certificate can't be used.
+    #[must_use]
+    pub fn start_on(
+        address: IpAddr,
+        server: u16,
+        certificate: &[(&str, String); 2],
+        clients: Option<&Authority>,
+    ) -> Self {
         let acceptor = acceptor(certificate, clients);
         let runtime = Runtime::new().expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a free port");
+        let listener = runtime.block_on(TcpListener::bind((address, 0))).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let asked_for = Arc::new(Mutex::new(Vec::new()));
         let names = Arc::clone(&asked_for);
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(
-                    acceptor.clone(),
-                    client,
-                    SocketAddr::from(([127, 0, 0, 1], server)),
-                    Arc::clone(&names),
-                ));
+                tokio::spawn(pass(acceptor.clone(), client, SocketAddr::new(address, server), Arc::clone(&names)));
             }
         });
         Self { port, asked_for, _runtime: runtime }

@@ -5,4 +5,5 @@ mod deployment;
 mod identity;
 mod outages;
 mod statuses;
+mod upstream_tls;
 mod world;

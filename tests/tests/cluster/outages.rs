@@ -73,8 +73,14 @@ fn the_control_plane_restarts_amid_changes() {
 }
 
 fn restart(world: &World, xds: u16, admin: u16) -> toolward_tests::toolward::Toolward {
+    restart_with(world, xds, admin, &[])
+}
+
+/// The same replica on the same ports, with more arguments.
+pub(crate) fn restart_with(world: &World, xds: u16, admin: u16, more: &[&str]) -> toolward_tests::toolward::Toolward {
     let account = world.cluster.kubeconfig("toolward-system-toolward");
     let arguments = ["--provision", "false", "--namespace", "toolward-system", "--identity", "one"];
+    let arguments = [&arguments, more].concat();
     let toolward = toolward_tests::toolward::Toolward::in_cluster_on(&account, xds, admin, &arguments);
     toolward.wait_until_ready();
     toolward

@@ -19,7 +19,7 @@ pub(crate) struct World {
     pub(crate) toolward: Toolward,
     pub(crate) envoy: Option<Envoy>,
     pub(crate) issuer: Issuer,
-    _upstream: Upstream,
+    pub(crate) upstream: Upstream,
     pub(crate) port: u16,
     client: reqwest::blocking::Client,
 }
@@ -35,8 +35,7 @@ impl World {
         cluster.apply(&policy("[add, echo]"));
         let toolward = replica(&cluster, "one");
         let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
-        let world =
-            Self { cluster, toolward, envoy: Some(envoy), issuer, _upstream: upstream, port, client: http::client() };
+        let world = Self { cluster, toolward, envoy: Some(envoy), issuer, upstream, port, client: http::client() };
         eventually("the Gateway answers", || world.client.get(world.url("/mcp")).send().is_ok());
         world
     }
