@@ -1,6 +1,7 @@
 //! A real Kubernetes API server: etcd and kube-apiserver on loopback, with RBAC. There are no other controllers and no
 //! nodes: what a Deployment would start, the test starts.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,14 @@ pub struct Cluster {
     port: u16,
 }
 
+/// Which requests are written to the audit log.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- { level: Metadata, users: ['system:serviceaccount:toolward-system:toolward'], omitStages: [RequestReceived] }
+- { level: None }
+";
+
 /// The token of the administrator who applies manifests.
 const ADMIN: &str = "administrator-of-tests";
 
@@ -37,6 +46,7 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("tokens.csv"), format!("{ADMIN},admin,admin,system:masters\n")).expect("writable");
+        std::fs::write(path("audit.yaml"), AUDIT).expect("writable");
         Issuer::new("RS256").write_key(&path("service-accounts.pem"));
         let (etcd_port, port) = (ports::free(), ports::free());
         let etcd = start_etcd(etcd_port, folder.path());
@@ -139,6 +149,23 @@ contexts: [{{ name: test, context: {{ cluster: test, user: test }} }}]
         eventually("the API server is ready", || self.try_kubectl(&["get", "--raw", "/readyz"], "").is_ok());
     }
 
+    /// What toolward has asked of the API server so far: verb, API group and resource (with `/` and subresource).
+    ///
+    /// # Panics
+    /// When there is no audit log.
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<(String, String, String)> {
+        let log = std::fs::read_to_string(self.folder.path().join("audit.log")).expect("an audit log");
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let asked = events.filter_map(|event| {
+            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let subresource = text("/objectRef/subresource").map(|name| format!("/{name}")).unwrap_or_default();
+            let resource = format!("{}{subresource}", text("/objectRef/resource")?);
+            Some((text("/verb")?, text("/objectRef/apiGroup").unwrap_or_default(), resource))
+        });
+        asked.collect()
+    }
+
     /// What etcd has written, for a test that fails.
     #[must_use]
     pub fn etcd_log(&self) -> String {
@@ -167,6 +194,12 @@ fn start_server(port: u16, etcd: u16, folder: &Path) -> Process {
     command.arg("--token-auth-file").arg(folder.join("tokens.csv"));
     command.args(["--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc"]);
     command.arg("--service-account-key-file").arg(&key).arg("--service-account-signing-key-file").arg(&key);
+    // What toolward asks for, by which a test sees which rights it needs.
+    command
+        .arg("--audit-policy-file")
+        .arg(folder.join("audit.yaml"))
+        .arg("--audit-log-path")
+        .arg(folder.join("audit.log"));
     // Without its controller there is no token for pods to be mounted.
     command.args(["--disable-admission-plugins", "ServiceAccount", "--watch-cache=true", "-v=1"]);
     let mut process = Process::start("kube-apiserver", &mut command);

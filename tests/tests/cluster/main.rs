@@ -4,6 +4,7 @@ mod changes;
 mod deployment;
 mod identity;
 mod outages;
+mod rights;
 mod statuses;
 mod upstream_tls;
 mod world;
