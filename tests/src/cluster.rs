@@ -122,8 +122,32 @@ impl Cluster {
         self.kubectl(&["create", "token", "-n", namespace, name, "--audience", audience]).trim().to_owned()
     }
 
+    /// An address of the API server.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The administrator as a client of HTTP, for more than kubectl can do in the time.
+    ///
+    /// # Panics
+    /// When the system gives none.
+    #[must_use]
+    pub fn client(&self) -> reqwest::Client {
+        let authority = std::fs::read(self.authority()).expect("a certificate");
+        let authority = reqwest::Certificate::from_pem_bundle(&authority).expect("a certificate");
+        let token = format!("Bearer {ADMIN}").parse().expect("a header");
+        let headers = [(reqwest::header::AUTHORIZATION, token)].into_iter().collect();
+        let client = reqwest::Client::builder().tls_certs_only(authority).default_headers(headers).no_proxy();
+        client.build().expect("a client")
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.folder.path().join("certificates/apiserver.crt")
+    }
+
     fn write_kubeconfig(&self, who: &str, token: &str) {
-        let authority = self.folder.path().join("certificates/apiserver.crt");
+        let authority = self.authority();
         let config = format!(
             "apiVersion: v1
 kind: Config

@@ -61,6 +61,18 @@ impl Process {
         }
     }
 
+    /// How much memory it has, in MiB.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        kib / 1024
+    }
+
     /// Sends a signal by its name, such as `HUP`.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 
 mod changes;
 mod deployment;
+mod flood;
 mod identity;
 mod outages;
 mod rights;
