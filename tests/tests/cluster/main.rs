@@ -6,6 +6,7 @@ mod flood;
 mod identity;
 mod outages;
 mod rights;
+mod secrets;
 mod statuses;
 mod upstream_tls;
 mod world;
