@@ -5,6 +5,7 @@ mod deployment;
 mod flood;
 mod identity;
 mod outages;
+mod refusals;
 mod rights;
 mod secrets;
 mod statuses;
