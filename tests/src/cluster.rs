@@ -1,7 +1,6 @@
 //! A real Kubernetes API server: etcd and kube-apiserver on loopback, with RBAC. There are no other controllers and no
 //! nodes: what a Deployment would start, the test starts.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -173,21 +172,15 @@ contexts: [{{ name: test, context: {{ cluster: test, user: test }} }}]
         eventually("the API server is ready", || self.try_kubectl(&["get", "--raw", "/readyz"], "").is_ok());
     }
 
-    /// What toolward has asked of the API server so far: verb, API group and resource (with `/` and subresource).
+    /// What toolward has asked of the API server so far, as that has logged it.
     ///
     /// # Panics
     /// When there is no audit log.
     #[must_use]
-    pub fn asked(&self) -> BTreeSet<(String, String, String)> {
+    pub fn audit_log(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(self.folder.path().join("audit.log")).expect("an audit log");
-        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let asked = events.filter_map(|event| {
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-            let subresource = text("/objectRef/subresource").map(|name| format!("/{name}")).unwrap_or_default();
-            let resource = format!("{}{subresource}", text("/objectRef/resource")?);
-            Some((text("/verb")?, text("/objectRef/apiGroup").unwrap_or_default(), resource))
-        });
-        asked.collect()
+        // The last line may be half there.
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// What etcd has written, for a test that fails.
@@ -226,6 +219,8 @@ fn start_server(port: u16, etcd: u16, folder: &Path) -> Process {
         .arg(folder.join("audit.log"));
     // Without its controller there is no token for pods to be mounted.
     command.args(["--disable-admission-plugins", "ServiceAccount", "--watch-cache=true", "-v=1"]);
+    // Some clusters ask whoever makes an object that keeps its owner from being deleted for a right to the owner.
+    command.args(["--enable-admission-plugins", "OwnerReferencesPermissionEnforcement"]);
     let mut process = Process::start("kube-apiserver", &mut command);
     process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     process

@@ -11,7 +11,6 @@ use toolward_tests::process::eventually;
 use toolward_tests::toolward::{self, Issuer};
 use toolward_tests::upstream::{OK, Upstream};
 
-use crate::rights;
 use crate::world::{World, condition_of, keys, policy, replica, this_machine};
 
 #[test]
@@ -205,42 +204,6 @@ fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
     eventually("the Gateway answers", || std::net::TcpStream::connect(("127.0.0.1", world.port)).is_ok());
     assert_eq!(world.ask(&ops, "add").text, OK);
     assert_eq!(world.ask(&ops, "multiply").code(), Some(-32602));
-
-    // What else there is to write and to do away with.
-    cluster.apply(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: BackendTLSPolicy
-metadata: { name: math, namespace: default }
-spec:
-  targetRefs: [{ group: '', kind: Service, name: math }]
-  validation: { hostname: math.example.com, wellKnownCACertificates: System }
----
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: small, namespace: default }
-data: { replicas: '1' }
----
-apiVersion: v1
-kind: Secret
-metadata: { name: client, namespace: default }
----
-apiVersion: toolward.dev/v1alpha1
-kind: MCPBackend
-metadata: { name: remote, namespace: default }
-spec:
-  targets: [{ name: a, static: { host: a.example.com, port: 443 }, tls: { clientCertificateRef: { name: client } } }]
-",
-    );
-    eventually("said", || world.has_condition("backendtlspolicy", "math", "Accepted", "True", "Accepted"));
-    eventually("the Secret was read", || {
-        world.has_condition("mcpbackend", "remote", "ResolvedRefs", "False", "InvalidCertificateRef")
-    });
-    let small = r#"{"spec":{"infrastructure":{"parametersRef":{"group":"","kind":"ConfigMap","name":"small"}}}}"#;
-    cluster.kubectl(&["patch", "gateway", "mcp-gateway", "--type=merge", "-p", small]);
-    eventually("one Envoy has no budget", || {
-        cluster.try_kubectl(&["get", "poddisruptionbudget", "mcp-gateway-toolward"], "").is_err()
-    });
-    rights::check(cluster);
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
-use toolward_tests::http;
-use toolward_tests::http::call;
+use toolward_tests::http::{self, call};
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::upstream::OK;
@@ -19,7 +18,6 @@ fn a_listener_that_envoy_can_not_open() {
         let gateway = world.cluster.get("gateway", "default", "mcp-gateway");
         let conditions = gateway["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.into_iter().find(|found| found["type"] == "Programmed").unwrap_or_default();
-
         let is_new = found["observedGeneration"] == gateway["metadata"]["generation"];
         let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
         (text("status"), text("reason"), text("message"), is_new)
