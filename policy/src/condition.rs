@@ -87,7 +87,7 @@ fn json(scalar: &Scalar) -> Value {
 }
 
 /// Whether no other member of an object could be taken for this one, by folding case or dropping characters.
-fn stands_alone(members: &Map<String, Value>, name: &str) -> bool {
+pub(crate) fn stands_alone(members: &Map<String, Value>, name: &str) -> bool {
     members.keys().filter(|key| *key != name).all(|key| {
         let plain = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
         plain && !key.trim().eq_ignore_ascii_case(name)

@@ -12,6 +12,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::expression::Expression;
+
 /// The only version of [`FilterConfig`] there is so far.
 pub const VERSION: u32 = 1;
 
@@ -311,11 +313,12 @@ pub enum Denial {
     Forbidden,
 }
 
+// In a resource `when` is a text; the control plane makes an [`Expression`] of it.
 /// Grants what it names to the callers it describes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Rule {
+pub struct Rule<When = Expression> {
     /// For the log; unique within its policy.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 253)))]
     pub name: String,
@@ -347,6 +350,30 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub scopes: Vec<String>,
+    /// It must hold: a CEL expression over `jwt` (the claims), `mcp` (method, tool, prompt, resource, arguments) and
+    /// `request` (path, host), such as `jwt.team == mcp.arguments.team`. What can't be evaluated does not hold.
+    #[serde(default = "Option::<When>::default", skip_serializing_if = "Option::<When>::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 2048)))]
+    pub when: Option<When>,
+}
+
+impl<When> Rule<When> {
+    /// The same rule with another form of its expression.
+    #[must_use]
+    pub fn with<Other>(&self, when: Option<Other>) -> Rule<Other> {
+        let Self { name, tools, prompts, resources, methods, claims, arguments, scopes, when: _ } = self;
+        Rule {
+            name: name.clone(),
+            tools: tools.clone(),
+            prompts: prompts.clone(),
+            resources: resources.clone(),
+            methods: methods.clone(),
+            claims: claims.clone(),
+            arguments: arguments.clone(),
+            scopes: scopes.clone(),
+            when,
+        }
+    }
 }
 
 /// A condition on one claim, or on one argument. What is missing, or of a type that the test does not read, does not

@@ -1,8 +1,7 @@
 //! May this caller have this, and why.
 
-use crate::claims::Caller;
 use crate::config::{Denial, Mode};
-use crate::policy::{Arguments, Gate, Item};
+use crate::policy::{Call, Gate, Item};
 
 /// An answer with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +35,15 @@ pub struct Grant<'p> {
 
 /// Asks every gate. Without gates everything is allowed.
 #[must_use]
-pub fn decide<'p>(gates: &'p [Gate], caller: &Caller, item: Item<'_>, arguments: Arguments<'_, '_>) -> Verdict<'p> {
+pub fn decide<'p>(gates: &'p [Gate], call: &Call<'_, '_>, item: Item<'_>) -> Verdict<'p> {
     let mut verdict = Verdict::Allowed(None);
     for gate in gates {
         // In doubt deny: a URI that a server might resolve to another one than the rules speak of fits no rule.
-        let rule = if is_ambiguous(item) { None } else { gate.granting_rule(caller, item, arguments) };
+        let rule = if is_ambiguous(item) { None } else { gate.granting_rule(call, item) };
         match (rule, gate.mode) {
             (None, Mode::Enforce) => {
-                let by_arguments = !is_ambiguous(item) && gate.granting_rule(caller, item, Arguments::Any).is_some();
+                let any = Call { request: None, ..*call };
+                let by_arguments = !is_ambiguous(item) && gate.granting_rule(&any, item).is_some();
                 return Verdict::Denied { policy: &gate.policy, denial: gate.denial, by_arguments };
             }
             (None, Mode::DryRun) => verdict = Verdict::DryRunDenied { policy: &gate.policy },

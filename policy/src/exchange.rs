@@ -22,7 +22,7 @@ use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
 use crate::mcp::sse::{EventFilter, Rewrite as _, TooLarge};
-use crate::policy::{Arguments, CallerAuthentication, Item, JwtAuthentication, PolicyTable, RoutePolicy};
+use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, RoutePolicy};
 use crate::record::{Outcome, Reason, Record};
 
 mod endpoint;
@@ -414,7 +414,7 @@ impl Exchange {
             self.settle(Outcome::Allowed, "Verified");
         }
         for item in request.items() {
-            match judge.verdict(item, Arguments::Of(request)) {
+            match judge.verdict(item, Some(request)) {
                 Verdict::Allowed(None) => {}
                 Verdict::Allowed(Some(grant)) => {
                     if self.record.outcome == Outcome::Allowed {

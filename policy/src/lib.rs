@@ -14,6 +14,7 @@ pub mod config;
 pub mod decide;
 pub mod denial;
 pub mod exchange;
+pub mod expression;
 pub mod glob;
 pub mod jwt;
 pub mod mcp;

@@ -13,6 +13,7 @@ use crate::config::{
     Algorithm, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode, Protocol,
     RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding, TokenType, VERSION,
 };
+use crate::expression::{Expression, Fit, Scope};
 use crate::glob::Glob;
 use crate::jwt::TokenFault;
 use crate::jwt::key::{KeyFault, PublicKey};
@@ -394,9 +395,9 @@ impl Gate {
         Ok(gate)
     }
 
-    /// The name of a rule that grants this to the caller.
+    /// The name of a rule that grants this.
     #[must_use]
-    pub fn granting_rule(&self, caller: &Caller, item: Item<'_>, arguments: Arguments<'_, '_>) -> Option<&str> {
+    pub fn granting_rule(&self, call: &Call<'_, '_>, item: Item<'_>) -> Option<&str> {
         let (names, name) = match item {
             Item::Tool(name) => (&self.tools, name),
             Item::Prompt(name) => (&self.prompts, name),
@@ -404,29 +405,28 @@ impl Gate {
             Item::Method(name) => (&self.methods, name),
         };
         let mut rules = names.rules(name).filter_map(|index| self.rules.get(index));
-        rules.find(|rule| rule.fits(caller, arguments)).map(|rule| rule.name.as_str())
+        rules.find(|rule| rule.fits(call, item)).map(|rule| rule.name.as_str())
     }
 }
 
-/// With which arguments something is asked for.
+/// Who asks, and how.
 #[derive(Clone, Copy, Debug)]
-pub enum Arguments<'a, 'm> {
-    /// With some, which are not known yet: what could be granted is.
-    Any,
-    /// With those of this request.
-    Of(&'a Request<'m>),
+pub struct Call<'c, 'm> {
+    /// Who.
+    pub caller: &'c Caller,
+    /// By which HTTP request.
+    pub http: &'c HttpRequest,
+    /// With which message; none: that is not known yet, and what could be granted is.
+    pub request: Option<&'c Request<'m>>,
 }
 
-impl Arguments<'_, '_> {
-    fn fit(self, conditions: &[Condition]) -> bool {
-        match self {
-            Self::Of(request) if !conditions.is_empty() => {
-                let arguments = request.arguments();
-                arguments.is_some_and(|arguments| conditions.iter().all(|each| each.fits_arguments(arguments)))
-            }
-            Self::Any | Self::Of(_) => true,
-        }
-    }
+/// What rules can ask of an HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Path without query.
+    pub path: String,
+    /// Authority, as the client named it.
+    pub host: String,
 }
 
 /// Which rules name what: exact names by hash, patterns one by one after them.
@@ -460,6 +460,7 @@ struct Rule {
     claims: Vec<Condition>,
     arguments: Vec<Condition>,
     scopes: Vec<String>,
+    when: Option<Expression>,
 }
 
 impl Rule {
@@ -480,12 +481,36 @@ impl Rule {
             claims: config.claims.iter().map(Condition::new).collect(),
             arguments: config.arguments.iter().map(Condition::new).collect(),
             scopes: config.scopes.clone(),
+            when: config.when.clone(),
         })
     }
 
-    fn fits(&self, caller: &Caller, arguments: Arguments<'_, '_>) -> bool {
+    fn fits(&self, call: &Call<'_, '_>, item: Item<'_>) -> bool {
+        let Call { caller, http, request } = call;
         self.claims.iter().all(|claim| claim.fits_claims(caller.claims()))
             && self.scopes.iter().all(|scope| caller.has_scope(scope))
-            && arguments.fit(&self.arguments)
+            && (self.arguments.is_empty() || request.is_none_or(|request| self.fits_arguments(request)))
+            && self.when.as_ref().is_none_or(|when| match when.fit(&scope(caller, http, *request, item)) {
+                Fit::Yes => true,
+                Fit::No => false,
+                Fit::Unknown => request.is_none(),
+            })
     }
+
+    fn fits_arguments(&self, request: &Request<'_>) -> bool {
+        let arguments = request.arguments();
+        arguments.is_some_and(|arguments| self.arguments.iter().all(|each| each.fits_arguments(arguments)))
+    }
+}
+
+fn scope<'s>(caller: &'s Caller, http: &'s HttpRequest, request: Option<&'s Request<'_>>, item: Item<'s>) -> Scope<'s> {
+    let (mut tool, mut prompt, mut resource) = (None, None, None);
+    match item {
+        Item::Tool(name) => tool = Some(name),
+        Item::Prompt(name) => prompt = Some(name),
+        Item::Resource(uri) => resource = Some(uri),
+        Item::Method(_) => {}
+    }
+    let call = request.map(|request| (request.method_name.as_ref(), request.arguments()));
+    Scope { jwt: caller.claims(), path: &http.path, host: &http.host, tool, prompt, resource, call }
 }

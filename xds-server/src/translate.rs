@@ -39,6 +39,7 @@ mod table;
 mod tests;
 mod upstream_tls;
 mod virtual_hosts;
+mod when;
 
 pub use gateways::CONTROLLER_NAME;
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};

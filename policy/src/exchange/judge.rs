@@ -15,7 +15,7 @@ use crate::mcp::message::{Request, Target};
 use crate::mcp::method::Method;
 use crate::mcp::sse::Rewrite;
 use crate::mcp::tasks;
-use crate::policy::{Arguments, Gate, Item, RoutePolicy};
+use crate::policy::{Call, Gate, HttpRequest, Item, RoutePolicy};
 use crate::record::{Outcome, Record};
 
 const SESSION: &str = "mcp-session-id";
@@ -28,6 +28,7 @@ pub(super) struct Judge {
     /// None: sessions and tasks belong to whoever knows their ids.
     binder: Option<Rc<Binder>>,
     transport: Transport,
+    http: HttpRequest,
 }
 
 /// How messages travel.
@@ -56,7 +57,10 @@ impl Judge {
         let binder = policy.binds_to_callers().then(|| Rc::clone(binder));
         let path = headers.text(":path").flatten().unwrap_or_default();
         let transport = if endpoint::names_session(path) { Transport::HttpSse } else { Transport::StreamableHttp };
-        Self { policy: Rc::clone(policy), caller, binder, transport }
+        let text = |name: &str| headers.text(name).flatten().unwrap_or_default().to_owned();
+        let bare = path.split_once('?').map_or(path, |(bare, _)| bare);
+        let http = HttpRequest { path: bare.to_owned(), host: text(":authority") };
+        Self { policy: Rc::clone(policy), caller, binder, transport, http }
     }
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
@@ -90,8 +94,9 @@ impl Judge {
         self.binds() || !self.gates().is_empty()
     }
 
-    pub(super) fn verdict(&self, item: Item<'_>, arguments: Arguments<'_, '_>) -> Verdict<'_> {
-        decide(self.gates(), &self.caller, item, arguments)
+    /// `request`: none where what is asked is whether the item could be granted.
+    pub(super) fn verdict(&self, item: Item<'_>, request: Option<&Request<'_>>) -> Verdict<'_> {
+        decide(self.gates(), &Call { caller: &self.caller, http: &self.http, request }, item)
     }
 
     fn gates(&self) -> &[Gate] {
@@ -103,7 +108,7 @@ impl Judge {
 
     /// Whether the caller sees this element of a list; what it does not see leaves a trace.
     fn sees(&self, item: Item<'_>, record: &mut Record) -> bool {
-        let verdict = self.verdict(item, Arguments::Any);
+        let verdict = self.verdict(item, None);
         if matches!(verdict, Verdict::Allowed(_)) {
             return true;
         }

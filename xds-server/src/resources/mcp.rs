@@ -296,5 +296,5 @@ pub struct AuthorizationSpec {
     #[serde(default)]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Rule<String>>,
 }

@@ -14,6 +14,7 @@ use crate::resources::{Name, Resources};
 use super::keys;
 use super::problems::Fault;
 use super::syntax;
+use super::when;
 
 /// Largest accepted difference of clocks, in seconds.
 const MAX_CLOCK_SKEW: u64 = 60;
@@ -152,12 +153,19 @@ fn clock_skew(issuer: &IssuerSpec) -> Result<u32, Fault> {
 }
 
 fn gate(name: &Name, spec: &AuthorizationSpec, faults: &mut Vec<(String, Fault)>) -> Gate {
+    let mut rules = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
         let field = format!("spec.authorization.rules[{index}]");
         let twice = spec.rules.iter().take(index).any(|other| other.name == rule.name);
-        faults.extend(rule_faults(rule, twice).into_iter().map(|(part, fault)| (format!("{field}{part}"), fault)));
+        let when = rule.when.as_deref().map(when::parse).transpose().unwrap_or_else(|fault| {
+            faults.push((format!("{field}.when"), fault));
+            None
+        });
+        let rule = rule.with(when);
+        faults.extend(rule_faults(&rule, twice).into_iter().map(|(part, fault)| (format!("{field}{part}"), fault)));
+        rules.push(rule);
     }
-    Gate { policy: name.to_string(), mode: spec.mode, denial: spec.denial, rules: spec.rules.clone() }
+    Gate { policy: name.to_string(), mode: spec.mode, denial: spec.denial, rules }
 }
 
 fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {

@@ -10,6 +10,7 @@ use toolward_policy::policy::PolicyTable;
 use super::*;
 use crate::model::Listener;
 use crate::source::documents::{self, File};
+use serde_yaml_ng::with::singleton_map_recursive;
 
 /// What a case is compared by.
 #[derive(Serialize)]
@@ -59,7 +60,10 @@ fn every_case_means_what_its_golden_file_says() {
         let translation = translation(&case, &manifests);
         let Translation { model, problems, unprotected, .. } = &translation;
         let unprotected = unprotected.iter().map(ToString::to_string).collect();
-        let actual = serde_yaml_ng::to_string(&Golden { problems, unprotected, model }).unwrap();
+        let mut actual = Vec::new();
+        let golden = Golden { problems, unprotected, model };
+        singleton_map_recursive::serialize(&golden, &mut serde_yaml_ng::Serializer::new(&mut actual)).unwrap();
+        let actual = String::from_utf8(actual).unwrap();
         let golden = folder().join(format!("{case}.out.yaml"));
         if env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(golden, actual).unwrap();
