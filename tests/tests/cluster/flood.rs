@@ -2,6 +2,7 @@
 //! without more memory than before.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -101,14 +102,24 @@ fn wait_until_exact(cluster: &Cluster, toolward: &Toolward) {
     let kinds = "gatewayclasses,gateways,httproutes,mcpbackends,mcpaccesspolicies,services,endpointslices,configmaps,namespaces";
     let folder = Folder::new();
     folder.write("world.json", &cluster.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"]));
-    let (wasm, path) = (tools().wasm.to_str().expect("UTF-8"), folder.path().to_str().expect("UTF-8"));
-    let output = toolward::run(&["render", "--listener-address", "127.0.0.1", "--wasm-file", wasm, path]);
+    let keys = Folder::new();
+    keys.write("keys", &String::from_utf8_lossy(&toolward::run(&["binding-keys", "--key"]).stdout));
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (wasm, keys, path) = (text(&tools().wasm), text(&keys.path().join("keys")), text(folder.path()));
+    let arguments = ["--listener-address", "127.0.0.1", "--wasm-file", &wasm, "--binding-keys", &keys, &path];
+    let output = toolward::run(&[&["render"], &arguments[..]].concat());
     let rendered: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
-    let expected = without_retired(&rendered[GATEWAY], &rendered[GATEWAY]);
+    let expected = comparable(&rendered[GATEWAY], &rendered[GATEWAY]);
     assert!(expected["RouteConfiguration"].is_object(), "{expected:#}");
+    let mut said = None;
     eventually("what there is is what is served", || {
         let served = toolward.get(&format!("/snapshot?gateway={GATEWAY}")).json();
-        without_retired(&served, &expected) == expected
+        let difference = difference(&comparable(&served, &expected), &expected);
+        if difference != said {
+            println!("{}", difference.as_deref().unwrap_or("exact"));
+            said.clone_from(&difference);
+        }
+        difference.is_none()
     });
     eventually("Envoy has it", || {
         let served = toolward.get("/snapshot").json()[GATEWAY].clone();
@@ -118,9 +129,9 @@ fn wait_until_exact(cluster: &Cluster, toolward: &Toolward) {
     });
 }
 
-/// What is served, without the policies that stay for a while after the last route that named them: those are not in
-/// what is expected.
-fn without_retired(served: &Value, expected: &Value) -> Value {
+/// What is served, without what only a running control plane has: its binding keys, and the policies that stay for a
+/// while after the last route that named them.
+fn comparable(served: &Value, expected: &Value) -> Value {
     let (Value::Object(served), Value::Object(expected)) = (served, expected) else { return served.clone() };
     let mut kept = serde_json::Map::new();
     for (name, value) in served {
@@ -128,12 +139,30 @@ fn without_retired(served: &Value, expected: &Value) -> Value {
             ("policies" | "keySets", Value::Object(all), Some(Value::Object(expected))) => {
                 all.iter().filter(|(key, _)| expected.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect()
             }
-            (_, value, Some(expected)) => without_retired(value, expected),
+            ("bindingKeys", ..) => continue,
+            (_, value, Some(expected)) => comparable(value, expected),
             (_, value, None) => value.clone(),
         };
         kept.insert(name.clone(), value);
     }
     Value::Object(kept)
+}
+
+/// Where two values differ first, and how.
+fn difference(served: &Value, expected: &Value) -> Option<String> {
+    let deeper = |step: &str, served: Option<&Value>, expected: Option<&Value>| match (served, expected) {
+        (Some(served), Some(expected)) => difference(served, expected).map(|below| format!("/{step}{below}")),
+        (served, expected) => Some(format!("/{step}: served {}, expected {}", served.is_some(), expected.is_some())),
+    };
+    match (served, expected) {
+        _ if served == expected => None,
+        (Value::Object(served), Value::Object(expected)) => {
+            served.keys().chain(expected.keys()).find_map(|key| deeper(key, served.get(key), expected.get(key)))
+        }
+        (Value::Array(served), Value::Array(expected)) => (0..served.len().max(expected.len()))
+            .find_map(|index| deeper(&index.to_string(), served.get(index), expected.get(index))),
+        _ => Some(format!(": served {served}, expected {expected}")),
+    }
 }
 
 /// What all workers share.

@@ -117,6 +117,35 @@ fn a_call_that_no_rule_grants() {
 }
 
 #[test]
+fn arguments_and_expressions() {
+    let rules = "
+    - { name: small-sums, tools: [add], arguments: [{ path: a, atMost: 10 }] }
+    - { name: own-team, tools: [restart], when: \"jwt.team == mcp.arguments.team && !has(mcp.arguments.force)\" }";
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, rules);
+    let ops = stack.issuer.of_team("ops");
+    let rows = [
+        ("add", json!({ "a": 10 }), true),
+        ("add", json!({ "a": 11 }), false),
+        ("add", json!({}), false),
+        ("restart", json!({ "team": "ops" }), true),
+        ("restart", json!({ "team": "sales" }), false),
+        ("restart", json!({ "team": "ops", "force": true }), false),
+        ("restart", json!({ "team": "ops", "Force": true }), false),
+    ];
+    for (tool, arguments, granted) in rows {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let answer =
+            stack.ask(&ops, json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string());
+        assert_eq!(upstream.take_recorded().len(), usize::from(granted), "{params}: {answer:?}");
+        if !granted {
+            let message = format!("Invalid arguments for {tool}: these are not allowed");
+            assert_eq!(answer.json()["error"], json!({ "code": -32602, "message": message }), "{params}");
+        }
+    }
+}
+
+#[test]
 fn denial_as_forbidden() {
     let upstream = Upstream::start();
     let issuer = Issuer::new("RS256");
