@@ -78,7 +78,8 @@ pub(crate) fn replace_body(side: Side, bytes: &[u8]) {
 
 /// Answers in place of the server; the host calls nothing more of this exchange but its end.
 pub(crate) fn answer(answer: &Answer) {
-    let mut headers = vec![("content-type", "application/json")];
+    let content_type = (!answer.body.is_empty()).then_some(("content-type", "application/json"));
+    let mut headers: Vec<_> = content_type.into_iter().collect();
     headers.extend(answer.headers.iter().map(|(name, value)| (*name, value.as_str())));
     let _ = hostcalls::send_http_response(u32::from(answer.status), headers, Some(answer.body.as_bytes()));
 }

@@ -115,7 +115,7 @@ mod tests {
 
     fn caller(issuer: &str, subject: &str) -> Caller {
         match json!({ "iss": issuer, "sub": subject }) {
-            serde_json::Value::Object(claims) => Caller::new(claims),
+            serde_json::Value::Object(claims) => Caller::new(claims, &std::collections::BTreeMap::new()),
             _ => Caller::anonymous(),
         }
     }

@@ -1,6 +1,6 @@
 //! Who calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -16,11 +16,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The caller with these claims.
+    /// The caller with these claims, where some scopes hold others.
     #[must_use]
-    pub fn new(claims: Map<String, Value>) -> Self {
+    pub fn new(claims: Map<String, Value>, implies: &BTreeMap<String, Vec<String>>) -> Self {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-        Self { issuer: text("iss").unwrap_or_default(), subject: text("sub"), scopes: scopes(&claims), claims }
+        let scopes = with_implied(scopes(&claims), implies);
+        Self { issuer: text("iss").unwrap_or_default(), subject: text("sub"), scopes, claims }
     }
 
     /// Somebody of whom nothing is known: no claims, no scopes.
@@ -56,6 +57,17 @@ fn scopes(claims: &Map<String, Value>) -> BTreeSet<String> {
     scopes
 }
 
+/// Scopes with all that they hold, over any number of steps.
+fn with_implied(scopes: BTreeSet<String>, implies: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let mut new: Vec<String> = scopes.into_iter().collect();
+    while let Some(scope) = new.pop() {
+        new.extend(implies.get(&scope).into_iter().flatten().filter(|implied| !all.contains(*implied)).cloned());
+        all.insert(scope);
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -64,7 +76,7 @@ mod tests {
 
     fn caller(claims: Value) -> Caller {
         match claims {
-            Value::Object(claims) => Caller::new(claims),
+            Value::Object(claims) => Caller::new(claims, &BTreeMap::new()),
             other => panic!("{other} is no object"),
         }
     }
@@ -85,5 +97,18 @@ mod tests {
         for (name, claims, scope, has) in rows {
             assert_eq!(caller(claims).has_scope(scope), has, "{name}");
         }
+    }
+
+    #[test]
+    fn scopes_that_hold_others() {
+        let implies = |from: &str, to: &[&str]| (from.to_owned(), to.iter().map(|it| (*it).to_owned()).collect());
+        let implies = BTreeMap::from([implies("admin", &["write"]), implies("write", &["read", "admin"])]);
+        let has = |scope: &str, other: &str| {
+            let claims = Map::from_iter([("scope".to_owned(), json!(scope))]);
+            Caller::new(claims, &implies).has_scope(other)
+        };
+        assert!(has("admin", "admin") && has("admin", "write") && has("admin", "read"));
+        assert!(has("write", "admin"), "rings end");
+        assert!(!has("read", "write") && !has("other", "read"));
     }
 }

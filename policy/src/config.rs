@@ -174,6 +174,14 @@ pub enum RoutePolicy {
         /// A sentence for the operator; not sent to callers.
         message: String,
     },
+    /// No MCP endpoint: says of one who issues tokens for it (RFC 9728).
+    Metadata {
+        /// What is said.
+        resource: ProtectedResource,
+        /// Path of the endpoint; none: it is the rest of the request's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
     /// Callers are verified and every gate must let the call pass.
     Protected {
         /// Who may come in at all.
@@ -189,7 +197,7 @@ pub enum RoutePolicy {
 }
 
 /// How MCP is spoken on a route.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Protocol {
     /// Whether a body may be an array of messages.
@@ -198,6 +206,9 @@ pub struct Protocol {
     /// To whom sessions and tasks belong.
     #[serde(default)]
     pub session_binding: SessionBinding,
+    /// From which other origins pages may ask, `https://app.example.com` or `*` for all (Fetch standard).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
 }
 
 /// To whom sessions and tasks belong.
@@ -234,7 +245,45 @@ pub enum Authentication {
         policy: String,
         /// Accepted issuers; never empty. The same `iss` may stand here only once.
         issuers: Vec<Issuer>,
+        /// What clients are told that have no token yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<ProtectedResource>,
+        /// Scopes that hold others: whoever has the first has the others as well.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        scope_implies: BTreeMap<String, Vec<String>>,
     },
+}
+
+/// What clients learn from an OAuth 2.0 protected resource (RFC 9728 section 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProtectedResource {
+    /// Scheme, host and port by which clients reach the gateway; none: those of each request.
+    #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Issuers of tokens; never empty. Many clients use the first alone.
+    pub authorization_servers: Vec<String>,
+    /// Scopes to ask for at first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// URL of a page for developers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
+}
+
+/// For whom a token must be (RFC 9068 section 4, RFC 8707).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Audience {
+    /// Not checked.
+    Any {},
+    /// Its `aud` must hold one of these, byte for byte; never empty.
+    OneOf(Vec<String>),
+    /// Its `aud` must hold the URL of the endpoint, or of a part of the gateway that the endpoint is in.
+    Resource {},
 }
 
 /// One accepted issuer of tokens.
@@ -243,9 +292,8 @@ pub enum Authentication {
 pub struct Issuer {
     /// Compared byte for byte with the claim `iss`.
     pub issuer: String,
-    /// A token's `aud` must hold one of these, byte for byte; empty: not checked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub audiences: Vec<String>,
+    /// For whom its tokens must be.
+    pub audience: Audience,
     /// Narrows what the keys allow; empty: what the keys say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<Algorithm>,
@@ -286,6 +334,9 @@ pub struct Gate {
     /// What a denied caller is told.
     #[serde(default)]
     pub denial: Denial,
+    /// Whether a caller is asked for more scopes where these would help.
+    #[serde(default)]
+    pub step_up: StepUp,
     /// Alternatives; when none matches the call is denied.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -311,6 +362,17 @@ pub enum Denial {
     UnknownTool,
     /// HTTP 403 with a JSON-RPC error.
     Forbidden,
+}
+
+/// Whether a caller is asked for more scopes (MCP authorization, "Scope Challenge Handling").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum StepUp {
+    /// What needs a scope that the token has not is denied as everything else is.
+    #[default]
+    Never,
+    /// The answer is 403 with `insufficient_scope` and the scopes that are needed; lists show what they would grant.
+    Challenge,
 }
 
 // In a resource `when` is a text; the control plane makes an [`Expression`] of it.

@@ -1,6 +1,6 @@
 //! May this caller have this, and why.
 
-use crate::config::{Denial, Mode};
+use crate::config::{Denial, Mode, StepUp};
 use crate::policy::{Call, Gate, Item};
 
 /// An answer with its reason.
@@ -10,6 +10,11 @@ pub enum Verdict<'p> {
     Allowed(Option<Grant<'p>>),
     /// A gate in dry run would have denied it; all others let it pass.
     DryRunDenied {
+        /// That gate's policy.
+        policy: &'p str,
+    },
+    /// A gate would let it pass if the token had more scopes; no other gate denies it.
+    NeedsScopes {
         /// That gate's policy.
         policy: &'p str,
     },
@@ -41,12 +46,19 @@ pub fn decide<'p>(gates: &'p [Gate], call: &Call<'_, '_>, item: Item<'_>) -> Ver
         // In doubt deny: a URI that a server might resolve to another one than the rules speak of fits no rule.
         let rule = if is_ambiguous(item) { None } else { gate.granting_rule(call, item) };
         match (rule, gate.mode) {
+            (None, Mode::Enforce) if may_step_up(gate, call, item) => {
+                verdict = Verdict::NeedsScopes { policy: &gate.policy };
+            }
             (None, Mode::Enforce) => {
                 let any = Call { request: None, ..*call };
                 let by_arguments = !is_ambiguous(item) && gate.granting_rule(&any, item).is_some();
                 return Verdict::Denied { policy: &gate.policy, denial: gate.denial, by_arguments };
             }
-            (None, Mode::DryRun) => verdict = Verdict::DryRunDenied { policy: &gate.policy },
+            (None, Mode::DryRun) => {
+                if matches!(verdict, Verdict::Allowed(_)) {
+                    verdict = Verdict::DryRunDenied { policy: &gate.policy };
+                }
+            }
             (Some(rule), _) => {
                 if matches!(verdict, Verdict::Allowed(_)) {
                     verdict = Verdict::Allowed(Some(Grant { policy: &gate.policy, rule }));
@@ -55,6 +67,23 @@ pub fn decide<'p>(gates: &'p [Gate], call: &Call<'_, '_>, item: Item<'_>) -> Ver
         }
     }
     verdict
+}
+
+/// All scopes that a call takes which [`Verdict::NeedsScopes`] is about.
+#[must_use]
+pub fn needed_scopes(gates: &[Gate], call: &Call<'_, '_>, item: Item<'_>) -> Vec<String> {
+    let mut needed: Vec<String> = Vec::new();
+    let enforced = gates.iter().filter(|gate| gate.mode == Mode::Enforce);
+    for scope in enforced.filter_map(|gate| gate.sufficient_scopes(call, item)).flatten() {
+        if !needed.contains(scope) {
+            needed.push(scope.clone());
+        }
+    }
+    needed
+}
+
+fn may_step_up(gate: &Gate, call: &Call<'_, '_>, item: Item<'_>) -> bool {
+    gate.step_up == StepUp::Challenge && !is_ambiguous(item) && gate.sufficient_scopes(call, item).is_some()
 }
 
 /// Whether a resource's URI has dot segments, or percent-encoding that hides one.

@@ -6,15 +6,16 @@ use crate::config::Denial;
 use crate::jwt::TokenFault;
 use crate::mcp::message::{Id, MessageFault, Request};
 use crate::policy::Item;
+use crate::protected_resource::Hints;
 
 /// An answer in place of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside `content-type`, which is always `application/json`.
+    /// Headers beside `content-type`, which is always `application/json` where there is a body.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON.
+    /// JSON, or nothing.
     pub body: String,
 }
 
@@ -38,6 +39,14 @@ pub enum RequestFault {
     ContentEncoding,
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("a token must not stand in the URL; send it in the Authorization header")]
+    TokenInUrl,
+    #[error("pages of this origin may not ask")]
+    Origin,
+    #[error("the host or the path of the request can't stand in a URL")]
+    Unnameable,
+    #[error("only GET is accepted")]
+    MetadataMethod,
     #[error("the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version must say what the body says")]
     HeaderMismatch,
 }
@@ -56,12 +65,17 @@ impl RequestFault {
             Self::ContentEncoding => "ContentEncoding",
             Self::BodyTooLarge => "BodyTooLarge",
             Self::HeaderMismatch => "HeaderMismatch",
+            Self::TokenInUrl => "TokenInUrl",
+            Self::Origin => "OriginNotAllowed",
+            Self::Unnameable => "Unnameable",
+            Self::MetadataMethod => "MetadataMethod",
         }
     }
 
     fn status(self) -> u16 {
         match self {
-            Self::HttpMethod => 405,
+            Self::Origin => 403,
+            Self::HttpMethod | Self::MetadataMethod => 405,
             Self::BodyTooLarge => 413,
             Self::ContentType | Self::ContentEncoding => 415,
             _ => 400,
@@ -79,28 +93,60 @@ impl RequestFault {
 
 /// No token came. RFC 6750 section 3.1: then there is no `error` in the challenge.
 #[must_use]
-pub fn no_token() -> Answer {
+pub fn no_token(hints: &Hints) -> Answer {
     let body = json!({
         "error": "unauthorized",
         "error_description": "a bearer token is needed: send it in the Authorization header as `Bearer TOKEN`",
     });
-    Answer { status: 401, headers: vec![("www-authenticate", "Bearer".to_owned())], body: body.to_string() }
+    Answer { status: 401, headers: vec![("www-authenticate", hints.challenge(None))], body: body.to_string() }
 }
 
 /// A token came that is no good.
 #[must_use]
-pub fn bad_token(fault: TokenFault) -> Answer {
-    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{fault}\"");
-    let body = json!({ "error": "invalid_token", "error_description": fault.to_string() });
+pub fn bad_token(fault: TokenFault, hints: &Hints) -> Answer {
+    let description = fault.to_string();
+    let challenge = hints.challenge(Some(("invalid_token", &description)));
+    let body = json!({ "error": "invalid_token", "error_description": description });
     Answer { status: 401, headers: vec![("www-authenticate", challenge)], body: body.to_string() }
 }
 
 /// The `Authorization` header is not that of a bearer token.
 #[must_use]
-pub fn not_bearer() -> Answer {
+pub fn not_bearer(hints: &Hints) -> Answer {
     let description = "the Authorization header is not of the form `Bearer TOKEN`";
     let body = json!({ "error": "unauthorized", "error_description": description });
-    Answer { status: 401, headers: vec![("www-authenticate", "Bearer".to_owned())], body: body.to_string() }
+    Answer { status: 401, headers: vec![("www-authenticate", hints.challenge(None))], body: body.to_string() }
+}
+
+/// The token is good, and has too few scopes for the request (RFC 6750 section 3.1; MCP authorization, "Scope Challenge
+/// Handling").
+#[must_use]
+pub fn insufficient_scope(id: &Id, scopes: Vec<String>, hints: Hints) -> Answer {
+    let message = format!("More scopes are needed: {}", scopes.join(" "));
+    let hints = hints.with_scopes(scopes);
+    let challenge = hints.challenge(Some(("insufficient_scope", "the token has too few scopes for this")));
+    let body = error(Some(id), -32602, &message, "InsufficientScope");
+    Answer { status: 403, headers: vec![("www-authenticate", challenge)], body }
+}
+
+/// The metadata of an endpoint, for whoever asks (RFC 9728 section 3.2).
+#[must_use]
+pub fn metadata(document: String) -> Answer {
+    let headers = [("cache-control", "max-age=3600"), ("access-control-allow-origin", "*")];
+    Answer { status: 200, headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(), body: document }
+}
+
+/// Pages of all origins may ask for metadata.
+#[must_use]
+pub fn metadata_preflight() -> Answer {
+    let headers = [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", "GET, OPTIONS"),
+        ("access-control-allow-headers", "MCP-Protocol-Version"),
+        ("access-control-max-age", "7200"),
+    ];
+    let headers = headers.map(|(name, value)| (name, value.to_owned())).to_vec();
+    Answer { status: 204, headers, body: String::new() }
 }
 
 /// What protects the route is broken. The operator finds the details in status and log, the caller does not.
@@ -114,6 +160,7 @@ pub fn closed(reason: &str) -> Answer {
 pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
     let headers = match fault {
         RequestFault::HttpMethod => vec![("allow", "POST, GET, DELETE".to_owned())],
+        RequestFault::MetadataMethod => vec![("allow", "GET, OPTIONS".to_owned())],
         // RFC 9110 section 15.5.16.
         RequestFault::ContentEncoding => vec![("accept-encoding", "identity".to_owned())],
         _ => Vec::new(),

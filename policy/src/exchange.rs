@@ -12,22 +12,24 @@
 use std::rc::Rc;
 
 use crate::claims::Caller;
-use crate::config::{Batches, Limits};
+use crate::config::{Batches, Limits, ProtectedResource};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::cache::TokenCache;
 use crate::jwt::verify::SignatureVerifier;
-use crate::jwt::{self, TokenFault};
+use crate::jwt::{self, TokenFault, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
 use crate::mcp::sse::{EventFilter, Rewrite as _, TooLarge};
-use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, RoutePolicy};
+use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy};
+use crate::protected_resource::{self, Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 
 mod endpoint;
 mod headers;
 mod judge;
+mod origin;
 mod revision;
 
 pub use headers::{Edits, Headers};
@@ -35,6 +37,7 @@ pub use headers::{Edits, Headers};
 use judge::{AnswerFilter, Judge, UnknownTask};
 
 use headers::MediaType;
+use origin::{NotAllowed, Origin};
 use revision::Revision;
 
 /// What verifying a token needs from outside.
@@ -85,6 +88,7 @@ pub struct Exchange {
     limits: Limits,
     state: State,
     record: Record,
+    origin: Origin,
 }
 
 #[derive(Debug)]
@@ -118,7 +122,8 @@ impl Exchange {
         end_of_stream: bool,
         verification: &mut Verification<'_>,
     ) -> (Self, RequestStep) {
-        let mut exchange = Self { limits: table.limits.clone(), state: State::Done, record: Record::default() };
+        let (state, record, origin) = (State::Done, Record::default(), Origin::default());
+        let mut exchange = Self { limits: table.limits.clone(), state, record, origin };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok());
         let Some(policy) = key.and_then(|key| table.policy(key)) else {
@@ -131,10 +136,12 @@ impl Exchange {
                 RequestStep::Continue(Edits::default())
             }
             RoutePolicy::Closed { reason } => exchange.close(reason),
-            RoutePolicy::Protected(_) => match exchange.admit(&policy, table, headers, end_of_stream, verification) {
-                Ok(step) => step,
-                Err(answer) => RequestStep::Answer(answer),
-            },
+            RoutePolicy::Metadata { resource, path } => {
+                RequestStep::Answer(exchange.metadata(resource, path.as_deref(), headers))
+            }
+            RoutePolicy::Protected(protection) => exchange
+                .admit(&policy, protection, table, headers, end_of_stream, verification)
+                .unwrap_or_else(|answer| RequestStep::Answer(exchange.origin.shown(answer))),
         };
         (exchange, step)
     }
@@ -144,7 +151,11 @@ impl Exchange {
     /// # Errors
     /// The answer to a body that is too large.
     pub fn request_body_size(&mut self, size: usize) -> Result<(), Answer> {
-        if size > self.limits.request_body_bytes { Err(self.refuse(RequestFault::BodyTooLarge, None)) } else { Ok(()) }
+        if size <= self.limits.request_body_bytes {
+            return Ok(());
+        }
+        let refusal = self.refuse(RequestFault::BodyTooLarge, None);
+        Err(self.origin.shown(refusal))
     }
 
     /// Judges the request's whole body; with `Ok`, headers and body may go upstream, as they are or rewritten.
@@ -155,7 +166,8 @@ impl Exchange {
         self.request_body_size(body.len())?;
         match std::mem::replace(&mut self.state, State::Done) {
             State::Body(judge, revision, has_length) => {
-                let (answered, rewritten) = self.judge_body(body, &judge, &revision, has_length)?;
+                let judged = self.judge_body(body, &judge, &revision, has_length);
+                let (answered, rewritten) = judged.map_err(|answer| self.origin.shown(answer))?;
                 self.state = State::Upstream(judge, answered);
                 Ok(rewritten)
             }
@@ -169,7 +181,7 @@ impl Exchange {
     /// Whether the server's answer may have to change; where not, its headers need not be looked at.
     #[must_use]
     pub fn filters_answer(&self) -> bool {
-        matches!(&self.state, State::Upstream(judge, _) if judge.filters())
+        matches!(&self.state, State::Upstream(judge, _) if self.origin.is_page() || judge.filters())
     }
 
     /// Says what is to be done with the server's answer.
@@ -177,7 +189,7 @@ impl Exchange {
         let State::Upstream(judge, answered) = std::mem::replace(&mut self.state, State::Done) else {
             return ResponseStep::Pass(Edits::default());
         };
-        let edits = judge.bound_session(headers);
+        let edits = judge.bound_session(headers).with(self.origin.edits(headers));
         let is_stream = MediaType::of(headers) == MediaType::EventStream;
         if end_of_stream || !judge.filters() || (!is_stream && answered.is_none()) {
             return ResponseStep::Pass(edits);
@@ -185,7 +197,7 @@ impl Exchange {
         if headers.is_encoded() {
             let id = answered.as_ref().map(|answered| &answered.id);
             self.settle(Outcome::Refused, "EncodedAnswer");
-            return ResponseStep::Answer(denial::unreadable_list(id, "EncodedAnswer"));
+            return ResponseStep::Answer(self.origin.shown(denial::unreadable_list(id, "EncodedAnswer")));
         }
         let edits = edits.with(Edits::of_changed_body());
         if is_stream {
@@ -246,22 +258,47 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Says who issues tokens for an endpoint.
+    fn metadata(&mut self, resource: &ProtectedResource, path: Option<&str>, headers: &Headers<'_>) -> Answer {
+        self.record.method_class = headers.http_method_class();
+        self.settle(Outcome::Allowed, "Metadata");
+        match headers.http_method() {
+            b"OPTIONS" => denial::metadata_preflight(),
+            b"GET" => match Endpoint::described(resource, path, headers) {
+                Some(endpoint) => denial::metadata(protected_resource::metadata(resource, &endpoint)),
+                None => self.refuse(RequestFault::Unnameable, None),
+            },
+            _ => self.refuse(RequestFault::MetadataMethod, None),
+        }
+    }
+
     /// Judges all that the headers tell.
     fn admit(
         &mut self,
         policy: &Rc<RoutePolicy>,
+        protection: &Protection,
         table: &PolicyTable,
         headers: &Headers<'_>,
         end_of_stream: bool,
         verification: &mut Verification<'_>,
     ) -> Result<RequestStep, Answer> {
-        let RoutePolicy::Protected(protection) = policy.as_ref() else { return Err(denial::closed("UnknownPolicy")) };
         self.record.method_class = headers.http_method_class();
         if headers.is_doubled("authorization") {
             return Err(self.refuse(RequestFault::TwoAuthorizations, None));
         }
         if headers.has_doubled_decisive_header() {
             return Err(self.refuse(RequestFault::DoubledHeader, None));
+        }
+        let resource = match &protection.authentication {
+            CallerAuthentication::Jwt(authentication) => authentication.resource.as_ref(),
+            CallerAuthentication::Anonymous => None,
+        };
+        let public_url = resource.and_then(|resource| resource.public_url.as_deref());
+        self.origin = Origin::of(headers, public_url, &protection.protocol.allowed_origins)
+            .map_err(|NotAllowed| self.refuse(RequestFault::Origin, None))?;
+        if let Some(answer) = self.origin.preflight(headers) {
+            self.settle(Outcome::Allowed, "Preflight");
+            return Err(answer);
         }
         let caller = match &protection.authentication {
             CallerAuthentication::Anonymous => Rc::new(Caller::anonymous()),
@@ -298,23 +335,46 @@ impl Exchange {
         verification: &mut Verification<'_>,
     ) -> Result<Rc<Caller>, Answer> {
         self.record.policy = Some(authentication.policy.clone());
+        let resource = authentication.resource.as_ref();
+        let hints = || Hints::new(resource, headers);
+        // RFC 6750 section 2.3 allows it; OAuth 2.1 and MCP do not.
+        if headers.text(":path").flatten().is_some_and(endpoint::carries_token) {
+            return Err(self.refuse(RequestFault::TokenInUrl, None));
+        }
         let Some(value) = headers.first("authorization") else {
             self.settle(Outcome::Refused, "NoToken");
-            return Err(denial::no_token());
+            return Err(denial::no_token(&hints()));
         };
         let Some(token) = bearer(value) else {
             self.settle(Outcome::Refused, "NotBearer");
-            return Err(denial::not_bearer());
+            return Err(denial::not_bearer(&hints()));
         };
+        let caller = self.verified(token, authentication, verification);
+        let caller = caller.and_then(|caller| {
+            let is_for_endpoint = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
+            let is_for_it = !authentication.is_for_endpoint(&caller)
+                || Endpoint::of(resource, headers).is_some_and(is_for_endpoint);
+            if is_for_it { Ok(caller) } else { Err(TokenFault::WrongAudience) }
+        });
+        caller.map_err(|fault| {
+            self.settle(Outcome::Refused, fault.reason());
+            denial::bad_token(fault, &hints())
+        })
+    }
+
+    fn verified(
+        &self,
+        token: &str,
+        authentication: &JwtAuthentication,
+        Verification { verifier, cache, now }: &mut Verification<'_>,
+    ) -> Result<Rc<Caller>, TokenFault> {
         if token.len() > self.limits.token_bytes {
-            return Err(self.refuse_token(TokenFault::TooLong));
+            return Err(TokenFault::TooLong);
         }
-        let Verification { verifier, cache, now } = verification;
         if let Some(caller) = cache.caller(token, &authentication.content, *now) {
             return Ok(caller);
         }
-        let (caller, validity) =
-            jwt::verify(token, authentication, *now, *verifier).map_err(|fault| self.refuse_token(fault))?;
+        let (caller, validity) = jwt::verify(token, authentication, *now, *verifier)?;
         let caller = Rc::new(caller);
         cache.remember(token, &authentication.content, Rc::clone(&caller), validity);
         Ok(caller)
@@ -345,7 +405,7 @@ impl Exchange {
         has_length: HasLength,
     ) -> Result<(Option<Answered>, Option<Rewritten>), Answer> {
         let is_array = body.trim_ascii_start().first() == Some(&b'[')
-            && judge.protocol().batches == Batches::Allow
+            && judge.batches() == Batches::Allow
             && revision.knows_batches();
         let messages = if is_array { Message::parse_array(body) } else { Message::parse(body).map(|one| vec![one]) };
         let messages = messages.map_err(|refusal| {
@@ -428,6 +488,13 @@ impl Exchange {
                     self.record.policy = Some(policy.to_owned());
                     self.record.rule = None;
                 }
+                Verdict::NeedsScopes { policy } => {
+                    self.settle(Outcome::Denied, "InsufficientScope");
+                    self.record.policy = Some(policy.to_owned());
+                    self.record.rule = None;
+                    let scopes = judge.needed_scopes(item, request);
+                    return Err(denial::insufficient_scope(&request.id, scopes, judge.hints().clone()));
+                }
                 Verdict::Denied { policy, denial, by_arguments } => {
                     self.settle(Outcome::Denied, denial::reason(by_arguments));
                     self.record.policy = Some(policy.to_owned());
@@ -453,11 +520,6 @@ impl Exchange {
         self.settle(Outcome::Refused, fault.reason());
         self.state = State::Done;
         denial::bad_request(fault, id)
-    }
-
-    fn refuse_token(&mut self, fault: TokenFault) -> Answer {
-        self.settle(Outcome::Refused, fault.reason());
-        denial::bad_token(fault)
     }
 
     fn close(&mut self, reason: &str) -> RequestStep {

@@ -55,6 +55,12 @@ pub enum TokenFault {
     WrongAudience,
     #[error("the token subject is not a string")]
     BadSubject,
+    #[error("this is an ID token; an access token is needed")]
+    IdToken,
+    #[error("this is no access token")]
+    NoAccessToken,
+    #[error("the token is bound to a key, of which no proof can be given here")]
+    SenderConstrained,
 }
 
 impl TokenFault {
@@ -79,6 +85,9 @@ impl TokenFault {
             Self::BadTime => "TokenBadTime",
             Self::WrongAudience => "TokenWrongAudience",
             Self::BadSubject => "TokenBadSubject",
+            Self::IdToken => "TokenIsIdToken",
+            Self::NoAccessToken => "TokenIsNoAccessToken",
+            Self::SenderConstrained => "TokenSenderConstrained",
         }
     }
 }
@@ -100,9 +109,10 @@ pub fn verify(
         return Err(TokenFault::TypeNotAllowed);
     }
     let key = issuer.key(token.key_id.as_deref(), token.algorithm)?;
-    let validity = claims::validate(&token.claims, issuer.audiences(), issuer.clock_skew(), now)?;
+    claims::refuse_other_kinds(&token.claims)?;
+    let validity = claims::validate(&token.claims, issuer.audience(), issuer.clock_skew(), now)?;
     if !verifier.verify(key, token.algorithm, token.signing_input.as_bytes(), &token.signature) {
         return Err(TokenFault::BadSignature);
     }
-    Ok((Caller::new(token.claims), validity))
+    Ok((Caller::new(token.claims, authentication.scope_implies()), validity))
 }

@@ -19,5 +19,6 @@ pub mod glob;
 pub mod jwt;
 pub mod mcp;
 pub mod policy;
+pub mod protected_resource;
 pub mod record;
 mod strict;

@@ -10,8 +10,9 @@ use crate::binding::{BadKey, Binder};
 use crate::claims::Caller;
 use crate::condition::Condition;
 use crate::config::{
-    Algorithm, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode, Protocol,
-    RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding, TokenType, VERSION,
+    Algorithm, Audience, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode,
+    ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding, StepUp,
+    TokenType, VERSION,
 };
 use crate::expression::{Expression, Fit, Scope};
 use crate::glob::Glob;
@@ -65,6 +66,8 @@ pub enum ConfigFault {
     Key(KeyFault),
     #[error("at least one issuer is needed")]
     NoIssuers,
+    #[error("at least one audience is needed")]
+    NoAudiences,
     #[error("the issuer {0:?} stands twice")]
     IssuerTwice(String),
     #[error("the issuer must not be empty")]
@@ -160,6 +163,13 @@ pub enum RoutePolicy {
         /// A word in CamelCase.
         reason: String,
     },
+    /// Says of an endpoint who issues tokens for it.
+    Metadata {
+        /// What is said.
+        resource: ProtectedResource,
+        /// Path of the endpoint; none: it is the rest of the request's own.
+        path: Option<String>,
+    },
     /// Callers are verified and every gate must let the call pass.
     Protected(Protection),
 }
@@ -181,7 +191,7 @@ pub enum CallerAuthentication {
     /// Anybody.
     Anonymous,
     /// Whoever has a token.
-    Jwt(JwtAuthentication),
+    Jwt(Box<JwtAuthentication>),
 }
 
 impl RoutePolicy {
@@ -196,13 +206,20 @@ impl RoutePolicy {
         match config {
             RoutePolicyConfig::Open {} => Ok(Self::Open),
             RoutePolicyConfig::Closed { reason, .. } => Ok(Self::Closed { reason: reason.clone() }),
+            RoutePolicyConfig::Metadata { resource, path } => {
+                Ok(Self::Metadata { resource: resource.clone(), path: path.clone() })
+            }
             RoutePolicyConfig::Protected { authentication, gates, protocol } => {
                 let authentication = match authentication {
                     Authentication::Anonymous {} => CallerAuthentication::Anonymous,
-                    Authentication::Jwt { policy, issuers } => CallerAuthentication::Jwt(
-                        JwtAuthentication::new(policy, issuers, key_sets)
-                            .map_err(|error| error.within("protected.authentication"))?,
-                    ),
+                    Authentication::Jwt { policy, issuers, resource, scope_implies } => {
+                        let authentication = JwtAuthentication::new(policy, issuers, scope_implies, key_sets)
+                            .map_err(|error| error.within("protected.authentication"))?;
+                        CallerAuthentication::Jwt(Box::new(JwtAuthentication {
+                            resource: resource.clone(),
+                            ..authentication
+                        }))
+                    }
                 };
                 let gates = gates
                     .iter()
@@ -211,7 +228,7 @@ impl RoutePolicy {
                         Gate::new(gate).map_err(|error| error.within(&format!("protected.gates[{index}]")))
                     })
                     .collect::<Result<_, _>>()?;
-                Ok(Self::Protected(Protection { authentication, gates, protocol: *protocol }))
+                Ok(Self::Protected(Protection { authentication, gates, protocol: protocol.clone() }))
             }
         }
     }
@@ -224,16 +241,26 @@ pub struct JwtAuthentication {
     pub policy: String,
     /// Hash of everything that decides whether a token is accepted.
     pub content: [u8; 32],
+    /// What clients are told that have no token yet.
+    pub resource: Option<ProtectedResource>,
     issuers: Vec<AcceptedIssuer>,
+    scope_implies: BTreeMap<String, Vec<String>>,
 }
 
 impl JwtAuthentication {
-    fn new(policy: &str, issuers: &[Issuer], key_sets: &BTreeMap<&str, Keys>) -> Result<Self, ConfigError> {
+    fn new(
+        policy: &str,
+        issuers: &[Issuer],
+        scope_implies: &BTreeMap<String, Vec<String>>,
+        key_sets: &BTreeMap<&str, Keys>,
+    ) -> Result<Self, ConfigError> {
         if issuers.is_empty() {
             return Err(at("issuers", ConfigFault::NoIssuers));
         }
         let mut accepted: Vec<AcceptedIssuer> = Vec::new();
-        let mut content = Sha256::new();
+        let implied =
+            serde_json::to_vec(scope_implies).map_err(|error| at("scopeImplies", ConfigFault::Json(error)))?;
+        let mut content = Sha256::new_with_prefix((implied.len() as u64).to_be_bytes()).chain_update(implied);
         for (index, issuer) in issuers.iter().enumerate() {
             let path = format!("issuers[{index}]");
             if issuer.issuer.is_empty() {
@@ -241,6 +268,9 @@ impl JwtAuthentication {
             }
             if accepted.iter().any(|other| other.config.issuer == issuer.issuer) {
                 return Err(at(&path, ConfigFault::IssuerTwice(issuer.issuer.clone())));
+            }
+            if matches!(&issuer.audience, Audience::OneOf(audiences) if audiences.is_empty()) {
+                return Err(at(&path, ConfigFault::NoAudiences));
             }
             if issuer.clock_skew_seconds > MAX_CLOCK_SKEW {
                 return Err(at(&path, ConfigFault::ClockSkew(issuer.clock_skew_seconds)));
@@ -256,7 +286,26 @@ impl JwtAuthentication {
             content.update(keys.content);
             accepted.push(AcceptedIssuer { config: issuer.clone(), keys: Rc::clone(&keys.keys) });
         }
-        Ok(Self { policy: policy.to_owned(), content: content.finalize().into(), issuers: accepted })
+        Ok(Self {
+            policy: policy.to_owned(),
+            content: content.finalize().into(),
+            resource: None,
+            issuers: accepted,
+            scope_implies: scope_implies.clone(),
+        })
+    }
+
+    /// Scopes that hold others.
+    #[must_use]
+    pub fn scope_implies(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.scope_implies
+    }
+
+    /// Whether a verified caller's token must be for the endpoint that is asked.
+    #[must_use]
+    pub fn is_for_endpoint(&self, caller: &Caller) -> bool {
+        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == caller.issuer);
+        issuer.is_none_or(|issuer| issuer.config.audience == Audience::Resource {})
     }
 
     /// The issuer that these claims name, if it is accepted.
@@ -275,10 +324,10 @@ pub struct AcceptedIssuer {
 }
 
 impl AcceptedIssuer {
-    /// Audiences of which a token must have one; empty: not checked.
+    /// For whom tokens must be.
     #[must_use]
-    pub fn audiences(&self) -> &[String] {
-        &self.config.audiences
+    pub fn audience(&self) -> &Audience {
+        &self.config.audience
     }
 
     /// Allowed difference of clocks, in seconds.
@@ -352,6 +401,8 @@ pub struct Gate {
     pub mode: Mode,
     /// What a denied caller is told.
     pub denial: Denial,
+    /// Whether a caller is asked for more scopes.
+    pub step_up: StepUp,
     tools: Names,
     prompts: Names,
     resources: Names,
@@ -375,6 +426,7 @@ impl Gate {
             policy: config.policy.clone(),
             mode: config.mode,
             denial: config.denial,
+            step_up: config.step_up,
             tools: Names::default(),
             prompts: Names::default(),
             resources: Names::default(),
@@ -398,14 +450,28 @@ impl Gate {
     /// The name of a rule that grants this.
     #[must_use]
     pub fn granting_rule(&self, call: &Call<'_, '_>, item: Item<'_>) -> Option<&str> {
+        let granting = |rule: &&Rule| rule.has_scopes(call.caller) && rule.fits(call, item);
+        self.rules(item).find(granting).map(|rule| rule.name.as_str())
+    }
+
+    /// The scopes of a rule that would grant this to a token which had them: those of the rule that asks for the fewest
+    /// more.
+    #[must_use]
+    pub fn sufficient_scopes(&self, call: &Call<'_, '_>, item: Item<'_>) -> Option<&[String]> {
+        let fitting = self.rules(item).filter(|rule| rule.fits(call, item));
+        let missing = |rule: &&Rule| rule.scopes.iter().filter(|scope| !call.caller.has_scope(scope)).count();
+        fitting.min_by_key(missing).map(|rule| rule.scopes.as_slice())
+    }
+
+    /// The rules that name this.
+    fn rules<'g>(&'g self, item: Item<'_>) -> impl Iterator<Item = &'g Rule> {
         let (names, name) = match item {
             Item::Tool(name) => (&self.tools, name),
             Item::Prompt(name) => (&self.prompts, name),
             Item::Resource(name) => (&self.resources, name),
             Item::Method(name) => (&self.methods, name),
         };
-        let mut rules = names.rules(name).filter_map(|index| self.rules.get(index));
-        rules.find(|rule| rule.fits(call, item)).map(|rule| rule.name.as_str())
+        names.rules(name).filter_map(|index| self.rules.get(index))
     }
 }
 
@@ -447,7 +513,7 @@ impl Names {
         }
     }
 
-    fn rules<'n>(&'n self, name: &'n str) -> impl Iterator<Item = usize> + 'n {
+    fn rules(&self, name: &str) -> impl Iterator<Item = usize> {
         let exact = self.exact.get(name).into_iter().flatten().copied();
         exact.chain(self.patterns.iter().filter(|(glob, _)| glob.matches(name)).map(|(_, rule)| *rule))
     }
@@ -485,16 +551,20 @@ impl Rule {
         })
     }
 
+    /// Whether all holds but for the scopes.
     fn fits(&self, call: &Call<'_, '_>, item: Item<'_>) -> bool {
         let Call { caller, http, request } = call;
         self.claims.iter().all(|claim| claim.fits_claims(caller.claims()))
-            && self.scopes.iter().all(|scope| caller.has_scope(scope))
             && (self.arguments.is_empty() || request.is_none_or(|request| self.fits_arguments(request)))
             && self.when.as_ref().is_none_or(|when| match when.fit(&scope(caller, http, *request, item)) {
                 Fit::Yes => true,
                 Fit::No => false,
                 Fit::Unknown => request.is_none(),
             })
+    }
+
+    fn has_scopes(&self, caller: &Caller) -> bool {
+        self.scopes.iter().all(|scope| caller.has_scope(scope))
     }
 
     fn fits_arguments(&self, request: &Request<'_>) -> bool {

@@ -52,7 +52,7 @@ impl Accepting {
 }
 
 fn issuer(name: &str, key_set: &str) -> Value {
-    json!({ "issuer": name, "audiences": ["mcp"], "keySet": key_set })
+    json!({ "issuer": name, "audience": { "oneOf": ["mcp"] }, "keySet": key_set })
 }
 
 fn header(signer: &Signer) -> Value {

@@ -176,14 +176,14 @@ impl AgentgatewayPolicy {
             .into_iter()
             .map(|provider| IssuerSpec {
                 issuer: provider.issuer,
-                audiences: provider.audiences,
+                audiences: if provider.audiences.is_empty() { vec!["*".to_owned()] } else { provider.audiences },
                 algorithms: Vec::new(),
                 jwks: JwksSpec { inline: Some(provider.jwks.inline), config_map_ref: None },
                 clock_skew: None,
                 token_type: Default::default(),
             })
             .collect();
-        let authentication = Some(AuthenticationSpec { issuers });
+        let authentication = Some(AuthenticationSpec { issuers, resource: None, scope_implies: Vec::new() });
         let spec = MCPAccessPolicySpec { target_refs, authentication, authorization: None, protocol: None };
         Ok(MCPAccessPolicy { metadata: self.metadata, spec, status: None })
     }

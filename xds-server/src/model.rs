@@ -153,7 +153,7 @@ pub struct RouteMatch {
 }
 
 /// A match on the path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PathMatch {
     /// The whole path.
     Exact(String),

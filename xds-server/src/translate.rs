@@ -25,6 +25,8 @@ mod grants;
 mod hostname;
 mod keys;
 mod matches;
+mod metadata;
+mod oauth;
 mod outcome;
 mod policies;
 mod problems;

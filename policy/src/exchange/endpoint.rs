@@ -12,6 +12,11 @@ pub(super) fn names_session(path: &str) -> bool {
     path.split_once('?').is_some_and(|(_, query)| parameters(query).any(|(name, _)| is_session(&name)))
 }
 
+/// Whether a request's path carries a token (RFC 6750 section 2.3).
+pub(super) fn carries_token(path: &str) -> bool {
+    path.split_once('?').is_some_and(|(_, query)| parameters(query).any(|(name, _)| name == "access_token"))
+}
+
 /// The announced URI with a seal; `None`: there is no session in it.
 pub(super) fn sealed(uri: &str, seal: impl FnOnce(&str) -> Option<String>) -> Option<String> {
     let (_, query) = uri.split_once('?')?;
@@ -89,6 +94,18 @@ mod tests {
         }
         assert_eq!(sealed("/messages", |_| Some(String::new())), None);
         assert_eq!(sealed("/messages?x=1", |_| Some(String::new())), None);
+    }
+
+    #[test]
+    fn tokens_in_paths() {
+        for (path, carries) in [
+            ("/mcp?access_token=x", true),
+            ("/mcp?a=b&access%5Ftoken", true),
+            ("/access_token?a=access_token", false),
+            ("/mcp", false),
+        ] {
+            assert_eq!(carries_token(path), carries, "{path}");
+        }
     }
 
     #[test]

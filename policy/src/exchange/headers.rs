@@ -5,9 +5,10 @@
 pub struct Headers<'h>(pub &'h [(String, Vec<u8>)]);
 
 /// Headers that decide what a request means; each may stand there once.
-const DECISIVE: [&str; 7] = [
+const DECISIVE: [&str; 8] = [
     "content-type",
     "content-encoding",
+    "origin",
     "mcp-protocol-version",
     "mcp-method",
     "mcp-name",
@@ -33,7 +34,7 @@ impl<'h> Headers<'h> {
         self.all(name).next()
     }
 
-    pub(super) fn text(self, name: &str) -> Option<Option<&'h str>> {
+    pub(crate) fn text(self, name: &str) -> Option<Option<&'h str>> {
         self.first(name).map(|value| std::str::from_utf8(value).ok())
     }
 

@@ -8,14 +8,15 @@ use super::revision::{self, Revision};
 use super::{HasLength, Rewritten};
 use crate::binding::{Binder, Kind};
 use crate::claims::Caller;
-use crate::config::Protocol;
-use crate::decide::{Verdict, decide};
+use crate::config::{Batches, StepUp};
+use crate::decide::{Verdict, decide, needed_scopes};
 use crate::mcp::list::{self, Filtered};
 use crate::mcp::message::{Request, Target};
 use crate::mcp::method::Method;
 use crate::mcp::sse::Rewrite;
 use crate::mcp::tasks;
-use crate::policy::{Call, Gate, HttpRequest, Item, RoutePolicy};
+use crate::policy::{Call, CallerAuthentication, Gate, HttpRequest, Item, Protection, RoutePolicy};
+use crate::protected_resource::Hints;
 use crate::record::{Outcome, Record};
 
 const SESSION: &str = "mcp-session-id";
@@ -29,6 +30,8 @@ pub(super) struct Judge {
     binder: Option<Rc<Binder>>,
     transport: Transport,
     http: HttpRequest,
+    /// Nothing where no caller is asked for more scopes.
+    hints: Hints,
 }
 
 /// How messages travel.
@@ -60,7 +63,15 @@ impl Judge {
         let text = |name: &str| headers.text(name).flatten().unwrap_or_default().to_owned();
         let bare = path.split_once('?').map_or(path, |(bare, _)| bare);
         let http = HttpRequest { path: bare.to_owned(), host: text(":authority") };
-        Self { policy: Rc::clone(policy), caller, binder, transport, http }
+        let hints = match policy.as_ref() {
+            RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), gates, .. })
+                if gates.iter().any(|gate| gate.step_up == StepUp::Challenge) =>
+            {
+                Hints::new(jwt.resource.as_ref(), headers)
+            }
+            _ => Hints::default(),
+        };
+        Self { policy: Rc::clone(policy), caller, binder, transport, http, hints }
     }
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
@@ -77,10 +88,14 @@ impl Judge {
         Some(Rewritten { body: body.into_bytes(), edits })
     }
 
-    pub(super) fn protocol(&self) -> Protocol {
+    pub(super) fn batches(&self) -> Batches {
+        self.protection().map_or(Batches::Refuse, |protection| protection.protocol.batches)
+    }
+
+    fn protection(&self) -> Option<&Protection> {
         match self.policy.as_ref() {
-            RoutePolicy::Protected(protection) => protection.protocol,
-            RoutePolicy::Open | RoutePolicy::Closed { .. } => Protocol::default(),
+            RoutePolicy::Protected(protection) => Some(protection),
+            RoutePolicy::Open | RoutePolicy::Closed { .. } | RoutePolicy::Metadata { .. } => None,
         }
     }
 
@@ -99,17 +114,25 @@ impl Judge {
         decide(self.gates(), &Call { caller: &self.caller, http: &self.http, request }, item)
     }
 
+    /// All scopes that a request takes which has too few of them.
+    pub(super) fn needed_scopes(&self, item: Item<'_>, request: &Request<'_>) -> Vec<String> {
+        let call = Call { caller: &self.caller, http: &self.http, request: Some(request) };
+        needed_scopes(self.gates(), &call, item)
+    }
+
+    /// What a challenge tells.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
     fn gates(&self) -> &[Gate] {
-        match self.policy.as_ref() {
-            RoutePolicy::Protected(protection) => &protection.gates,
-            RoutePolicy::Open | RoutePolicy::Closed { .. } => &[],
-        }
+        self.protection().map_or(&[], |protection| &protection.gates)
     }
 
     /// Whether the caller sees this element of a list; what it does not see leaves a trace.
     fn sees(&self, item: Item<'_>, record: &mut Record) -> bool {
         let verdict = self.verdict(item, None);
-        if matches!(verdict, Verdict::Allowed(_)) {
+        if matches!(verdict, Verdict::Allowed(_) | Verdict::NeedsScopes { .. }) {
             return true;
         }
         let (Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name)) = item;
@@ -124,7 +147,7 @@ impl Judge {
                 record.policy = Some(policy.to_owned());
                 false
             }
-            Verdict::Allowed(_) => true,
+            Verdict::Allowed(_) | Verdict::NeedsScopes { .. } => true,
         }
     }
 }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::TokenFault;
+use crate::config::Audience;
 
 /// `iat` may be this far ahead beyond the clock skew, in seconds; issuers' clocks are often ahead of ours a little.
 const ISSUED_AHEAD: u64 = 300;
@@ -35,7 +36,7 @@ impl Validity {
 /// The first fault found.
 pub fn validate(
     claims: &Map<String, Value>,
-    audiences: &[String],
+    audience: &Audience,
     clock_skew: u32,
     now: u64,
 ) -> Result<Validity, TokenFault> {
@@ -56,7 +57,9 @@ pub fn validate(
     if claims.get("sub").is_some_and(|subject| !subject.is_string()) {
         return Err(TokenFault::BadSubject);
     }
-    if !audiences.is_empty() && !is_for(claims.get("aud"), audiences) {
+    if let Audience::OneOf(accepted) = audience
+        && !is_for(claims, |one| accepted.iter().any(|ours| ours == one))
+    {
         return Err(TokenFault::WrongAudience);
     }
     Ok(validity)
@@ -79,14 +82,40 @@ fn seconds(time: u64) -> f64 {
     time as f64
 }
 
-/// `aud` is a string or an array of strings; an array that holds anything else is for nobody.
-fn is_for(audience: Option<&Value>, accepted: &[String]) -> bool {
-    match audience {
-        Some(Value::String(one)) => accepted.contains(one),
+/// Whether one of the audiences is accepted. `aud` is a string or an array of strings; an array that holds anything else
+/// is for nobody.
+pub fn is_for(claims: &Map<String, Value>, accepted: impl Fn(&str) -> bool) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(one)) => accepted(one),
         Some(Value::Array(many)) => {
-            many.iter().all(Value::is_string)
-                && many.iter().filter_map(Value::as_str).any(|one| accepted.iter().any(|ours| ours == one))
+            many.iter().all(Value::is_string) && many.iter().filter_map(Value::as_str).any(accepted)
         }
         _ => false,
     }
+}
+
+/// Refuses what is signed by the same key and is no access token for a bearer. The header's `typ` tells most, but issuers
+/// that write nothing there, or `JWT`, are many.
+///
+/// # Errors
+/// What the token is instead.
+pub fn refuse_other_kinds(claims: &Map<String, Value>) -> Result<(), TokenFault> {
+    let says = |name: &str, words: &[&str]| {
+        let word = claims.get(name).and_then(Value::as_str).unwrap_or_default();
+        words.iter().any(|other| word.eq_ignore_ascii_case(other))
+    };
+    // OpenID Connect Core sections 3.1.3.6 and 3.3.2.11; Keycloak's `typ` and Cognito's `token_use`.
+    let of_an_id_token = ["at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name));
+    if of_an_id_token || says("typ", &["ID"]) || says("token_use", &["id"]) {
+        return Err(TokenFault::IdToken);
+    }
+    // OpenID Connect Back-Channel Logout section 2.4; Keycloak's names.
+    if claims.contains_key("events") || says("typ", &["Logout", "Refresh", "Offline"]) {
+        return Err(TokenFault::NoAccessToken);
+    }
+    // RFC 7800: only with a proof that is not shown here is it good.
+    if claims.contains_key("cnf") {
+        return Err(TokenFault::SenderConstrained);
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toolward_policy::config::{Algorithm, Batches, Denial, Mode, Rule, SessionBinding, TokenType};
+use toolward_policy::config::{Algorithm, Batches, Denial, Mode, Rule, SessionBinding, StepUp, TokenType};
 
 use super::status::{BackendStatus, PolicyStatus};
 
@@ -177,6 +177,11 @@ pub struct ProtocolSpec {
     /// To whom sessions and tasks belong; `Subject` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_binding: Option<SessionBinding>,
+    /// From which other origins a browser's pages may ask, such as `https://app.example.com`, or `*` for all; none by
+    /// default. Of several policies that say so, each must allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub allowed_origins: Option<Vec<String>>,
 }
 
 /// What a policy protects (GEP-713): a Gateway, an HTTPRoute or an MCPBackend of the policy's namespace.
@@ -216,6 +221,50 @@ pub struct AuthenticationSpec {
     #[schemars(length(min = 1, max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuer"]))]
     pub issuers: Vec<IssuerSpec>,
+    /// What clients are told that are to log in. Where the name of an issuer is a URL, each endpoint says who issues tokens
+    /// for it (RFC 9728), even without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceSpec>,
+    /// Scopes that hold others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["scope"]))]
+    pub scope_implies: Vec<ScopeSpec>,
+}
+
+/// A scope that holds others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ScopeSpec {
+    /// Whoever has this one.
+    #[schemars(length(min = 1, max = 256))]
+    pub scope: String,
+    /// Has these as well.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
+    pub implies: Vec<String>,
+}
+
+/// What clients are told that are to log in (RFC 9728 section 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ResourceSpec {
+    /// Scheme, host and port by which clients reach the gateway, such as `https://mcp.example.com`; those of each request
+    /// by default. Give it where tokens are to be for the endpoint and the gateway answers to any hostname.
+    #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[A-Za-z0-9._:\[\]-]+$"))]
+    pub public_url: Option<String>,
+    /// Scopes to ask for at first; few. `offline_access` is for clients to ask for, not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub scopes: Vec<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// URL of a page for developers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
+    pub documentation: Option<String>,
 }
 
 /// One issuer of tokens.
@@ -225,7 +274,8 @@ pub struct IssuerSpec {
     /// Compared byte for byte with the token's `iss`.
     #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
-    /// The token's `aud` must hold one of these; absent: not checked.
+    /// The token's `aud` must hold one of these; `*` alone: not checked. Absent: the URL of the endpoint (RFC 8707) where the
+    /// name of the issuer is a URL, and not checked where it is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,
@@ -292,6 +342,9 @@ pub struct AuthorizationSpec {
     /// What a denied caller is told.
     #[serde(default)]
     pub denial: Denial,
+    /// Whether a caller is asked for more scopes where these would help.
+    #[serde(default)]
+    pub step_up: StepUp,
     /// A call passes when some rule matches; when none matches it is denied.
     #[serde(default)]
     #[schemars(length(max = 256))]

@@ -104,7 +104,7 @@ fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTr
 
 #[cfg(test)]
 mod tests {
-    use toolward_policy::config::{Issuer, Limits, Protocol, TokenType, VERSION};
+    use toolward_policy::config::{Audience, Issuer, Limits, Protocol, TokenType, VERSION};
 
     use super::*;
     use crate::model::{Gateway, GatewayName, Listener};
@@ -116,13 +116,14 @@ mod tests {
     fn by_token(key_set: &str) -> RoutePolicy {
         let issuer = Issuer {
             issuer: "https://issuer".into(),
-            audiences: Vec::new(),
+            audience: Audience::Any {},
             algorithms: Vec::new(),
             key_set: key_set.into(),
             clock_skew_seconds: 30,
             token_type: TokenType::Jwt,
         };
-        let authentication = Authentication::Jwt { policy: "ns/p".into(), issuers: vec![issuer] };
+        let (issuers, scope_implies) = (vec![issuer], BTreeMap::new());
+        let authentication = Authentication::Jwt { policy: "ns/p".into(), issuers, resource: None, scope_implies };
         RoutePolicy::Protected { authentication, gates: Vec::new(), protocol: Protocol::default() }
     }
 

@@ -55,7 +55,7 @@ pub(super) enum Reach {
 /// What an attached policy says.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    Working(Sections),
+    Working(Box<Sections>),
     /// Closes what it is attached to.
     Broken {
         reason: String,
@@ -73,7 +73,7 @@ impl Policies {
         let mut policies = Self::default();
         for (policy, written) in &resources.policies {
             let content = match sections::check(&policy.name, &written.spec, resources) {
-                Ok(sections) => Content::Working(sections),
+                Ok(sections) => Content::Working(Box::new(sections)),
                 Err(faults) => {
                     let first = faults.first().map(|(_, fault)| broken(policy, fault));
                     let mut reporter = problems.of(policy.clone());

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Authentication, Gate, KeySet, Protocol, RoutePolicy};
+use toolward_policy::config::{Authentication, Gate, KeySet, ProtectedResource, Protocol, RoutePolicy};
 
 use crate::resources::{Name, ObjectRef};
 
@@ -39,6 +39,16 @@ pub(super) struct Protection {
     pub(super) fault: Option<Fault>,
 }
 
+impl Protection {
+    /// What clients are told that are to log in.
+    pub(super) fn resource(&self) -> Option<&ProtectedResource> {
+        match &self.policy {
+            RoutePolicy::Protected { authentication: Authentication::Jwt { resource, .. }, .. } => resource.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// Puts together what protects a way; `None`: no policy does.
 pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> {
     let levels = Levels::new(policies, way);
@@ -68,9 +78,7 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
     };
     let key_sets = authentication.map(|(_, table)| table.key_sets.clone()).unwrap_or_default();
     let authentication = match authentication {
-        Some((policy, table)) => {
-            Authentication::Jwt { policy: policy.name.to_string(), issuers: table.issuers.clone() }
-        }
+        Some((policy, table)) => table.authentication(policy.name.to_string()),
         None => Authentication::Anonymous {},
     };
     let policy = RoutePolicy::Protected { authentication, gates: levels.gates(), protocol: levels.protocol() };

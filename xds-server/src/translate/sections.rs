@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, Protocol, RoutePolicy, Rule, SessionBinding,
-    VERSION,
+    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource, Protocol,
+    RoutePolicy, Rule, SessionBinding, VERSION,
 };
 use toolward_policy::policy::PolicyTable;
 
@@ -12,6 +12,7 @@ use crate::resources::mcp::{AuthenticationSpec, AuthorizationSpec, IssuerSpec, M
 use crate::resources::{Name, Resources};
 
 use super::keys;
+use super::oauth;
 use super::problems::Fault;
 use super::syntax;
 use super::when;
@@ -35,6 +36,16 @@ pub(super) struct Sections {
 pub(super) struct IssuerTable {
     pub(super) issuers: Vec<Issuer>,
     pub(super) key_sets: BTreeMap<String, KeySet>,
+    pub(super) resource: Option<ProtectedResource>,
+    pub(super) scope_implies: BTreeMap<String, Vec<String>>,
+}
+
+impl IssuerTable {
+    /// In the form that the filter gets; `policy` is whose section it is.
+    pub(super) fn authentication(&self, policy: String) -> Authentication {
+        let Self { issuers, resource, scope_implies, .. } = self.clone();
+        Authentication::Jwt { policy, issuers, resource, scope_implies }
+    }
 }
 
 /// Checks a policy, all of it. The faults come with their fields, and there is at least one.
@@ -48,6 +59,9 @@ pub(super) fn check(
         .authentication
         .as_ref()
         .map(|authentication| issuers(authentication, &name.namespace, resources, &mut faults));
+    if let Some(origins) = spec.protocol.as_ref().and_then(|protocol| protocol.allowed_origins.as_ref()) {
+        faults.extend(oauth::origin_faults(origins));
+    }
     let gate = spec.authorization.as_ref().map(|authorization| gate(name, authorization, &mut faults));
     if authentication.is_none() && gate.is_none() && spec.protocol.is_none() {
         let message = "the policy says nothing; add authentication, authorization or protocol";
@@ -69,7 +83,7 @@ impl Sections {
         let table = self.authentication.clone();
         let key_sets = table.as_ref().map(|table| table.key_sets.clone()).unwrap_or_default();
         let authentication = match table {
-            Some(table) => Authentication::Jwt { policy: String::new(), issuers: table.issuers },
+            Some(table) => table.authentication(String::new()),
             None => Authentication::Anonymous {},
         };
         // Keys for binding are none of a policy's business.
@@ -90,7 +104,8 @@ pub(super) fn protocol<'s>(sections: impl Iterator<Item = &'s ProtocolSpec> + Cl
     }
     Protocol {
         batches: loosened(sections.clone().filter_map(|section| section.batches), Batches::Allow),
-        session_binding: loosened(sections.filter_map(|section| section.session_binding), SessionBinding::None),
+        session_binding: loosened(sections.clone().filter_map(|section| section.session_binding), SessionBinding::None),
+        allowed_origins: oauth::common_origins(sections.filter_map(|section| section.allowed_origins.as_deref())),
     }
 }
 
@@ -118,9 +133,10 @@ fn issuers(
         if spec.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
             fault("issuer", invalid(format!("the issuer {:?} stands twice", issuer.issuer)));
         }
-        if issuer.audiences.iter().any(String::is_empty) {
-            fault("audiences", invalid("an audience can't be empty"));
-        }
+        let audience = oauth::audience(issuer).unwrap_or_else(|found| {
+            fault("audiences", found);
+            Audience::Any {}
+        });
         let clock_skew_seconds = clock_skew(issuer).unwrap_or_else(|found| {
             fault("clockSkew", found);
             DEFAULT_CLOCK_SKEW
@@ -130,7 +146,7 @@ fn issuers(
             Ok(set) => {
                 table.issuers.push(Issuer {
                     issuer: issuer.issuer.clone(),
-                    audiences: issuer.audiences.clone(),
+                    audience,
                     algorithms: issuer.algorithms.clone(),
                     key_set: set.name.clone(),
                     clock_skew_seconds,
@@ -140,6 +156,8 @@ fn issuers(
             }
         }
     }
+    table.resource = oauth::resource(spec, faults);
+    table.scope_implies = oauth::scope_implies(spec, faults);
     table
 }
 
@@ -165,7 +183,7 @@ fn gate(name: &Name, spec: &AuthorizationSpec, faults: &mut Vec<(String, Fault)>
         faults.extend(rule_faults(&rule, twice).into_iter().map(|(part, fault)| (format!("{field}{part}"), fault)));
         rules.push(rule);
     }
-    Gate { policy: name.to_string(), mode: spec.mode, denial: spec.denial, rules }
+    Gate { policy: name.to_string(), mode: spec.mode, denial: spec.denial, step_up: spec.step_up, rules }
 }
 
 fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
@@ -181,11 +199,12 @@ fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
         ("resources", &rule.resources),
         ("methods", &rule.methods),
     ];
-    for (list, names) in lists.into_iter().chain([("scopes", &rule.scopes)]) {
+    for (list, names) in lists {
         if names.iter().any(String::is_empty) {
             faults.push((format!(".{list}"), invalid("a name can't be empty")));
         }
     }
+    faults.extend(rule.scopes.iter().filter_map(|scope| Some((".scopes".to_owned(), oauth::scope_fault(scope)?))));
     let conditions = [("claims", &rule.claims), ("arguments", &rule.arguments)];
     let conditions =
         conditions.iter().flat_map(|(list, all)| all.iter().enumerate().map(move |(index, one)| (list, index, one)));
@@ -212,7 +231,7 @@ mod tests {
     #[test]
     fn of_several_policies_the_strictest_holds() {
         use SessionBinding::{None as Unbound, Subject};
-        let said = |session_binding| ProtocolSpec { batches: None, session_binding };
+        let said = |session_binding| ProtocolSpec { session_binding, ..ProtocolSpec::default() };
         let rows = [
             ("nobody says", vec![], Subject),
             ("nothing is said", vec![said(None)], Subject),

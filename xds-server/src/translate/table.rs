@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
+use toolward_policy::config::{
+    BindingKey, FilterConfig, Limits, ProtectedResource, RoutePolicy, SessionBinding, VERSION,
+};
 use toolward_policy::policy::PolicyTable;
 
 use super::UnprotectedRoutes;
@@ -47,6 +49,18 @@ impl Table {
             key.push('\'');
         }
         self.config.policies.insert(key.clone(), protection.policy);
+        key
+    }
+
+    /// Adds the metadata of an endpoint that a policy protects, and gives the key for their route. Without a path they are
+    /// those of every endpoint of the policy.
+    pub(super) fn add_metadata(&mut self, policy: &str, resource: &ProtectedResource, path: Option<&str>) -> String {
+        let key = match path {
+            Some(path) => format!("metadata of {path}: {policy}"),
+            None => format!("metadata: {policy}"),
+        };
+        let metadata = RoutePolicy::Metadata { resource: resource.clone(), path: path.map(str::to_owned) };
+        self.config.policies.insert(key.clone(), metadata);
         key
     }
 

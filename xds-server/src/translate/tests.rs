@@ -140,7 +140,8 @@ fn a_policy_that_changes_or_breaks_keeps_its_key() {
     let keys = |manifests: &str| -> Vec<String> {
         let translation = translation(case, manifests);
         let hosts = listeners(&translation).flat_map(Listener::routes).flat_map(|(_, hosts)| hosts);
-        let routes = hosts.flat_map(|host| &host.routes);
+        // A broken policy says nothing to clients that are to log in.
+        let routes = hosts.flat_map(|host| &host.routes).filter(|route| !route.policy.starts_with("metadata"));
         routes.map(|route| route.policy.clone()).collect()
     };
     for (change, from, to) in changes {

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::RoutePolicy;
+use toolward_policy::config::{ProtectedResource, RoutePolicy};
 
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
@@ -16,6 +16,7 @@ use crate::resources::Name;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
+use super::metadata::{self, Described};
 use super::outcome::RouteOutcome;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
@@ -86,8 +87,13 @@ fn domains(listener: &AttachedListener<'_>, all: &[AttachedListener<'_>]) -> BTr
     routes.chain([own]).cloned().collect()
 }
 
-/// The routes of a virtual host in order of precedence (HTTPRouteRule.matches and HTTPRoute.hostnames of Gateway API).
-fn in_order(domain: &Hostname, listener: &AttachedListener<'_>, protected: &[Vec<RuleRoutes>]) -> Vec<Route> {
+/// The routes of a virtual host in order of precedence (HTTPRouteRule.matches and HTTPRoute.hostnames of Gateway API), and
+/// those that tell of endpoints.
+fn in_order<'a>(
+    domain: &Hostname,
+    listener: &AttachedListener<'_>,
+    protected: &'a [Vec<RuleRoutes>],
+) -> (Vec<Route>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
     for (attached, rules) in listener.routes.iter().zip(protected) {
         let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
@@ -97,22 +103,33 @@ fn in_order(domain: &Hostname, listener: &AttachedListener<'_>, protected: &[Vec
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
         for rule in rules {
-            for (index, route) in &rule.routes {
-                // A route without timestamp is younger than all that have one.
-                let age = (created.is_none(), created);
-                let precedence = (matches::precedence(&route.matches), age, name.clone(), rule.index, *index);
-                candidates.push(((Reverse(hostname), precedence), route));
+            // A route without timestamp is younger than all that have one.
+            let age = (created.is_none(), created);
+            let mut add = |index: usize, route: &'a Route, described: Option<&'a Described>| {
+                // Routes that somebody wrote come before those that are added to them.
+                let precedence = (matches::precedence(&route.matches), described.is_some(), age);
+                candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
+            };
+            for (index, route, described) in &rule.routes {
+                add(*index, route, None);
+                if let Some(described) = described {
+                    add(*index, &described.route, Some(described));
+                }
             }
         }
     }
-    candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
-    candidates.into_iter().map(|(_, route)| route.clone()).collect()
+    candidates.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    // Several matches may have one path.
+    let mut seen = BTreeSet::new();
+    candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
+    let described = candidates.iter().filter_map(|(.., described)| *described).collect();
+    (candidates.into_iter().map(|(_, route, _)| route.clone()).collect(), described)
 }
 
-/// The routes of one rule, by the indexes of their matches.
+/// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
-    routes: Vec<(usize, Route)>,
+    routes: Vec<(usize, Route, Option<Described>)>,
 }
 
 struct Builder<'b, 'r> {
@@ -138,7 +155,8 @@ impl Builder<'_, '_> {
         let protected: Vec<_> =
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached.route)).collect();
         let host = |hostname: Hostname| {
-            let routes = in_order(&hostname, listener, &protected);
+            let (mut routes, described) = in_order(&hostname, listener, &protected);
+            routes.splice(0..0, metadata::at_root(&routes, &described, &mut self.table));
             let domain = hostname.domain();
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
@@ -167,7 +185,7 @@ impl Builder<'_, '_> {
     fn routes_of(&mut self, listener: &str, route: &ParsedRoute) -> Vec<RuleRoutes> {
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let policy = self.policy(listener, route, index, rule);
+            let (policy, resource) = self.policy(listener, route, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -181,15 +199,24 @@ impl Builder<'_, '_> {
                     response_headers: rule.response_headers.clone(),
                     policy: policy.clone(),
                 };
-                (*match_index, route)
+                let table = &mut self.table;
+                let described = resource.as_ref().and_then(|resource| Described::new(&route, resource, table));
+                (*match_index, route, described)
             });
-            rules.push(RuleRoutes { index, routes: routes.collect() });
+            let routes = routes.collect();
+            rules.push(RuleRoutes { index, routes });
         }
         rules
     }
 
-    /// The policy key of a rule.
-    fn policy(&mut self, listener: &str, route: &ParsedRoute, index: usize, rule: &ParsedRule) -> String {
+    /// The policy key of a rule, and what clients are told that are to log in.
+    fn policy(
+        &mut self,
+        listener: &str,
+        route: &ParsedRoute,
+        index: usize,
+        rule: &ParsedRule,
+    ) -> (String, Option<ProtectedResource>) {
         let way = Way {
             gateway: self.gateway,
             listener,
@@ -209,7 +236,9 @@ impl Builder<'_, '_> {
                     let mut reporter = self.problems.of(route_ref(&route.name));
                     reporter.report(format!("spec.rules[{index}].backendRefs"), fault.clone());
                 }
-                self.table.add(protection)
+                let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
+                let resource = protection.resource().filter(|_| leads_to_server).cloned();
+                (self.table.add(protection), resource)
             }
             None if matches!(rule.action, RouteAction::Forward(_)) => {
                 outcome.unprotected.insert(index);
@@ -217,9 +246,9 @@ impl Builder<'_, '_> {
                 if unprotected == UnprotectedRoutes::Deny {
                     outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
                 }
-                self.table.add_unprotected(unprotected)
+                (self.table.add_unprotected(unprotected), None)
             }
-            None => self.table.harmless(),
+            None => (self.table.harmless(), None),
         }
     }
 
