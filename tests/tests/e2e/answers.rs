@@ -49,11 +49,14 @@ fn tokens() {
         assert!(!challenge.contains(&token) && !answer.text.contains(&token), "{name}: {answer:?}");
         assert_eq!(answer.json()["error"], "invalid_token", "{name}");
     }
+    // RFC 6750 section 3.1: no error when no token came.
+    let metadata = format!("http://127.0.0.1:{}/.well-known/oauth-protected-resource/mcp", stack.port);
+    let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
     let none = http::send(stack.post(call("add")));
-    assert_eq!((none.status, none.challenge.as_deref()), (401, Some("Bearer")), "no token");
+    assert_eq!((none.status, none.challenge.as_deref()), (401, Some(challenge.as_str())), "no token");
     assert!(none.text.contains("bearer token is needed"), "{none:?}");
     let basic = http::send(stack.post(call("add")).header("authorization", "Basic eDp5"));
-    assert_eq!((basic.status, basic.challenge.as_deref()), (401, Some("Bearer")), "another scheme");
+    assert_eq!((basic.status, basic.challenge.as_deref()), (401, Some(challenge.as_str())), "another scheme");
     let two = http::send(stack.post(call("add")).bearer_auth(&good).bearer_auth(&good));
     assert_eq!((two.status, two.reason().as_deref()), (400, Some("TwoAuthorizations")));
     assert_eq!(upstream.take_recorded(), [], "nothing of this may reach the server");
