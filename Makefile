@@ -40,11 +40,15 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check test-e2e test-login test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
 	@$(TOOLS) cargo test --workspace --features toolward-tests/e2e --test e2e
+
+.PHONY: test-login
+test-login: run-tools wasm build ## Real clients log in at a real OAuth server, and what the gateway must answer.
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test login
 
 .PHONY: test-cluster
 test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.

@@ -40,6 +40,16 @@ pub fn inspector(url: &str, token: &str, era: &str, arguments: &[&str]) -> Value
     serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("Inspector printed no JSON: {text}"))
 }
 
+/// A client of the Python SDK without a token, which logs in: `flow` is `register` or `known`.
+#[must_use]
+pub fn login(sdk: Sdk, url: &str, flow: &str, tools: &[&str]) -> Value {
+    let script = match sdk {
+        Sdk::V1 => "tests/clients/login_v1.py",
+        Sdk::V2 => "tests/clients/login_v2.py",
+    };
+    report(sdk.python(&root().join(script)).args([url, flow]).args(tools))
+}
+
 fn report(command: &mut Command) -> Value {
     let output = command.output().expect("python3 starts");
     let text = String::from_utf8_lossy(&output.stdout);

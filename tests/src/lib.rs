@@ -5,6 +5,7 @@
 //!             └─ xDS ─ Toolward ─ Folder
 //! ```
 
+pub mod authorization_server;
 pub mod client;
 pub mod cluster;
 pub mod credentials;

@@ -1,0 +1,54 @@
+//! Clients that have no token find out where to log in, do so, and call.
+
+use serde_json::{Value, json};
+use toolward_tests::authorization_server::AuthorizationServer;
+use toolward_tests::client;
+use toolward_tests::mcp_server::{McpServer, Sdk};
+
+use crate::world::{RULES, protected};
+
+/// The statuses of all exchanges with a URL that ends so.
+fn statuses(report: &Value, end: &str) -> Vec<u64> {
+    let all = report["exchanges"].as_array().unwrap_or_else(|| panic!("{report:#}"));
+    let of = all.iter().filter(|exchange| exchange[1].as_str().is_some_and(|url| url.ends_with(end)));
+    of.filter_map(|exchange| exchange[2].as_u64()).collect()
+}
+
+#[test]
+fn python_sdks_log_in() {
+    let login = AuthorizationServer::start();
+    let rules = format!("  authorization:\n    rules: {RULES}");
+    for (sdk, server) in [(Sdk::V1, Sdk::V1), (Sdk::V2, Sdk::V2), (Sdk::V2, Sdk::V1)] {
+        let server = McpServer::start(server);
+        let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
+        for flow in ["register", "known"] {
+            let report = client::login(sdk, &stack.url(), flow, &["add", "echo"]);
+            let row = format!("{sdk:?} {flow}: {report:#}\n{}", login.process.log());
+            assert_eq!(report["tools"], json!(["add"]), "{row}");
+            assert_eq!(report["calls"], json!({ "add": "13", "echo": "Unknown tool: echo" }), "{row}");
+            assert_eq!(report["scope"], "tools.read", "{row}");
+            assert_eq!(statuses(&report, "/.well-known/oauth-protected-resource/mcp"), [200], "{row}");
+            let registered = if flow == "register" { vec![201] } else { vec![] };
+            assert_eq!(statuses(&report, "/reg"), registered, "{row}");
+            let of_endpoint = statuses(&report, "/mcp");
+            assert_eq!(of_endpoint.iter().filter(|status| **status == 401).count(), 1, "{row}");
+        }
+        assert_eq!(server.ran("echo"), 0);
+    }
+}
+
+#[test]
+fn python_sdks_ask_for_more_scopes() {
+    let login = AuthorizationServer::start();
+    let rules = format!("  authorization:\n    stepUp: Challenge\n    rules: {RULES}");
+    for sdk in [Sdk::V1, Sdk::V2] {
+        let server = McpServer::start(sdk);
+        let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
+        let report = client::login(sdk, &stack.url(), "register", &["add", "echo"]);
+        let row = format!("{sdk:?}: {report:#}\n{}", login.process.log());
+        assert_eq!(report["calls"]["add"], "13", "{row}");
+        assert!(report["scope"].as_str().is_some_and(|scope| scope.contains("tools.write")), "{row}");
+        assert!(statuses(&report, "/mcp").contains(&403), "{row}");
+        assert_eq!(server.ran("echo"), 1, "{row}");
+    }
+}

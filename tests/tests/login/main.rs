@@ -1,0 +1,6 @@
+//! OAuth 2.1 for MCP clients: real clients log in at a real authorization server, and each answer is what its specification
+//! asks for.
+
+mod answers;
+mod flows;
+mod world;

@@ -1,0 +1,28 @@
+//! What all tests begin with: an authorization server, and an MCP server behind a gateway that accepts its tokens.
+
+use toolward_tests::authorization_server::AuthorizationServer;
+use toolward_tests::stack::Stack;
+use toolward_tests::toolward::Issuer;
+
+/// Everybody may add; echo takes a scope.
+pub(crate) const RULES: &str = "
+    - { name: reading, tools: [add], scopes: [tools.read] }
+    - { name: writing, tools: [echo], scopes: [tools.read, tools.write] }";
+
+/// A gateway for a server on this port, and what more its policy says.
+pub(crate) fn protected(upstream: u16, login: &AuthorizationServer, resource: &str, more: &str) -> Stack {
+    let (issuer, jwks) = (&login.issuer, login.jwks());
+    let policy = format!(
+        "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: math }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
+  authentication:
+    issuers: [{{ issuer: '{issuer}', jwks: {{ inline: '{jwks}' }} }}]
+    resource: {resource}
+{more}
+"
+    );
+    Stack::with_policy(upstream, Issuer::new("ES256"), &policy)
+}
