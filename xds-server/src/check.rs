@@ -5,15 +5,20 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::problem::Problem;
 use crate::source::dir;
-use crate::translate::{TranslateOptions, translate};
+use crate::translate::{TranslateOptions, Translation, UnprotectedRoutes, translate};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// The folder of Kubernetes YAML files
+    /// The folder of Kubernetes YAML files, or one file
     #[arg(value_name = "PATH")]
     pub folder: PathBuf,
+
+    /// Whether a route that no policy protects is a problem
+    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    pub unprotected_routes: UnprotectedRoutes,
 }
 
 /// Prints every problem to standard output. Fails if there is one.
@@ -22,25 +27,40 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let resources = match dir::load(&args.folder) {
         Ok(resources) => resources,
         Err(problems) => {
-            for problem in &problems {
-                println!("{problem}");
-            }
-            println!("{} problems; nothing of this folder would be served", problems.len());
+            print(&problems);
+            println!("{}; nothing of this folder would be served", count(problems.len(), "problem"));
             return ExitCode::FAILURE;
         }
     };
-    let translation = translate(&resources, &TranslateOptions::default());
-    for route in &translation.unprotected {
-        println!("note: no policy protects {route}");
+    let options = TranslateOptions { unprotected_routes: args.unprotected_routes, ..TranslateOptions::default() };
+    let Translation { model, problems, unprotected, .. } = translate(&resources, &options);
+    let (note, open) = match args.unprotected_routes {
+        UnprotectedRoutes::Allow => ("note", 0),
+        UnprotectedRoutes::Deny => ("problem", unprotected.len()),
+    };
+    for route in &unprotected {
+        println!("{note}: no policy protects {route}");
     }
-    for problem in &translation.problems {
+    print(&problems);
+    if problems.len() + open == 0 {
+        let (resources, gateways) = (resources.origins.len(), model.gateways.len());
+        println!("ok: {}, {}", count(resources, "resource"), count(gateways, "gateway"));
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "{}; what a broken policy protects would be closed, the rest served{}",
+        count(problems.len() + open, "problem"),
+        if open == 0 && !unprotected.is_empty() { ", and what no policy protects is open" } else { "" }
+    );
+    ExitCode::FAILURE
+}
+
+fn print(problems: &[Problem]) {
+    for problem in problems {
         println!("{problem}");
     }
-    if translation.problems.is_empty() {
-        println!("ok: {} resources, {} gateways", resources.origins.len(), translation.model.gateways.len());
-        ExitCode::SUCCESS
-    } else {
-        println!("{} problems; what they protect would be closed, the rest served", translation.problems.len());
-        ExitCode::FAILURE
-    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -33,7 +33,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   toolward check ./manifests
-  toolward token --key dev.pem --issuer https://login.example.com --claim team=ops
+  toolward token --key dev.pem --audience https://mcp.example.com/mcp --claim team=ops
   toolward serve --source dir:./manifests --wasm-file target/wasm/toolward.wasm
   toolward render --static ./manifests > envoy.yaml
   toolward render --objects ./manifests | kubectl diff -f -

@@ -361,7 +361,9 @@ impl Keeper {
         self.metrics.problems(report.source.iter().chain(&report.resources));
         let last = self.reports.send_replace(Some(report.clone())).unwrap_or_default();
         match (last.source.is_empty(), report.source.is_empty()) {
-            (true, false) => error!("the source can't be used: the last good snapshot stays in force until it can"),
+            (true, false) => {
+                error!("the source can't be used: what was last good, if anything, stays in force until it can")
+            }
             (false, true) => info!("the source can be used again"),
             _ => (),
         }

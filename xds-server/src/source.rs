@@ -9,6 +9,7 @@ use crate::resources::{Name, Resources};
 pub mod dir;
 pub mod documents;
 pub mod kube;
+mod last_good;
 mod object;
 
 /// What a source has to say.

@@ -29,7 +29,7 @@ fn check_names_file_resource_and_field() {
         assert_eq!(output.status.code(), Some(i32::from(!name.starts_with("good"))), "{name}: {text}");
         text
     };
-    assert!(check("good", "", "").starts_with("ok: 5 resources, 1 gateways"));
+    assert!(check("good", "", "").starts_with("ok: 5 resources, 1 gateway"));
     let bad_policy = |from: &str, to: &str| policy(jwks, OPS_MAY_ADD).replace(from, to);
     let rows: Vec<(&str, &str, String, &[&str])> = vec![
         ("not YAML", "x.yaml", "a: [".to_owned(), &["x.yaml", "NotYAML"]),

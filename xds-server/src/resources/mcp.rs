@@ -12,6 +12,9 @@ use super::status::{BackendStatus, PolicyStatus};
 /// The API group.
 pub const GROUP: &str = "toolward.dev";
 
+/// The kinds of it; no other group has kinds of these names.
+pub const KINDS: [&str; 2] = ["MCPBackend", "MCPAccessPolicy"];
+
 /// An MCP server that an HTTPRoute can name in its backendRefs.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPBackend", namespaced)]

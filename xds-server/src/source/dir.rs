@@ -6,7 +6,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Change;
 use super::documents::{self, File};
+use super::last_good::LastGood;
 use crate::problem::Problem;
 use crate::resources::Resources;
 
@@ -32,7 +32,7 @@ const MAX_FILES: usize = 10_000;
 /// Deepest folder, so that a link to a folder above does not lead around for ever.
 const MAX_DEPTH: usize = 16;
 
-/// Reads a folder, all of it.
+/// Reads a folder, all of it, or a single file.
 ///
 /// # Errors
 /// When the folder as a whole can't be trusted: it is gone or empty, a file is not YAML, two objects have one name.
@@ -47,6 +47,7 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
     std::thread::spawn(move || {
         let (notices, noticed) = channel();
         let mut last = None;
+        let mut last_good = LastGood::default();
         loop {
             // A new watcher each time: a folder that was replaced by another one is another folder to the kernel. It
             // watches before the files are read, so that no change falls between.
@@ -55,11 +56,9 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
             let content = content(&files);
             if last.as_ref() != Some(&content) {
                 last = Some(content);
-                let change = match files.and_then(|files| documents::read(&files)) {
-                    Ok(resources) => Change::World(Arc::new(resources)),
-                    Err(problems) => Change::Broken(problems),
-                };
-                if worlds.blocking_send(change).is_err() {
+                let changes =
+                    files.map_or_else(|problems| vec![Change::Broken(problems)], |files| last_good.read(files));
+                if changes.into_iter().any(|change| worlds.blocking_send(change).is_err()) {
                     return;
                 }
             }
@@ -111,7 +110,13 @@ fn content(files: &Result<Vec<File>, Vec<Problem>>) -> Result<[u8; 32], Vec<Prob
 /// folders in which a mounted ConfigMap keeps its versions are hidden, the links into them are not.
 fn files(folder: &Path) -> Result<Vec<File>, Vec<Problem>> {
     let mut files = Vec::new();
-    collect(folder, 0, &mut files).map_err(|(path, error)| {
+    let collected = match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_file() => {
+            read(folder, metadata.len()).map(|file| files.push(file)).map_err(|error| (folder.to_owned(), error))
+        }
+        _ => collect(folder, 0, &mut files),
+    };
+    collected.map_err(|(path, error)| {
         vec![Problem {
             file: Some(path),
             resource: None,
@@ -137,11 +142,14 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Result<(), (Pa
         }
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // Gone since the folder was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Gone since the folder was listed. A link that is still there and leads nowhere could lead to a policy.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => continue,
             Err(error) => return Err((path, error)),
         };
-        if metadata.is_dir() && depth < MAX_DEPTH {
+        if metadata.is_dir() {
+            if depth == MAX_DEPTH {
+                return Err((path, io::Error::other(format!("folders are read {MAX_DEPTH} deep; this one is deeper"))));
+            }
             collect(&path, depth + 1, files)?;
         } else if metadata.is_file() && is_manifest(&path) {
             if files.len() >= MAX_FILES {
@@ -154,7 +162,8 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Result<(), (Pa
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    let is = |known: &&str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known));
+    ["yaml", "yml", "json"].iter().any(|known| is(&known))
 }
 
 fn read(path: &Path, size: u64) -> io::Result<File> {

@@ -72,7 +72,16 @@ fn is_list(object: &serde_json::Map<String, Value>) -> bool {
     object.get("kind") == Some(&Value::from("List")) && object.get("apiVersion") == Some(&Value::from("v1"))
 }
 
+/// `kustomization.yaml` stands among the resources that it gathers and is none.
+fn is_kustomization(document: &Value) -> bool {
+    let version = document.pointer("/apiVersion").and_then(Value::as_str);
+    version.is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
+}
+
 fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut Vec<Problem>) {
+    if is_kustomization(&document) {
+        return;
+    }
     let Some((object, version)) = identity(&document) else {
         let message = "a resource needs `apiVersion`, `kind` and `metadata.name`, all strings";
         problems.push(problem(Some(file), "NotAResource", message.to_owned()));

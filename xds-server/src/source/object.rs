@@ -99,7 +99,9 @@ pub(super) fn read(
         | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document)
             .and_then(|it: agentgateway::AgentgatewayPolicy| it.into_policy().map_err(invalid))
             .map(|it| drop(resources.policies.insert(object.clone(), it))),
-        _ if GROUPS.contains(&group) => Err(vec![unsupported(object, version)]),
+        _ if GROUPS.contains(&group) || mcp::KINDS.contains(&object.kind.as_str()) => {
+            Err(vec![unsupported(object, version)])
+        }
         _ => return Read::Foreign,
     };
     match result {
@@ -260,7 +262,15 @@ fn unsupported(object: &ObjectRef, version: &str) -> Fault {
     Fault {
         field: "kind".to_owned(),
         reason: "UnsupportedKind",
-        message: format!("{} of {}/{version} is not supported", object.kind, object.group),
+        message: format!("{} of {}/{version} is not supported{}", object.kind, object.group, elsewhere(object)),
+    }
+}
+
+/// What may have been meant.
+fn elsewhere(object: &ObjectRef) -> String {
+    match mcp::KINDS.contains(&object.kind.as_str()) {
+        true => format!("; {}/v1alpha1 is", mcp::GROUP),
+        false => String::new(),
     }
 }
 
