@@ -16,6 +16,7 @@ pub mod http;
 pub mod mcp_server;
 pub mod ports;
 pub mod process;
+pub mod servers;
 pub mod stack;
 pub mod tls_front;
 pub mod tools;
