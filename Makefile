@@ -17,6 +17,10 @@ install: ## Install the tools for building and testing under ~/.cache/toolward; 
 run-tools:
 	@tools/install run
 
+.PHONY: wire-tools
+wire-tools:
+	@tools/install wire
+
 .PHONY: build
 build: ## Build the control plane, target/debug/toolward.
 	cargo build --workspace --bins
@@ -40,7 +44,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-login test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check test-e2e test-login test-wire test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
@@ -49,6 +53,10 @@ test-e2e: run-tools wasm build ## The end-to-end tests alone.
 .PHONY: test-login
 test-login: run-tools wasm build ## Real clients log in at a real OAuth server, and what the gateway must answer.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test login
+
+.PHONY: test-wire
+test-wire: wire-tools wasm build ## Servers and clients on all SDKs and the official conformance suite, through the gateway and directly.
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test wire
 
 .PHONY: test-cluster
 test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.

@@ -7,7 +7,9 @@
 
 pub mod authorization_server;
 pub mod client;
+pub mod clients;
 pub mod cluster;
+pub mod conformance;
 pub mod credentials;
 pub mod envoy;
 pub mod examples;

@@ -53,6 +53,14 @@ pub enum Server {
     Go,
     /// The reference server on the TypeScript SDK 1.x; it has tasks as well.
     Everything,
+    /// What the conformance suite expects, on the Python SDK 2.x.
+    PythonConformance,
+    /// What the conformance suite expects, on the TypeScript SDK 2.x.
+    TypeScriptConformance,
+    /// What the conformance suite expects, by the Go SDK's own authors; with sessions.
+    GoConformance,
+    /// The same without sessions.
+    GoConformanceStateless,
 }
 
 impl Server {
@@ -60,12 +68,28 @@ impl Server {
     pub const ALIKE: [Self; 6] =
         [Self::PythonV1, Self::PythonV2, Self::TypeScriptV1, Self::TypeScriptV2, Self::Rust, Self::Go];
 
+    /// Every one that speaks Streamable HTTP.
+    pub const ALL: [Self; 11] = [
+        Self::PythonV1,
+        Self::PythonV2,
+        Self::TypeScriptV1,
+        Self::TypeScriptV2,
+        Self::Rust,
+        Self::Go,
+        Self::Everything,
+        Self::PythonConformance,
+        Self::TypeScriptConformance,
+        Self::GoConformance,
+        Self::GoConformanceStateless,
+    ];
+
     /// What it speaks on its one endpoint.
     #[must_use]
     pub fn eras(self) -> &'static [Era] {
         match self {
-            Self::PythonV1 | Self::TypeScriptV1 | Self::Everything => &[Era::Legacy],
-            Self::PythonV2 | Self::TypeScriptV2 | Self::Rust | Self::Go => &[Era::Legacy, Era::Modern],
+            Self::PythonV1 | Self::TypeScriptV1 | Self::Everything | Self::GoConformance => &[Era::Legacy],
+            Self::GoConformanceStateless => &[Era::Modern],
+            _ => &[Era::Legacy, Era::Modern],
         }
     }
 
@@ -80,6 +104,10 @@ impl Server {
             Self::Rust => McpServer::start_command(Command::new(wire_tools().rust_sdk.join("sdk")).arg("serve")),
             Self::Go => McpServer::start_command(Command::new(wire_tools().go_sdk.join("sdk")).arg("serve")),
             Self::Everything => McpServer::start_command(node("everything.mjs").arg("streamableHttp")),
+            Self::PythonConformance => McpServer::start_script(Sdk::V2, &root().join("tests/servers/conformance.py")),
+            Self::TypeScriptConformance => McpServer::start_command(&mut node("conformance.cjs")),
+            Self::GoConformance => McpServer::start_command(&mut go_conformance("false")),
+            Self::GoConformanceStateless => McpServer::start_command(&mut go_conformance("true")),
         }
     }
 }
@@ -94,6 +122,10 @@ impl fmt::Display for Server {
             Self::Rust => "rust",
             Self::Go => "go",
             Self::Everything => "everything",
+            Self::PythonConformance => "python 2.x for conformance",
+            Self::TypeScriptConformance => "typescript 2.x for conformance",
+            Self::GoConformance => "go for conformance",
+            Self::GoConformanceStateless => "go for conformance, stateless",
         })
     }
 }
@@ -102,6 +134,13 @@ impl fmt::Display for Server {
 #[must_use]
 pub fn everything_over_sse() -> McpServer {
     McpServer::start_command(node("everything.mjs").arg("sse"))
+}
+
+fn go_conformance(stateless: &str) -> Command {
+    let mut command = Command::new("sh");
+    let run = r#"exec "$1" -http "127.0.0.1:$PORT" -stateless="$2""#;
+    command.args(["-c", run, "sh"]).arg(wire_tools().go_sdk.join("conformance")).arg(stateless);
+    command
 }
 
 /// A server for Node.js, in `tests/servers`.

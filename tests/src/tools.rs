@@ -111,6 +111,17 @@ fn find() -> Tools {
     }
 }
 
+/// The folder for what tests report, in the folder of all that is built.
+///
+/// # Panics
+/// When it can't be made.
+#[must_use]
+pub fn reports() -> PathBuf {
+    let folder = target().with_file_name("reports");
+    std::fs::create_dir_all(&folder).expect("writable");
+    folder
+}
+
 /// The folder of built programs: tests run from `deps` below it, the demo from itself.
 fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a path");

@@ -41,11 +41,18 @@ func serve(port string) error {
 	})
 	addTools(server)
 	addRest(server)
-	handler := mcp.NewStreamableHTTPHandler(
-		func(*http.Request) *mcp.Server { return server },
-		&mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)},
-	)
-	return http.ListenAndServe("127.0.0.1:"+port, handler)
+	own := func(*http.Request) *mcp.Server { return server }
+	sessions := mcp.NewStreamableHTTPHandler(own, &mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)})
+	stateless := mcp.NewStreamableHTTPHandler(own, &mcp.StreamableHTTPOptions{Stateless: true})
+	// A handler with sessions knows the old era alone.
+	handler := func(response http.ResponseWriter, request *http.Request) {
+		if request.Header.Get("Mcp-Protocol-Version") < "2026" {
+			sessions.ServeHTTP(response, request)
+		} else {
+			stateless.ServeHTTP(response, request)
+		}
+	}
+	return http.ListenAndServe("127.0.0.1:"+port, http.HandlerFunc(handler))
 }
 
 func addTools(server *mcp.Server) {
