@@ -108,6 +108,10 @@ impl HttpContext for Http {
             return Action::Continue;
         }
         let headers = host::headers(Side::Request);
+        #[cfg(feature = "probe")]
+        if let Some(answer) = crate::probe::answer(&headers, self.configured.verifier) {
+            return self.answer(&answer);
+        }
         let configured = Rc::clone(&self.configured);
         let (exchange, step) = with_tokens(|cache| {
             let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
