@@ -30,6 +30,11 @@ wasm: ## Build the filter, target/wasm/toolward.wasm.
 	@tools/install build
 	@tools/build-wasm
 
+.PHONY: wasm-probe
+wasm-probe:
+	@tools/install build
+	@tools/build-wasm probe
+
 .PHONY: demo
 demo: export DEMO_BEGAN := $(shell date +%s%3N)
 demo: run-tools wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
@@ -66,6 +71,16 @@ test-cluster: install wasm build ## The tests on a real Kubernetes API server al
 tutorial: run-tools wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
 	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }
 	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --workspace --features toolward-tests/tutorial --test tutorial
+
+.PHONY: vectors
+vectors: run-tools wasm wasm-probe build ## Public vectors of JSON and JWS through a real Envoy: VECTORS=path.
+	@test -n "$(VECTORS)" || { echo "error: say where the vectors are: make vectors VECTORS=path" >&2; exit 1; }
+	@$(TOOLS) VECTORS="$(abspath $(VECTORS))" cargo test --quiet --workspace --features toolward-tests/vectors --test vectors
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for a while: SECONDS=20, TARGETS="request token" for some of them.
+	@tools/install build
+	@SECONDS_EACH=$(or $(SECONDS),20) tools/fuzz $(TARGETS)
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.

@@ -1,0 +1,3 @@
+//! Hostile input, end to end.
+
+mod differential;
