@@ -67,6 +67,16 @@ test-wire: wire-tools wasm build ## Servers and clients on all SDKs and the offi
 test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
 
+.PHONY: test-hostile
+test-hostile: export FLOOD ?= 20000
+test-hostile: run-tools wasm wasm-probe build ## Hostile input, to real servers and to Envoy: FLOOD=20000 says how large the flood is.
+	@tools/install wire
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test hostile -- --nocapture
+
+.PHONY: hostile-suite
+hostile-suite: ## The hostile requests to any MCP gateway: URL=http://… TOKEN=… GRANTED=… FORBIDDEN=…
+	@URL="$(URL)" TOKEN="$(TOKEN)" GRANTED="$(GRANTED)" FORBIDDEN="$(FORBIDDEN)" cargo run --quiet --package toolward-tests --bin hostile-suite
+
 .PHONY: tutorial
 tutorial: run-tools wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
 	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }

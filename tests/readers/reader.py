@@ -32,7 +32,6 @@ def read(body: bytes) -> str:
     return " ".join(canonical(value) for value in (message["method"], params["name"], params.get("arguments")))
 
 
-sys.setrecursionlimit(100_000)
 for line in sys.stdin:
     try:
         print(read(base64.b64decode(line)))

@@ -6,10 +6,14 @@
 
 mod case;
 mod encoding;
+mod flood;
+mod session;
 mod target;
 mod token;
 mod wire;
 
 pub use case::{Case, cases};
-pub use target::{Era, Target};
+pub use flood::{Flood, flood};
+pub use session::{good_call, open};
+pub use target::Target;
 pub use wire::{Answer, Ending, exchange};

@@ -26,6 +26,15 @@ pub enum Era {
 }
 
 impl Era {
+    /// For reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+
     /// Its newest revision.
     #[must_use]
     pub fn revision(self) -> &'static str {

@@ -69,6 +69,9 @@ impl<'t> Jws<'t> {
             return Err(TokenFault::Malformed);
         };
         let signing_input = text.get(..header.len() + 1 + payload.len()).ok_or(TokenFault::Malformed)?;
+        if header.is_empty() || signature.is_empty() {
+            return Err(TokenFault::Malformed);
+        }
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
         let header = strict::object(&header).map_err(|_| TokenFault::BadHeader)?;
         // Also `b64` (RFC 7797) would change what is signed.
@@ -88,9 +91,6 @@ impl<'t> Jws<'t> {
 
 /// The alphabet is checked by the engine, which refuses padding and non-zero trailing bits as well.
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
-    if part.is_empty() {
-        return Err(TokenFault::Malformed);
-    }
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 

@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::encoding::Encoding;
-use super::target::{Era, Target};
+use super::target::Target;
 use super::token;
 use super::wire::Ending;
+use crate::servers::Era;
 
 /// One hostile request.
 #[derive(Clone, Debug, Deserialize)]
@@ -127,8 +128,7 @@ impl Case {
 }
 
 fn render_raw(raw: &str, target: &Target) -> Vec<u8> {
-    let headers: String =
-        target.protocol_headers().iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let headers: String = target.protocol_headers().iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     let text = filled(&raw.replace("$SESSION", &headers), target);
     let body = text.rsplit_once("\n\n").map_or("", |(_, body)| body).trim_end_matches('\n');
     let length = body.len().to_string();
@@ -194,7 +194,8 @@ mod tests {
             for case in cases.iter().filter(|case| case.is_of(era)) {
                 let request = String::from_utf8_lossy(&case.render(&target(era))).into_owned();
                 assert!(request.contains("/mcp") || case.path.is_some() || case.raw.is_some(), "{}", case.name);
-                let placeholders = ["$GRANTED", "$FORBIDDEN", "$ARGUMENTS", "$META", "$HOST", "$PATH", "$REPEAT", "$BASE64"];
+                let placeholders =
+                    ["$GRANTED", "$FORBIDDEN", "$ARGUMENTS", "$META", "$HOST", "$PATH", "$REPEAT", "$BASE64"];
                 assert!(!placeholders.iter().any(|name| request.contains(name)), "{}: {request}", case.name);
             }
         }

@@ -2,32 +2,7 @@
 
 use serde_json::json;
 
-/// A way of speaking the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Era {
-    /// With a handshake, up to revision 2025-11-25.
-    Legacy,
-    /// Without state, since revision 2026-07-28.
-    Modern,
-}
-
-impl Era {
-    /// For reports.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Modern => "modern",
-        }
-    }
-
-    fn revision(self) -> &'static str {
-        match self {
-            Self::Legacy => "2025-11-25",
-            Self::Modern => "2026-07-28",
-        }
-    }
-}
+use crate::servers::Era;
 
 /// An endpoint with a caller that may use one tool and not another.
 #[derive(Clone, Debug)]
