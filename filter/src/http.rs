@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use toolward_policy::denial::Answer;
+use toolward_policy::denial::{self, Answer};
 use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
 
 use crate::host::{self, Side};
@@ -104,8 +104,9 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let key = host::policy_key();
+        // In doubt deny: a host that can't say which route it takes is answered as one that takes none.
         if key.is_none() && !host::has_route() {
-            return Action::Continue;
+            return self.answer(&denial::no_route());
         }
         let headers = host::headers(Side::Request);
         #[cfg(feature = "probe")]

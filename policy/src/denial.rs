@@ -159,6 +159,12 @@ pub fn closed(reason: &str) -> Answer {
     Answer { status: 503, headers: Vec::new(), body: error(None, -32603, "Service unavailable", reason) }
 }
 
+/// There is no route, which is what Envoy itself would say.
+#[must_use]
+pub fn no_route() -> Answer {
+    Answer { status: 404, headers: Vec::new(), body: String::new() }
+}
+
 /// The request is not acceptable as HTTP.
 #[must_use]
 pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {

@@ -15,7 +15,8 @@ fn what_is_allowed_is_what_the_module_can_use() {
     let names: BTreeSet<&str> = CAPABILITIES.into();
     let unknown: Vec<&&str> = names.iter().filter(|name| !contains(&module, name.as_bytes())).collect();
     assert!(unknown.is_empty(), "neither imported nor exported: {unknown:?}");
-    let stands = |name: &&str| shipped("envoy/static.yaml").contains(&format!("\n                    {name}: {{}}\n"));
+    let stands =
+        |name: &&str| shipped("envoy/static.yaml").contains(&format!("\n                      {name}: {{}}\n"));
     assert!(names.iter().all(stands), "the static example allows the same");
     for dangerous in
         ["proxy_http_call", "proxy_grpc_call", "proxy_set_shared_data", "proxy_set_tick_period_milliseconds"]
@@ -36,7 +37,7 @@ fn without_a_capability_nothing_passes() {
             .replace("target/wasm/toolward.wasm", tools().wasm.to_str().expect("UTF-8"))
             .replace("port_value: 10000", &format!("port_value: {port}"))
             .replace("port_value: 8000", &format!("port_value: {}", upstream.port))
-            .replace(&format!("                    {withheld}: {{}}\n"), "");
+            .replace(&format!("                      {withheld}: {{}}\n"), "");
         let mut envoy = Envoy::unready(&config);
         let (client, url) = (http::client(), format!("http://127.0.0.1:{port}/mcp"));
         let mut status = None;

@@ -20,7 +20,7 @@ use crate::model::Listener;
 const VM: &str = "toolward";
 
 /// How long a worker waits before it replaces a VM that trapped; its requests are answered 503 meanwhile.
-const RELOAD_AFTER: Duration = Duration::from_secs(1);
+const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
 /// Everything that the host may be asked for, and ask: whoever took the VM over could send no request of its own, read no
 /// other plugin's data and keep no timer. Names are those of the Proxy-Wasm ABI and of WASI.
@@ -79,15 +79,12 @@ fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Any {
     merged(std::iter::once(plugin(name, configuration, options)).chain(CAPABILITIES.map(capability)))
 }
 
-/// A part of the filter that allows one capability.
+/// A part of the filter that allows one capability. Envoys before 1.40 pass over it.
 fn capability(name: &str) -> Wasm {
     let allowed_capabilities = [(name.to_owned(), SanitizationConfig::default())].into();
-    Wasm {
-        config: Some(PluginConfig {
-            capability_restriction_config: Some(CapabilityRestrictionConfig { allowed_capabilities }),
-            ..Default::default()
-        }),
-    }
+    let capability_restriction_config = Some(CapabilityRestrictionConfig { allowed_capabilities });
+    let vm = VmConfig { capability_restriction_config, ..Default::default() };
+    Wasm { config: Some(PluginConfig { vm: Some(Vm::VmConfig(vm)), ..Default::default() }) }
 }
 
 fn plugin(name: &str, configuration: Any, options: &RenderOptions) -> Wasm {
