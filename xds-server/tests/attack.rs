@@ -54,12 +54,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    async fn start(bounds: Bounds) -> Self {
         let (snapshots, receiver) = watch::channel(None);
         let (clients, metrics) = (Clients::default(), Arc::new(Metrics::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ads = Ads::new(receiver, clients.clone(), Arc::clone(&metrics), Authentication::None).with_bounds(bounds());
+        let ads = Ads::new(receiver, clients.clone(), Arc::clone(&metrics), Authentication::None).with_bounds(bounds);
         tokio::spawn(ads.serve(listener, std::future::pending()));
         let server = Self { snapshots, address, clients, metrics };
         server.serves("at first");
@@ -155,7 +155,11 @@ async fn others_are_told(server: &Server, honest: &mut Envoy, content: &str) {
 }
 
 async fn with_honest_client() -> (Server, Envoy) {
-    let server = Server::start().await;
+    with_honest_client_within(bounds()).await
+}
+
+async fn with_honest_client_within(bounds: Bounds) -> (Server, Envoy) {
+    let server = Server::start(bounds).await;
     let mut honest = server.stream().await;
     honest.subscribes().await;
     assert_eq!(honest.gets().await, "at first");
@@ -240,7 +244,9 @@ async fn floods_of_subscriptions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_names_and_too_long_ones() {
-    let (server, mut honest) = with_honest_client().await;
+    // So large a first message takes its time.
+    let patient = Bounds { first_message_within: PATIENCE, ..bounds() };
+    let (server, mut honest) = with_honest_client_within(patient).await;
     let mut greedy = server.stream().await;
     let names: Vec<String> = (0..100_001).map(|name| format!("n{name}")).collect();
     greedy.requests.send(subscribe(&names)).await.unwrap();
