@@ -29,9 +29,7 @@ fn what_is_allowed_is_what_the_module_can_use() {
 #[test]
 fn without_a_capability_nothing_passes() {
     let upstream = Upstream::start();
-    for withheld in
-        ["proxy_get_property", "proxy_get_header_map_pairs", "proxy_get_buffer_bytes", "proxy_on_request_headers"]
-    {
+    for withheld in ["proxy_get_property", "proxy_get_header_map_pairs", "proxy_get_buffer_bytes"] {
         let port = ports::free();
         let config = shipped("envoy/static.yaml")
             .replace("target/wasm/toolward.wasm", tools().wasm.to_str().expect("UTF-8"))
