@@ -17,6 +17,10 @@ install: ## Install the tools for building and testing under ~/.cache/toolward; 
 run-tools:
 	@tools/install run
 
+.PHONY: wire-tools
+wire-tools:
+	@tools/install wire
+
 .PHONY: build
 build: ## Build the control plane, target/debug/toolward.
 	cargo build --workspace --bins
@@ -25,6 +29,11 @@ build: ## Build the control plane, target/debug/toolward.
 wasm: ## Build the filter, target/wasm/toolward.wasm.
 	@tools/install build
 	@tools/build-wasm
+
+.PHONY: wasm-probe
+wasm-probe:
+	@tools/install build
+	@tools/build-wasm probe
 
 .PHONY: demo
 demo: export DEMO_BEGAN := $(shell date +%s%3N)
@@ -40,7 +49,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-login test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check test-e2e test-login test-wire test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
@@ -50,14 +59,38 @@ test-e2e: run-tools wasm build ## The end-to-end tests alone.
 test-login: run-tools wasm build ## Real clients log in at a real OAuth server, and what the gateway must answer.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test login
 
+.PHONY: test-wire
+test-wire: wire-tools wasm build ## Servers and clients on all SDKs and the official conformance suite, through the gateway and directly.
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test wire
+
 .PHONY: test-cluster
 test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
+
+.PHONY: test-hostile
+test-hostile: export FLOOD ?= 20000
+test-hostile: run-tools wasm wasm-probe build ## Hostile input, to real servers and to Envoy: FLOOD=20000 says how large the flood is.
+	@tools/install wire
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test hostile -- --nocapture
+
+.PHONY: hostile-suite
+hostile-suite: ## The hostile requests to any MCP gateway: URL=http://… TOKEN=… GRANTED=… FORBIDDEN=…
+	@URL="$(URL)" TOKEN="$(TOKEN)" GRANTED="$(GRANTED)" FORBIDDEN="$(FORBIDDEN)" cargo run --quiet --package toolward-tests --bin hostile-suite
 
 .PHONY: tutorial
 tutorial: run-tools wasm build ## Follow a folder with the public tutorial's manifests: TUTORIAL=path.
 	@test -n "$(TUTORIAL)" || { echo "error: say where the tutorial's files are: make tutorial TUTORIAL=path" >&2; exit 1; }
 	@$(TOOLS) TUTORIAL="$(abspath $(TUTORIAL))" cargo test --workspace --features toolward-tests/tutorial --test tutorial
+
+.PHONY: vectors
+vectors: run-tools wasm wasm-probe build ## Public vectors of JSON and JWS through a real Envoy: VECTORS=path.
+	@test -n "$(VECTORS)" || { echo "error: say where the vectors are: make vectors VECTORS=path" >&2; exit 1; }
+	@$(TOOLS) VECTORS="$(abspath $(VECTORS))" cargo test --quiet --workspace --features toolward-tests/vectors --test vectors
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for a while: SECONDS=20, TARGETS="request token" for some of them.
+	@tools/install build
+	@SECONDS_EACH=$(or $(SECONDS),20) tools/fuzz $(TARGETS)
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.

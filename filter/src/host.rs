@@ -48,7 +48,7 @@ pub(crate) fn policy_key() -> Option<Vec<u8>> {
     hostcalls::get_property(path).ok().flatten()
 }
 
-/// Whether a route was taken at all; where none was, Envoy answers 404 by itself.
+/// Whether a route was taken at all.
 pub(crate) fn has_route() -> bool {
     hostcalls::get_property(vec!["xds", "route_metadata"]).is_ok_and(|metadata| metadata.is_some())
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use toolward_policy::denial::Answer;
+use toolward_policy::denial::{self, Answer};
 use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
 
 use crate::host::{self, Side};
@@ -104,10 +104,15 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let key = host::policy_key();
+        // In doubt deny: a host that can't say which route it takes is answered as one that takes none.
         if key.is_none() && !host::has_route() {
-            return Action::Continue;
+            return self.answer(&denial::no_route());
         }
         let headers = host::headers(Side::Request);
+        #[cfg(feature = "probe")]
+        if let Some(answer) = crate::probe::answer(&headers, self.configured.verifier) {
+            return self.answer(&answer);
+        }
         let configured = Rc::clone(&self.configured);
         let (exchange, step) = with_tokens(|cache| {
             let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };

@@ -11,5 +11,7 @@ mod entry;
 mod host;
 mod http;
 mod metrics;
+#[cfg(feature = "probe")]
+mod probe;
 mod root;
 mod signature;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::config::Denial;
 use crate::jwt::TokenFault;
-use crate::mcp::message::{Id, MessageFault, Request};
+use crate::mcp::message::{Id, MessageFault, Request, TASKS_EXTENSION};
 use crate::policy::Item;
 use crate::protected_resource::Hints;
 
@@ -49,6 +49,8 @@ pub enum RequestFault {
     MetadataMethod,
     #[error("the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version must say what the body says")]
     HeaderMismatch,
+    #[error("params._meta must name the revision, as the header MCP-Protocol-Version does")]
+    NoVersion,
 }
 
 impl RequestFault {
@@ -65,6 +67,7 @@ impl RequestFault {
             Self::ContentEncoding => "ContentEncoding",
             Self::BodyTooLarge => "BodyTooLarge",
             Self::HeaderMismatch => "HeaderMismatch",
+            Self::NoVersion => "NoVersion",
             Self::TokenInUrl => "TokenInUrl",
             Self::Origin => "OriginNotAllowed",
             Self::Unnameable => "Unnameable",
@@ -86,6 +89,7 @@ impl RequestFault {
         match self {
             Self::NoBody => -32700,
             Self::HeaderMismatch => -32020,
+            Self::NoVersion => -32602,
             _ => -32600,
         }
     }
@@ -155,6 +159,12 @@ pub fn closed(reason: &str) -> Answer {
     Answer { status: 503, headers: Vec::new(), body: error(None, -32603, "Service unavailable", reason) }
 }
 
+/// There is no route, which is what Envoy itself would say.
+#[must_use]
+pub fn no_route() -> Answer {
+    Answer { status: 404, headers: Vec::new(), body: String::new() }
+}
+
 /// The request is not acceptable as HTTP.
 #[must_use]
 pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
@@ -207,6 +217,23 @@ pub fn denied(request: &Request<'_>, item: Item<'_>, denial: Denial, by_argument
 
 fn missing_status(modern: bool) -> u16 {
     if modern { 400 } else { 200 }
+}
+
+/// The request's revision has no such method any more.
+#[must_use]
+pub fn removed_method(id: &Id) -> Answer {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"Method not found"}}}}"#);
+    Answer { status: 404, headers: Vec::new(), body }
+}
+
+/// The client says nothing of knowing tasks, but asks for one (revision 2026-07-28).
+#[must_use]
+pub fn unknown_extension(id: &Id) -> Answer {
+    let capabilities = json!({ "extensions": { TASKS_EXTENSION: {} } });
+    let data = json!({ "requiredCapabilities": capabilities, "reason": "MissingCapability" });
+    let error =
+        json!({ "code": -32021, "message": "The client does not declare the extension for tasks", "data": data });
+    Answer { status: 400, headers: Vec::new(), body: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#) }
 }
 
 /// The word for answer, metric and log.

@@ -429,7 +429,12 @@ impl Exchange {
         let rewritten = rewritten.map_err(|UnknownTask| {
             self.settle(Outcome::Denied, "TaskNotFound");
             let modern = revision.is_modern(first.and_then(|request| request.version.as_deref()));
-            denial::unknown_task(first.map(|request| &request.id), modern)
+            match first {
+                Some(request) if modern && request.method == Method::Task && !request.may_become_task => {
+                    denial::unknown_extension(&request.id)
+                }
+                first => denial::unknown_task(first.map(|request| &request.id), modern),
+            }
         })?;
         Ok((answered, rewritten))
     }
@@ -467,8 +472,10 @@ impl Exchange {
         self.record.method_class = request.method.label();
         self.record.method = Some(request.method_name.to_string());
         self.record.name = request.targets.first().map(|target| target.name().to_owned());
-        if !revision.agrees_with(request) {
-            return Err(self.refuse(RequestFault::HeaderMismatch, Some(&request.id)));
+        revision.check(request).map_err(|fault| self.refuse(fault, Some(&request.id)))?;
+        if request.method == Method::Removed {
+            self.settle(Outcome::Refused, "RemovedMethod");
+            return Err(denial::removed_method(&request.id));
         }
         if self.record.outcome != Outcome::DryRunDenied {
             self.settle(Outcome::Allowed, "Verified");

@@ -105,13 +105,14 @@ pub fn verify(
 ) -> Result<(Caller, Validity), TokenFault> {
     let token = Token::parse(text)?;
     let issuer = authentication.issuer(&token.claims).ok_or(TokenFault::UnknownIssuer)?;
-    if !issuer.token_type_allowed(token.token_type) {
+    let jws = &token.jws;
+    if !issuer.token_type_allowed(jws.token_type) {
         return Err(TokenFault::TypeNotAllowed);
     }
-    let key = issuer.key(token.key_id.as_deref(), token.algorithm)?;
+    let key = issuer.key(jws.key_id.as_deref(), jws.algorithm)?;
     claims::refuse_other_kinds(&token.claims)?;
     let validity = claims::validate(&token.claims, issuer.audience(), issuer.clock_skew(), now)?;
-    if !verifier.verify(key, token.algorithm, token.signing_input.as_bytes(), &token.signature) {
+    if !verifier.verify(key, jws.algorithm, jws.signing_input.as_bytes(), &jws.signature) {
         return Err(TokenFault::BadSignature);
     }
     Ok((Caller::new(token.claims, authentication.scope_implies()), validity))

@@ -5,37 +5,61 @@ import asyncio
 import os
 import sys
 
+from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 
-mcp = FastMCP("math", host="127.0.0.1", port=int(os.environ["PORT"]), log_level="WARNING")
+from events import EventLog
+
+mcp = FastMCP("math", host="127.0.0.1", port=int(os.environ["PORT"]), log_level="WARNING", event_store=EventLog(), retry_interval=10)
 
 
-def ran(tool: str) -> None:
-    """Tells the test that a tool really ran."""
-    print(f"RAN {tool}", file=sys.stderr, flush=True)
+def tell(word: str, tool: str) -> None:
+    """Tells the test that a tool really ran, or stopped."""
+    print(f"{word} {tool}", file=sys.stderr, flush=True)
 
 
 @mcp.tool()
 def add(a: int, b: int) -> int:
     """Add two numbers."""
-    ran("add")
+    tell("RAN", "add")
     return a + b
 
 
 @mcp.tool()
 def multiply(a: int, b: int) -> int:
     """Multiply two numbers."""
-    ran("multiply")
+    tell("RAN", "multiply")
     return a * b
 
 
 @mcp.tool()
 async def count(to: int, ctx: Context) -> str:
     """Count slowly, telling of each step."""
-    ran("count")
-    for step in range(to):
-        await ctx.report_progress(step, to)
-        await asyncio.sleep(0.05)
+    tell("RAN", "count")
+    try:
+        for step in range(to):
+            await ctx.report_progress(step, to)
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        tell("STOPPED", "count")
+        raise
+    return "done"
+
+
+@mcp.tool()
+async def pause(ctx: Context) -> str:
+    """Close the stream; the result comes on the next."""
+    tell("RAN", "pause")
+    await ctx.close_sse_stream()
+    await asyncio.sleep(0.1)
+    return "resumed"
+
+
+@mcp.tool()
+async def touch(uri: str, ctx: Context) -> str:
+    """Tell whoever subscribed that a resource was updated."""
+    tell("RAN", "touch")
+    await ctx.session.send_resource_updated(uri)
     return "done"
 
 
@@ -45,10 +69,59 @@ def greeting(name: str) -> str:
     return f"Hello {name}"
 
 
+@mcp.prompt()
+def secret() -> str:
+    """A prompt that not everybody may have."""
+    tell("RAN", "secret")
+    return "hidden"
+
+
 @mcp.resource("note://today")
 def today() -> str:
     """Today's note."""
     return "nothing"
+
+
+@mcp.resource("note://secret")
+def secret_note() -> str:
+    """A note that not everybody may read."""
+    tell("RAN", "note://secret")
+    return "hidden"
+
+
+@mcp.resource("note://day/{day}")
+def day_note(day: str) -> str:
+    """The note of a day."""
+    return f"nothing on {day}"
+
+
+@mcp.resource("secret://day/{day}")
+def secret_day_note(day: str) -> str:
+    """The note of a day that not everybody may read."""
+    tell("RAN", "secret://day")
+    return "hidden"
+
+
+@mcp.completion()
+async def complete(ref, argument, context) -> types.Completion:
+    """Names that begin so."""
+    tell("RAN", "completion")
+    return types.Completion(values=[name for name in ("alice", "bob") if name.startswith(argument.value)])
+
+
+@mcp._mcp_server.subscribe_resource()
+async def subscribe(uri) -> None:
+    """Everybody hears of everything."""
+
+
+@mcp._mcp_server.unsubscribe_resource()
+async def unsubscribe(uri) -> None:
+    """Nothing to forget."""
+
+
+@mcp._mcp_server.set_logging_level()
+async def set_level(level) -> None:
+    """Nothing is logged."""
 
 
 mcp.run(transport=os.environ.get("TRANSPORT", "streamable-http"))

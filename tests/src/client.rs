@@ -50,8 +50,9 @@ pub fn login(sdk: Sdk, url: &str, flow: &str, tools: &[&str]) -> Value {
     report(sdk.python(&root().join(script)).args([url, flow]).args(tools))
 }
 
-fn report(command: &mut Command) -> Value {
-    let output = command.output().expect("python3 starts");
+/// The JSON that a program prints.
+pub(crate) fn report(command: &mut Command) -> Value {
+    let output = command.output().expect("the client starts");
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(text.trim())
         .unwrap_or_else(|_| panic!("no JSON: {text}\n{}", String::from_utf8_lossy(&output.stderr)))

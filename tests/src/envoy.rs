@@ -64,6 +64,8 @@ impl Envoy {
         std::fs::write(&file, config).expect("a file");
         let mut command = Command::new(&tools().envoy);
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
+        // The access log is read while Envoy runs.
+        command.args(["--file-flush-interval-msec", "100"]);
         let process = Process::start("envoy", command.args(arguments).current_dir(root()));
         Self { admin, process, client: http::client(), _folder: folder }
     }

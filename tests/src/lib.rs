@@ -7,15 +7,21 @@
 
 pub mod authorization_server;
 pub mod client;
+pub mod clients;
 pub mod cluster;
+pub mod conformance;
 pub mod credentials;
 pub mod envoy;
 pub mod examples;
 pub mod folder;
+pub mod hostile;
 pub mod http;
 pub mod mcp_server;
 pub mod ports;
+pub mod probe;
 pub mod process;
+pub mod readers;
+pub mod servers;
 pub mod stack;
 pub mod tls_front;
 pub mod tools;

@@ -64,7 +64,9 @@ impl McpServer {
         Self::start_command(&mut sdk.python(script))
     }
 
-    fn start_command(command: &mut Command) -> Self {
+    /// Any program that listens on the port that the variable `PORT` says.
+    #[must_use]
+    pub fn start_command(command: &mut Command) -> Self {
         let port = ports::free();
         let mut process = Process::start("MCP server", command.env("PORT", port.to_string()));
         process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -74,6 +76,17 @@ impl McpServer {
     /// How often a tool really ran.
     #[must_use]
     pub fn ran(&self, tool: &str) -> usize {
-        self.process.log().lines().filter(|line| *line == format!("RAN {tool}")).count()
+        self.told("RAN", tool)
+    }
+
+    /// How often a tool was stopped before its end.
+    #[must_use]
+    pub fn stopped(&self, tool: &str) -> usize {
+        self.told("STOPPED", tool)
+    }
+
+    fn told(&self, word: &str, tool: &str) -> usize {
+        let line = format!("{word} {tool}");
+        self.process.log().lines().filter(|told| *told == line).count()
     }
 }

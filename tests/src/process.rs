@@ -61,6 +61,18 @@ impl Process {
         }
     }
 
+    /// Waits until something is the case, or the process has ended.
+    ///
+    /// # Panics
+    /// When patience ends.
+    pub fn wait_until_ended_or(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() && !matches!(self.child.try_wait(), Ok(Some(_))) {
+            assert!(start.elapsed() < PATIENCE, "{}: not {what} after {PATIENCE:?}:\n{}", self.name, self.log());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
     /// How much memory it has, in MiB.
     ///
     /// # Panics

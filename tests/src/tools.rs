@@ -37,6 +37,35 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
+/// What servers and clients on all SDKs need. Each of it exists.
+#[derive(Clone, Debug)]
+pub struct WireTools {
+    /// The folder of Node.js packages.
+    pub node_modules: PathBuf,
+    /// The official conformance suite's script.
+    pub conformance: PathBuf,
+    /// The folder with the programs on the Go SDK.
+    pub go_sdk: PathBuf,
+    /// The folder with the program on the Rust SDK.
+    pub rust_sdk: PathBuf,
+}
+
+static WIRE_TOOLS: LazyLock<WireTools> = LazyLock::new(|| {
+    let path = paths();
+    WireTools {
+        node_modules: path("TOOLWARD_NODE_MODULES"),
+        conformance: path("TOOLWARD_CONFORMANCE"),
+        go_sdk: path("TOOLWARD_GO_SDK"),
+        rust_sdk: path("TOOLWARD_RUST_SDK"),
+    }
+});
+
+/// The SDKs of this machine.
+#[must_use]
+pub fn wire_tools() -> &'static WireTools {
+    &WIRE_TOOLS
+}
+
 /// What a Kubernetes API server needs. Each of it exists.
 #[derive(Clone, Debug)]
 pub struct ClusterTools {
@@ -80,6 +109,17 @@ fn find() -> Tools {
         inspector: path("TOOLWARD_INSPECTOR"),
         toolward: existing(target().join("toolward")),
     }
+}
+
+/// The folder for what tests report, in the folder of all that is built.
+///
+/// # Panics
+/// When it can't be made.
+#[must_use]
+pub fn reports() -> PathBuf {
+    let folder = target().with_file_name("reports");
+    std::fs::create_dir_all(&folder).expect("writable");
+    folder
 }
 
 /// The folder of built programs: tests run from `deps` below it, the demo from itself.

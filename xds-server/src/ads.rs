@@ -21,15 +21,16 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use prometheus_client::encoding::EncodeLabelValue;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream as Incoming, StreamExt};
 use tonic::transport::server::Connected;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
@@ -37,7 +38,9 @@ use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
 
 pub mod accept;
 pub mod auth;
+pub mod bounds;
 pub mod clients;
+mod connection;
 pub mod delta;
 pub mod identity;
 pub mod node;
@@ -50,7 +53,9 @@ pub mod token_review;
 pub mod wire;
 
 use auth::{Authentication, Credentials, Identity};
+use bounds::{Bounds, Full, Pace, Place, Places};
 use clients::{Clients, Conversation};
+use connection::{Peer, Placed};
 use delta::Delta;
 use node::Client;
 use refusal::Refusal;
@@ -58,9 +63,6 @@ use sotw::Sotw;
 use stream::Stream;
 use subscription::Verdict;
 use wire::{Message, Wire};
-
-/// Streams that are served at the same time, of all clients together.
-const MAX_STREAMS: usize = 4096;
 
 /// Streams of one connection; an Envoy needs one.
 const MAX_STREAMS_PER_CONNECTION: u32 = 16;
@@ -70,12 +72,6 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Longest part of a client's complaint that is kept and logged, in bytes.
 const MAX_COMPLAINT_BYTES: usize = 2048;
-
-/// A client must say who it is within this time.
-const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
-
-/// A client that does not read a response within this time is disconnected.
-const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a stream lives where nothing else is said.
 pub const MAX_STREAM_AGE: Duration = Duration::from_secs(60 * 60);
@@ -89,7 +85,8 @@ pub struct Ads {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     clients: Clients,
     metrics: Arc<Metrics>,
-    permits: Arc<Semaphore>,
+    bounds: Bounds,
+    streams: Places,
     authentication: Arc<Authentication>,
     max_stream_age: Duration,
 }
@@ -104,8 +101,15 @@ impl Ads {
         metrics: Arc<Metrics>,
         authentication: Authentication,
     ) -> Self {
-        let (permits, authentication) = (Arc::new(Semaphore::new(MAX_STREAMS)), Arc::new(authentication));
-        Self { snapshots, clients, metrics, permits, authentication, max_stream_age: MAX_STREAM_AGE }
+        let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
+        let streams = Places::new(bounds.streams, bounds.streams_per_client);
+        Self { snapshots, clients, metrics, bounds, streams, authentication, max_stream_age: MAX_STREAM_AGE }
+    }
+
+    /// Bounds clients otherwise.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, streams: Places::new(bounds.streams, bounds.streams_per_client), ..self }
     }
 
     /// Ends streams at this age, some of them a little earlier, so that credentials are checked anew.
@@ -146,8 +150,25 @@ impl Ads {
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error>
     where
-        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        C: AsyncRead + AsyncWrite + Connected + Peer + Unpin + Send + 'static,
     {
+        let (bounds, metrics) = (self.bounds, Arc::clone(&self.metrics));
+        let places = Places::new(bounds.connections, bounds.connections_per_address);
+        // One that finds no place is closed at once.
+        let connections = connections.filter_map(move |connection| match connection {
+            Ok(connection) => {
+                let address = connection.peer().map(|address| address.to_string()).unwrap_or_default();
+                match places.take(&address) {
+                    Ok(place) => Some(Ok(Placed::new(connection, place, bounds.preface_within))),
+                    Err(full) => {
+                        metrics.refused_connection(full.reason());
+                        debug!(address, "closed a connection: there are too many");
+                        None
+                    }
+                }
+            }
+            Err(error) => Some(Err(error)),
+        });
         // A connection takes no new streams at this age: client certificates are verified when a connection begins.
         let max_connection_age = self.max_stream_age;
         let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -188,24 +209,35 @@ impl Ads {
         request: Request<Streaming<W::Request>>,
     ) -> Result<ReceiverStream<Result<W::Response, Status>>, Status> {
         let address = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| self.refuse(&Refusal::TooManyStreams(MAX_STREAMS), &address))?;
+        let peer = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
         let identity = self
             .authentication
             .identify(Credentials::of(&request))
             .await
             .map_err(|refusal| self.refuse(&refusal, &address))?;
+        let place = self.place(&identity, &peer).map_err(|refusal| self.refuse(&refusal, &address))?;
         let (responses, receiver) = mpsc::channel(1);
         let ads = self.clone();
         tokio::spawn(async move {
             if let Err(status) = ads.greet::<W>(request.into_inner(), &identity, &responses, &address).await {
                 // Where the client is gone already, or does not read, there is nobody to tell.
-                let _ = responses.send_timeout(Err(status), READ_WITHIN).await;
+                let _ = responses.send_timeout(Err(status), ads.bounds.read_within).await;
             }
-            drop(permit);
+            drop(place);
         });
         Ok(ReceiverStream::new(receiver))
+    }
+
+    /// A place among the streams, and among the client's own.
+    fn place(&self, identity: &Identity, peer: &str) -> Result<Place, Refusal> {
+        let taken = match identity {
+            Identity::Account(account) => self.streams.take(&account.to_string()),
+            Identity::Unasked => self.streams.take(peer),
+        };
+        taken.map_err(|full| match full {
+            Full::All(limit) => Refusal::TooManyStreams(limit),
+            Full::Own(limit) => Refusal::TooManyOwnStreams(limit),
+        })
     }
 
     /// Tells the log and the metric, and makes what the client is told.
@@ -222,11 +254,11 @@ impl Ads {
         responses: &mpsc::Sender<Result<W::Response, Status>>,
         address: &str,
     ) -> Result<(), Status> {
-        let first = timeout(FIRST_MESSAGE_WITHIN, requests.next())
+        let first = timeout(self.bounds.first_message_within, requests.next())
             .await
-            .map_err(|_| Status::deadline_exceeded("no request came on this stream"))?;
+            .map_err(|_| self.cut(Cut::Silent, Status::deadline_exceeded("no request came on this stream")))?;
         let Some(first) = first else { return Ok(()) };
-        let first = W::read(first?);
+        let first = W::read(first.map_err(|status| self.unreadable(status))?);
         let client =
             Client::try_from(first.node.clone()).map_err(|error| self.refuse(&Refusal::Node(error), address))?;
         self.authentication.admit(identity, &client.gateway).map_err(|refusal| self.refuse(&refusal, address))?;
@@ -257,6 +289,7 @@ impl Ads {
         let mut snapshots = self.snapshots.clone();
         let mut view = GatewayView::Unseen;
         let end = Instant::now() + somewhat_less(self.max_stream_age);
+        let mut pace = Pace::new(&self.bounds, Instant::now());
         self.receive(conversation, first)?;
         loop {
             let latest = snapshots.borrow_and_update().clone();
@@ -267,7 +300,15 @@ impl Ads {
             let deadline = conversation.lock().deadline(Instant::now());
             tokio::select! {
                 message = requests.next() => match message {
-                    Some(message) => self.receive(conversation, W::read(message?))?,
+                    Some(message) => {
+                        let message = W::read(message.map_err(|status| self.unreadable(status))?);
+                        self.receive(conversation, message)?;
+                        // Nothing more is read meanwhile: the client's own window fills up.
+                        if let Some(pause) = pace.count(Instant::now()) {
+                            self.metrics.slowed();
+                            sleep(pause).await;
+                        }
+                    }
                     None => return Ok(()),
                 },
                 changed = snapshots.changed() => {
@@ -277,9 +318,26 @@ impl Ads {
                 () = sleep_until(end.into()) => return Ok(()),
                 () = at(deadline) => conversation.lock().stalled(Instant::now()).map_err(|fault| {
                     warn!(%fault, "gave up on a client");
-                    Status::deadline_exceeded(fault.to_string())
+                    self.cut(Cut::Unanswered, Status::deadline_exceeded(fault.to_string()))
                 })?,
             }
+        }
+    }
+
+    fn cut(&self, cut: Cut, status: Status) -> Status {
+        self.metrics.cut_stream(cut);
+        status
+    }
+
+    /// What could not be read was no message, or too large a one, unless the connection just ended.
+    fn unreadable(&self, status: Status) -> Status {
+        match status.code() {
+            Code::Internal
+            | Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::ResourceExhausted
+            | Code::Unimplemented => self.cut(Cut::BadMessage, status),
+            _ => status,
         }
     }
 
@@ -293,7 +351,7 @@ impl Ads {
         request.error = request.error.as_deref().map(shorten);
         let verdict = conversation.lock().receive(kind, request).map_err(|fault| {
             warn!(%fault, "gave up on a client");
-            Status::resource_exhausted(fault.to_string())
+            self.cut(Cut::TooMuch, Status::resource_exhausted(fault.to_string()))
         })?;
         match verdict {
             Verdict::Acknowledged => {
@@ -318,9 +376,9 @@ impl Ads {
     ) -> Result<(), Status> {
         loop {
             // A place for the response first: it is made of the latest state and counts as sent.
-            let place = timeout(READ_WITHIN, responses.reserve())
+            let place = timeout(self.bounds.read_within, responses.reserve())
                 .await
-                .map_err(|_| Status::deadline_exceeded("responses are not read"))?
+                .map_err(|_| self.cut(Cut::NotReading, Status::deadline_exceeded("responses are not read")))?
                 .map_err(|_| Status::cancelled("the client is gone"))?;
             let Some(push) = conversation.lock().next(snapshot, Instant::now()) else { return Ok(()) };
             self.metrics.pushed(&push);
@@ -334,6 +392,17 @@ impl Ads {
             place.send(Ok(W::write(push)));
         }
     }
+}
+
+/// Why a stream that was served is ended, as the metric shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Cut {
+    Silent,
+    BadMessage,
+    TooMuch,
+    NotReading,
+    Unanswered,
 }
 
 /// What a client knows of its Gateway.

@@ -15,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::ads::Cut;
+use crate::ads::bounds::RefusedConnection;
 use crate::ads::refusal::RefusalReason;
 use crate::ads::wire::{Protocol, Push};
 use crate::model::GatewayName;
@@ -37,6 +39,9 @@ pub struct Metrics {
     resources: Family<ResourceLabels, Gauge>,
     streams: Family<StreamLabels, Gauge>,
     refused_streams: Family<RefusalLabels, Counter>,
+    refused_connections: Family<ConnectionLabels, Counter>,
+    cut_streams: Family<CutLabels, Counter>,
+    slowed_requests: Counter,
     certificate_loads: Family<LoadLabels, Counter>,
     failed_handshakes: Counter,
     pushes: Family<TypeLabels, Counter>,
@@ -63,6 +68,16 @@ struct LoadLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     reason: RefusalReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    reason: RefusedConnection,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabels {
+    reason: Cut,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +118,9 @@ impl Default for Metrics {
             resources: Family::default(),
             streams: Family::default(),
             refused_streams: Family::default(),
+            refused_connections: Family::default(),
+            cut_streams: Family::default(),
+            slowed_requests: Counter::default(),
             certificate_loads: Family::default(),
             failed_handshakes: Counter::default(),
             pushes: Family::default(),
@@ -148,6 +166,21 @@ impl Default for Metrics {
         registry.register("resources", "xDS resources in force, by Gateway and type", metrics.resources.clone());
         registry.register("xds_streams", "Connected Envoys, by Gateway and protocol", metrics.streams.clone());
         registry.register("xds_streams_refused", "Streams turned away, by reason", metrics.refused_streams.clone());
+        registry.register(
+            "xds_connections_refused",
+            "Connections closed at once, by reason",
+            metrics.refused_connections.clone(),
+        );
+        registry.register(
+            "xds_streams_cut",
+            "Streams ended for what the client did, by reason",
+            metrics.cut_streams.clone(),
+        );
+        registry.register(
+            "xds_requests_slowed",
+            "Requests after which their stream had to wait",
+            metrics.slowed_requests.clone(),
+        );
         registry.register(
             "xds_certificate_loads",
             "How often new content of the xDS port's certificate files was read, by result",
@@ -214,6 +247,21 @@ impl Metrics {
     /// A stream was turned away.
     pub fn refused_stream(&self, reason: RefusalReason) {
         self.refused_streams.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// A connection was closed at once.
+    pub fn refused_connection(&self, reason: RefusedConnection) {
+        self.refused_connections.get_or_create(&ConnectionLabels { reason }).inc();
+    }
+
+    /// A stream was ended for what the client did.
+    pub fn cut_stream(&self, reason: Cut) {
+        self.cut_streams.get_or_create(&CutLabels { reason }).inc();
+    }
+
+    /// A stream had to wait before its next request was read.
+    pub fn slowed(&self) {
+        self.slowed_requests.inc();
     }
 
     /// The certificate of the xDS port has new content.

@@ -20,7 +20,7 @@ mod access_log;
 pub mod bootstrap;
 mod cluster;
 mod endpoint;
-mod filter;
+pub mod filter;
 mod listener;
 mod message;
 mod path;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::headers::Headers;
+use crate::denial::RequestFault;
 use crate::mcp::message::{Request, Target};
 
 /// The revisions with an `initialize` handshake. Every other one, also one that we don't know yet, must keep the rules
@@ -72,8 +73,16 @@ impl Revision {
         version && self.method == Said::Nothing && self.name == Said::Nothing
     }
 
-    /// Whether the headers say what the message says. In the old era they may be absent, but not say something else.
-    pub(super) fn agrees_with(&self, request: &Request<'_>) -> bool {
+    /// Checks that the headers say what the message says. In the old era they may be absent, but not say something else.
+    pub(super) fn check(&self, request: &Request<'_>) -> Result<(), RequestFault> {
+        // The headers alone don't make a request of the stateless era.
+        if self.is_modern(None) && request.version.is_none() {
+            return Err(RequestFault::NoVersion);
+        }
+        if self.agrees_with(request) { Ok(()) } else { Err(RequestFault::HeaderMismatch) }
+    }
+
+    fn agrees_with(&self, request: &Request<'_>) -> bool {
         // What completion/complete and subscriptions/listen name has no header.
         let target = request.targets.first().filter(|_| request.method.has_name_header()).map(Target::name);
         let method_agrees = self.method.is(&request.method_name);

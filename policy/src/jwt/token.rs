@@ -8,21 +8,30 @@ use super::TokenFault;
 use crate::config::Algorithm;
 use crate::strict;
 
-/// A token whose form is right. Nothing in it is verified.
+/// A compact JWS whose form and header are right. Nothing in it is verified.
 #[derive(Debug)]
-pub struct Token<'t> {
+pub struct Jws<'t> {
     /// `alg`.
     pub algorithm: Algorithm,
     /// `kid`.
     pub key_id: Option<String>,
     /// What `typ` says it is.
     pub token_type: Type,
-    /// The payload.
-    pub claims: Map<String, Value>,
+    /// The second part, decoded.
+    pub payload: Vec<u8>,
     /// What is signed: the first two parts with the dot between them.
     pub signing_input: &'t str,
     /// The third part, decoded.
     pub signature: Vec<u8>,
+}
+
+/// A token whose form is right. Nothing in it is verified.
+#[derive(Debug)]
+pub struct Token<'t> {
+    /// What carries it.
+    pub jws: Jws<'t>,
+    /// The payload.
+    pub claims: Map<String, Value>,
 }
 
 /// What the header parameter `typ` says (RFC 8725 section 3.11). ID tokens say `JWT` as well; logout tokens, DPoP
@@ -41,6 +50,18 @@ impl<'t> Token<'t> {
     /// # Errors
     /// When it has another form, or its header asks for what we don't do.
     pub fn parse(text: &'t str) -> Result<Self, TokenFault> {
+        let jws = Jws::parse(text)?;
+        let claims = strict::object(&jws.payload).map_err(|_| TokenFault::BadClaims)?;
+        Ok(Self { jws, claims })
+    }
+}
+
+impl<'t> Jws<'t> {
+    /// Reads a JWS, whatever it carries.
+    ///
+    /// # Errors
+    /// When it has another form, or its header asks for what we don't do.
+    pub fn parse(text: &'t str) -> Result<Self, TokenFault> {
         let mut parts = text.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -48,9 +69,11 @@ impl<'t> Token<'t> {
             return Err(TokenFault::Malformed);
         };
         let signing_input = text.get(..header.len() + 1 + payload.len()).ok_or(TokenFault::Malformed)?;
-        let header = strict::object(&decode(header)?).map_err(|_| TokenFault::BadHeader)?;
-        let claims = strict::object(&decode(payload)?).map_err(|_| TokenFault::BadClaims)?;
-        let signature = decode(signature)?;
+        if header.is_empty() || signature.is_empty() {
+            return Err(TokenFault::Malformed);
+        }
+        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        let header = strict::object(&header).map_err(|_| TokenFault::BadHeader)?;
         // Also `b64` (RFC 7797) would change what is signed.
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(TokenFault::CriticalHeader);
@@ -59,7 +82,7 @@ impl<'t> Token<'t> {
             algorithm: algorithm(&header)?,
             key_id: key_id(&header)?,
             token_type: token_type(&header)?,
-            claims,
+            payload,
             signing_input,
             signature,
         })
@@ -68,9 +91,6 @@ impl<'t> Token<'t> {
 
 /// The alphabet is checked by the engine, which refuses padding and non-zero trailing bits as well.
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
-    if part.is_empty() {
-        return Err(TokenFault::Malformed);
-    }
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 

@@ -33,7 +33,7 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// The extension by which a request may become a task.
-const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// A message from a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -498,7 +498,11 @@ impl<'m> Members<'m> {
             Some(Scalar::String(version)) => Some(version),
             Some(_) => return Err(MessageFault::Params),
         };
-        let method = Method::of_request(&method_name);
+        let method = if version.is_some() {
+            Method::of_stateless_request(&method_name)
+        } else {
+            Method::of_request(&method_name)
+        };
         let targets = match method {
             Method::ToolsCall => vec![Target::Tool(text(self.name, MAX_NAME_BYTES)?)],
             Method::PromptsGet => vec![Target::Prompt(text(self.name, MAX_NAME_BYTES)?)],

@@ -25,6 +25,8 @@ pub enum Method {
     Complete,
     Notification,
     Response,
+    /// Named something in the old era, and is none of the request's own.
+    Removed,
     Other,
 }
 
@@ -53,6 +55,15 @@ impl Method {
             "tasks/get" | "tasks/result" | "tasks/update" | "tasks/cancel" => Self::Task,
             "completion/complete" => Self::Complete,
             _ => Self::Other,
+        }
+    }
+
+    /// The method of this name in the stateless era.
+    #[must_use]
+    pub fn of_stateless_request(name: &str) -> Self {
+        match name {
+            "resources/subscribe" | "resources/unsubscribe" | "tasks/result" => Self::Removed,
+            _ => Self::of_request(name),
         }
     }
 
@@ -104,7 +115,7 @@ impl Method {
             Self::Complete => "completion/complete",
             Self::Notification => "notification",
             Self::Response => "response",
-            Self::Other => "other",
+            Self::Removed | Self::Other => "other",
         }
     }
 }

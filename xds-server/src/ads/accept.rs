@@ -1,4 +1,5 @@
-//! Accepts TLS connections: handshakes run side by side, each for a bounded time, and a bounded number of them.
+//! Accepts TLS connections: handshakes run side by side, each for a bounded time, and a bounded number of them, of which
+//! no address has all.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -14,13 +15,17 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, info, warn};
 
+use super::bounds::Places;
 use crate::metrics::Metrics;
 
 /// A handshake ends within this time.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Handshakes at the same time. While there are so many, further connections wait to be accepted.
-const MAX_HANDSHAKES: usize = 256;
+/// Handshakes at the same time; what comes beyond is closed at once.
+const MAX_HANDSHAKES: usize = 512;
+
+/// The same of one address.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 128;
 
 /// When the system has no more connections to give, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,14 +53,20 @@ async fn accept(
     metrics: &Arc<Metrics>,
     connections: &mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let handshakes = Places::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS);
     loop {
-        let Ok(place) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (connection, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "can't accept a connection");
                 sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let place = match handshakes.take(&address.ip().to_string()) {
+            Ok(place) => place,
+            Err(full) => {
+                metrics.refused_connection(full.reason());
                 continue;
             }
         };

@@ -13,6 +13,9 @@ pub enum Refusal {
     /// All places are taken.
     #[error("{0} streams are open, which is the limit")]
     TooManyStreams(usize),
+    /// All of its own places are taken.
+    #[error("{0} streams of this client are open, which is the limit for one")]
+    TooManyOwnStreams(usize),
     /// The first message does not say which Gateway's Envoy this is.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -45,6 +48,7 @@ pub enum Refusal {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum RefusalReason {
     TooManyStreams,
+    TooManyOwnStreams,
     InvalidNode,
     NoCredentials,
     InvalidCredentials,
@@ -58,6 +62,7 @@ impl Refusal {
     pub fn reason(&self) -> RefusalReason {
         match self {
             Self::TooManyStreams(_) => RefusalReason::TooManyStreams,
+            Self::TooManyOwnStreams(_) => RefusalReason::TooManyOwnStreams,
             Self::Node(_) => RefusalReason::InvalidNode,
             Self::NoCredentials => RefusalReason::NoCredentials,
             Self::Certificate | Self::Token(_) => RefusalReason::InvalidCredentials,
@@ -70,7 +75,7 @@ impl Refusal {
 impl From<&Refusal> for Status {
     fn from(refusal: &Refusal) -> Self {
         let code = match refusal.reason() {
-            RefusalReason::TooManyStreams => Code::ResourceExhausted,
+            RefusalReason::TooManyStreams | RefusalReason::TooManyOwnStreams => Code::ResourceExhausted,
             RefusalReason::InvalidNode => Code::InvalidArgument,
             RefusalReason::NoCredentials | RefusalReason::InvalidCredentials => Code::Unauthenticated,
             RefusalReason::ReviewFailed => Code::Unavailable,

@@ -30,8 +30,11 @@ pub const REMOVALS_WAIT: Duration = Duration::from_secs(30);
 /// A client that neither acknowledges nor refuses a response for this long is disconnected, to start anew.
 pub const STALLED_AFTER: Duration = Duration::from_secs(300);
 
-/// Names that a client may ask for, per type.
+/// Names that a client may ask for, per type, and versions that it may say it has.
 pub const MAX_NAMES: usize = 100_000;
+
+/// Longest of these names, in bytes.
+pub const MAX_NAME_BYTES: usize = 1024;
 
 static NOTHING: BTreeMap<String, Resource> = BTreeMap::new();
 
@@ -41,6 +44,9 @@ pub enum Fault {
     /// It asks for too many names.
     #[error("more than {MAX_NAMES} names of {} were asked for on one stream", .0.type_url())]
     TooManyNames(ResourceType),
+    /// It asks for a name that no resource has.
+    #[error("a name of {} is longer than {MAX_NAME_BYTES} bytes", .0.type_url())]
+    NameTooLong(ResourceType),
     /// It did not answer.
     #[error("a response of {} was neither acknowledged nor refused for {} s", .0.type_url(), STALLED_AFTER.as_secs())]
     Stalled(ResourceType),
@@ -83,6 +89,12 @@ impl Stream {
     /// When the client asks for too much.
     pub fn receive(&mut self, kind: ResourceType, request: Request) -> Result<Verdict, Fault> {
         let protocol = self.protocol;
+        if request.names.all().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(Fault::NameTooLong(kind));
+        }
+        if request.names.known_count() > MAX_NAMES {
+            return Err(Fault::TooManyNames(kind));
+        }
         let subscription = self.subscriptions.entry(kind).or_insert_with(|| Subscription::new(protocol, kind));
         let verdict = subscription.receive(request);
         if !subscription.is_in_flight() {

@@ -87,6 +87,27 @@ pub enum Names {
     },
 }
 
+impl Names {
+    /// Every name and version in it.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        let (listed, more, known) = match self {
+            Self::Change { subscribe, unsubscribe, known } => (subscribe, Some(unsubscribe), Some(known)),
+            Self::All { names, .. } => (names, None, None),
+        };
+        let known = known.into_iter().flatten().flat_map(|(name, version)| [name, version]);
+        listed.iter().chain(more.into_iter().flatten()).chain(known)
+    }
+
+    /// How many versions the client says it has.
+    #[must_use]
+    pub fn known_count(&self) -> usize {
+        match self {
+            Self::Change { known, .. } => known.len(),
+            Self::All { .. } => 0,
+        }
+    }
+}
+
 impl Default for Names {
     fn default() -> Self {
         Self::Change { subscribe: Vec::new(), unsubscribe: Vec::new(), known: BTreeMap::new() }

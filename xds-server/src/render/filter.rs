@@ -7,19 +7,56 @@ use envoy_types::pb::envoy::config::core::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::{
-    FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_config::Vm,
+    CapabilityRestrictionConfig, FailurePolicy, PluginConfig, ReloadConfig, SanitizationConfig, VmConfig,
+    plugin_config::Vm,
 };
 use envoy_types::pb::google::protobuf::{Any, BytesValue, StringValue};
 
 use super::RenderOptions;
-use super::message::{any, duration, yes};
+use super::message::{any, duration, merged, yes};
 use crate::model::Listener;
 
 /// The same for all listeners: one VM per worker serves them all, and shares verified tokens among them.
 const VM: &str = "toolward";
 
 /// How long a worker waits before it replaces a VM that trapped; its requests are answered 503 meanwhile.
-const RELOAD_AFTER: Duration = Duration::from_secs(1);
+const RELOAD_AFTER: Duration = Duration::from_millis(500);
+
+/// Everything that the host may be asked for, and ask: whoever took the VM over could send no request of its own, read no
+/// other plugin's data and keep no timer. Names are those of the Proxy-Wasm ABI and of WASI.
+pub const CAPABILITIES: [&str; 31] = [
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "proxy_call_foreign_function",
+    "proxy_close_stream",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_response_trailers",
+    "proxy_on_vm_start",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
+    "proxy_set_property",
+    "random_get",
+];
 
 /// The filter of an Envoy that asks for it by the listener's name.
 pub(super) fn discovered(listener: &Listener, options: &RenderOptions) -> TypedExtensionConfig {
@@ -28,17 +65,29 @@ pub(super) fn discovered(listener: &Listener, options: &RenderOptions) -> TypedE
     let configuration = any(&BytesValue { value: serde_json::to_vec(&listener.filter).unwrap_or_default() });
     TypedExtensionConfig {
         name: listener.name.clone(),
-        typed_config: Some(any(&wasm(&listener.name, configuration, options))),
+        typed_config: Some(wasm(&listener.name, configuration, options)),
     }
 }
 
 /// The filter of an Envoy that asks nobody: its configuration is text, to be read by people.
-pub(super) fn complete(listener: &Listener, options: &RenderOptions) -> Wasm {
+pub(super) fn complete(listener: &Listener, options: &RenderOptions) -> Any {
     let configuration = any(&StringValue { value: serde_json::to_string_pretty(&listener.filter).unwrap_or_default() });
     wasm(&listener.name, configuration, options)
 }
 
-fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Wasm {
+fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Any {
+    merged(std::iter::once(plugin(name, configuration, options)).chain(CAPABILITIES.map(capability)))
+}
+
+/// A part of the filter that allows one capability. Envoys before 1.40 pass over it.
+fn capability(name: &str) -> Wasm {
+    let allowed_capabilities = [(name.to_owned(), SanitizationConfig::default())].into();
+    let capability_restriction_config = Some(CapabilityRestrictionConfig { allowed_capabilities });
+    let vm = VmConfig { capability_restriction_config, ..Default::default() };
+    Wasm { config: Some(PluginConfig { vm: Some(Vm::VmConfig(vm)), ..Default::default() }) }
+}
+
+fn plugin(name: &str, configuration: Any, options: &RenderOptions) -> Wasm {
     Wasm {
         config: Some(PluginConfig {
             // Envoy takes plugins of one name for one plugin.

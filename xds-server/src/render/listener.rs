@@ -52,7 +52,7 @@ pub(super) fn discovered(listener: &model::Listener, port: u16, options: &Render
 
 /// The listener of an Envoy that asks nobody.
 pub(super) fn complete(listener: &model::Listener, port: u16, options: &RenderOptions) -> Listener {
-    let filter = http_filter::ConfigType::TypedConfig(any(&filter::complete(listener, options)));
+    let filter = http_filter::ConfigType::TypedConfig(filter::complete(listener, options));
     let routes =
         |name: &str, hosts: &[model::VirtualHost]| RouteSpecifier::RouteConfig(route::configuration(name, hosts, port));
     build(listener, port, options, &Parts { filter, routes: &routes, secrets: None })

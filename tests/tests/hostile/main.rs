@@ -1,0 +1,12 @@
+//! Hostile input, end to end.
+
+mod bodies;
+mod capabilities;
+mod differential;
+mod flood;
+mod paths;
+mod trap;
+mod verifiers;
+
+#[path = "../../../policy/tests/signer/mod.rs"]
+mod signer;

@@ -1,0 +1,376 @@
+//! Every method of the protocol, as it is granted and as it is denied, on servers that have it.
+
+use serde_json::{Value, json};
+use toolward_tests::mcp_server::McpServer;
+use toolward_tests::process::eventually;
+use toolward_tests::servers::{Era, Server};
+use toolward_tests::stack::Stack;
+
+use crate::exchange::Peer;
+
+const RULES: &str = "
+    - name: public
+      tools: [add, count, touch, pause, slow]
+      prompts: [greeting]
+      resources: ['note://today', 'note://day/*', 'skill://public/*']";
+
+/// The codes of denials.
+const INVALID: i64 = -32602;
+const NO_METHOD: i64 = -32601;
+const NO_RESOURCE: i64 = -32002;
+
+/// A request that is granted, or denied with a code.
+struct Row {
+    name: &'static str,
+    eras: &'static [Era],
+    method: &'static str,
+    params: Value,
+    denied: Option<i64>,
+    /// What the server tells when it runs that.
+    told: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    const BOTH: &[Era] = &[Era::Legacy, Era::Modern];
+    const OLD: &[Era] = &[Era::Legacy];
+    const NEW: &[Era] = &[Era::Modern];
+    let numbers = json!({ "a": 6, "b": 7 });
+    let retry = json!({ "x": { "action": "accept", "content": {} } });
+    let completion = |reference: Value| json!({ "ref": reference, "argument": { "name": "name", "value": "a" } });
+    let prompt = |name: &str| completion(json!({ "type": "ref/prompt", "name": name }));
+    let template = |uri: &str| json!({ "ref": { "type": "ref/resource", "uri": uri }, "argument": { "name": "day", "value": "a" } });
+    let secret = "note://secret";
+    let row = |name, eras, method, params, denied, told| Row { name, eras, method, params, denied, told };
+    vec![
+        row("tool", BOTH, "tools/call", json!({ "name": "add", "arguments": numbers }), None, "add"),
+        row(
+            "secret tool",
+            BOTH,
+            "tools/call",
+            json!({ "name": "multiply", "arguments": numbers }),
+            Some(INVALID),
+            "multiply",
+        ),
+        row(
+            "secret tool as a task",
+            OLD,
+            "tools/call",
+            json!({ "name": "multiply", "arguments": numbers, "task": { "ttl": 9 } }),
+            Some(INVALID),
+            "multiply",
+        ),
+        row(
+            "secret tool again",
+            NEW,
+            "tools/call",
+            json!({ "name": "multiply", "arguments": numbers, "inputResponses": retry, "requestState": "s" }),
+            Some(INVALID),
+            "multiply",
+        ),
+        row("prompt", BOTH, "prompts/get", json!({ "name": "greeting", "arguments": { "name": "Bob" } }), None, ""),
+        row("secret prompt", BOTH, "prompts/get", json!({ "name": "secret" }), Some(INVALID), "secret"),
+        row("resource", BOTH, "resources/read", json!({ "uri": "note://today" }), None, ""),
+        row("resource of a template", BOTH, "resources/read", json!({ "uri": "note://day/monday" }), None, ""),
+        row("secret resource", OLD, "resources/read", json!({ "uri": secret }), Some(NO_RESOURCE), secret),
+        row("secret resource", NEW, "resources/read", json!({ "uri": secret }), Some(INVALID), secret),
+        row(
+            "secret resource by dots",
+            OLD,
+            "resources/read",
+            json!({ "uri": "note://day/../secret" }),
+            Some(NO_RESOURCE),
+            secret,
+        ),
+        row("subscription", OLD, "resources/subscribe", json!({ "uri": "note://today" }), None, ""),
+        row("its end", OLD, "resources/unsubscribe", json!({ "uri": "note://today" }), None, ""),
+        row("secret subscription", OLD, "resources/subscribe", json!({ "uri": secret }), Some(NO_RESOURCE), ""),
+        row("its end", OLD, "resources/unsubscribe", json!({ "uri": secret }), Some(NO_RESOURCE), ""),
+        row(
+            "secret subscription",
+            NEW,
+            "subscriptions/listen",
+            json!({ "notifications": { "resourceSubscriptions": ["note://today", secret] } }),
+            Some(INVALID),
+            "",
+        ),
+        row("completion of a prompt", BOTH, "completion/complete", prompt("greeting"), None, "completion"),
+        row(
+            "completion of a secret prompt",
+            BOTH,
+            "completion/complete",
+            prompt("secret"),
+            Some(INVALID),
+            "completion",
+        ),
+        row("completion of a template", BOTH, "completion/complete", template("note://day/{day}"), None, ""),
+        row(
+            "completion of a secret template",
+            OLD,
+            "completion/complete",
+            template("secret://day/{day}"),
+            Some(NO_RESOURCE),
+            "completion",
+        ),
+        row(
+            "completion of a secret template",
+            NEW,
+            "completion/complete",
+            template("secret://day/{day}"),
+            Some(INVALID),
+            "completion",
+        ),
+        row("ping", OLD, "ping", json!({}), None, ""),
+        row("level", OLD, "logging/setLevel", json!({ "level": "info" }), None, ""),
+        row("discovery", NEW, "server/discover", json!({}), None, ""),
+        row("unknown method", BOTH, "x/danger", json!({}), Some(NO_METHOD), ""),
+        row(
+            "a method of the server",
+            OLD,
+            "sampling/createMessage",
+            json!({ "messages": [], "maxTokens": 1 }),
+            Some(NO_METHOD),
+            "",
+        ),
+        row("all tasks", OLD, "tasks/list", json!({}), Some(NO_METHOD), ""),
+    ]
+}
+
+/// What the methods for lists give, and what is hidden.
+const LISTS: [(&str, &str, &str, &[&str]); 4] = [
+    ("tools/list", "tools", "name", &["multiply"]),
+    ("prompts/list", "prompts", "name", &["secret"]),
+    ("resources/list", "resources", "uri", &["note://secret"]),
+    ("resources/templates/list", "resourceTemplates", "uriTemplate", &["secret://day/{day}"]),
+];
+
+#[test]
+fn of_all_servers() {
+    let faults: Vec<String> = std::thread::scope(|scope| {
+        let servers = Server::ALIKE.map(|server| scope.spawn(move || of(server)));
+        servers.into_iter().flat_map(|server| server.join().expect("no panic")).collect()
+    });
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+fn of(server: Server) -> Vec<String> {
+    let running = server.start();
+    let stack = Stack::start(running.port, RULES);
+    let token = stack.issuer.of_team("ops");
+    let direct = format!("http://127.0.0.1:{}/mcp", running.port);
+    let mut faults = Vec::new();
+    for era in server.eras() {
+        let through = Peer::begin(&stack.url(), &token, *era, json!({}));
+        let directly = Peer::begin(&direct, "", *era, json!({}));
+        for row in rows().into_iter().filter(|row| row.eras.contains(era)) {
+            let before = running.ran(row.told);
+            let outcome = through.outcome(row.method, row.params.clone());
+            let ran = running.ran(row.told) - before;
+            let is_right = match (&outcome, row.denied) {
+                // What a server does not have is its own to say.
+                (_, None) => outcome.is_ok() == directly.outcome(row.method, row.params.clone()).is_ok(),
+                (outcome, Some(code)) => *outcome == Err(code) && ran == 0,
+            };
+            if !is_right {
+                faults.push(format!("{server} {}: {}: {outcome:?}", era.revision(), row.name));
+            }
+        }
+        for (method, member, name, hidden) in LISTS {
+            let list = |peer: &Peer| peer.outcome(method, json!({})).expect("a list");
+            let (seen, all) = (list(&through), list(&directly));
+            let mut expected = all[member].as_array().expect("an array").clone();
+            let count = expected.len();
+            expected.retain(|element| !hidden.iter().any(|hidden| element[name] == *hidden));
+            if seen[member] != json!(expected) || expected.len() + hidden.len() != count {
+                faults.push(format!("{server} {}: {method}: {seen}", era.revision()));
+            }
+        }
+        if *era == Era::Legacy {
+            for name in ["initialized", "progress", "cancelled", "roots/list_changed"] {
+                let params = match name {
+                    "progress" => json!({ "progressToken": "t", "progress": 1 }),
+                    "cancelled" => json!({ "requestId": 99 }),
+                    _ => json!({}),
+                };
+                if through.tell(&format!("notifications/{name}"), &params) != 202 {
+                    faults.push(format!("{server}: notifications/{name}"));
+                }
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn subscriptions() {
+    for server in [Server::PythonV2, Server::TypeScriptV2, Server::Rust] {
+        let running = server.start();
+        let stack = Stack::start(running.port, RULES);
+        let peer = Peer::begin(&stack.url(), &stack.issuer.of_team("ops"), Era::Modern, json!({}));
+        let wanted =
+            json!({ "notifications": { "resourceSubscriptions": ["note://today"], "toolsListChanged": true } });
+        let mut messages = peer.stream("subscriptions/listen", wanted).map(|(_, message)| message);
+        let first = messages.next().expect("a message");
+        assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{server}");
+        peer.outcome("tools/call", json!({ "name": "touch", "arguments": { "uri": "note://today" } }))
+            .expect("touched");
+        let second = messages.next().expect("a message");
+        assert_eq!(second["params"]["uri"], "note://today", "{server}: {second}");
+    }
+}
+
+#[test]
+fn whoever_hangs_up_cancels() {
+    // The Go SDK goes on to the end.
+    for server in [Server::PythonV2, Server::TypeScriptV2, Server::Rust] {
+        let running = server.start();
+        let stack = Stack::start(running.port, RULES);
+        let peer = Peer::begin(&stack.url(), &stack.issuer.of_team("ops"), Era::Modern, json!({}));
+        let params = json!({ "name": "count", "arguments": { "to": 400 }, "_meta": { "progressToken": "t" } });
+        let mut messages = peer.stream("tools/call", params);
+        let (_, first) = messages.next().expect("a message");
+        assert_eq!(first["method"], "notifications/progress", "{server}");
+        drop(messages);
+        eventually(&format!("{server} stopped"), || running.stopped("count") == 1);
+    }
+}
+
+#[test]
+fn tasks_of_the_old_era() {
+    let server = Server::Everything.start();
+    let stack = Stack::start(server.port, "[{ name: research, tools: ['simulate-*'] }]");
+    let token = |who: &str| stack.issuer.token(&["--subject", who]);
+    let [bob, eve] =
+        ["bob", "eve"].map(|who| Peer::begin(&stack.url(), &token(who), Era::Legacy, json!({ "tasks": {} })));
+    let call = json!({ "name": "simulate-research-query", "arguments": { "topic": "x" }, "task": { "ttl": 60_000 } });
+    let task = |peer: &Peer| {
+        let created = peer.outcome("tools/call", call.clone()).expect("a task");
+        created["task"]["taskId"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
+    };
+    let id = task(&bob);
+    assert!(id.contains('.'), "bound: {id}");
+    let own = id.rsplit_once('.').expect("a bound id").0;
+    let named = |id: &str| json!({ "taskId": id });
+    assert_eq!(bob.outcome("tasks/get", named(&id)).expect("a task")["taskId"], json!(id));
+    for (who, id) in [(&eve, id.as_str()), (&eve, own), (&bob, own)] {
+        for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+            assert_eq!(who.outcome(method, named(id)), Err(INVALID), "{method}");
+        }
+    }
+    let (_, messages) = bob.ask("tasks/result", named(&id));
+    let result = messages.last().expect("a response");
+    assert!(result["result"]["content"].is_array(), "{result}");
+    assert_eq!(result["result"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"], json!(id));
+    let id = task(&bob);
+    bob.outcome("tasks/cancel", named(&id)).expect("cancelled");
+    assert_eq!(bob.outcome("tasks/get", named(&id)).expect("a task")["status"], "cancelled");
+    let denied = json!({ "name": "get-env", "arguments": {}, "task": {} });
+    assert_eq!(bob.outcome("tools/call", denied), Err(INVALID));
+    assert_eq!(server.ran("get-env"), 0);
+}
+
+#[test]
+fn tasks_of_the_new_era() {
+    let server = Server::Rust.start();
+    let stack = Stack::start(server.port, RULES);
+    let token = |who: &str| stack.issuer.token(&["--subject", who]);
+    let capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    let [bob, eve] =
+        ["bob", "eve"].map(|who| Peer::begin(&stack.url(), &token(who), Era::Modern, capabilities.clone()));
+    let call = json!({ "name": "slow", "arguments": { "a": 6, "b": 7 } });
+    let created = bob.outcome("tools/call", call.clone()).expect("a task");
+    assert_eq!(created["resultType"], "task", "{created}");
+    let named = |id: &Value| json!({ "taskId": id, "inputResponses": {} });
+    let id = &created["taskId"];
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        assert_eq!(eve.outcome(method, named(id)), Err(INVALID), "{method}");
+        assert_eq!(server.ran(method), 0, "{method}");
+    }
+    eventually("done", || bob.outcome("tasks/get", json!({ "taskId": id })).expect("a task")["status"] == "completed");
+    let done = bob.outcome("tasks/get", json!({ "taskId": id })).expect("a task");
+    assert_eq!((&done["result"]["content"][0]["text"], &done["taskId"]), (&json!("13"), id));
+    let created = bob.outcome("tools/call", call).expect("a task");
+    for method in ["tasks/update", "tasks/cancel"] {
+        bob.outcome(method, named(&created["taskId"])).unwrap_or_else(|code| panic!("{method}: {code}"));
+        assert_eq!(server.ran(method), 1, "{method}");
+    }
+    let watch = |id: &Value| json!({ "notifications": { "taskIds": [id] } });
+    assert_eq!(eve.outcome("subscriptions/listen", watch(&created["taskId"])), Err(INVALID));
+}
+
+#[test]
+fn skills() {
+    let server = Server::Rust.start();
+    let stack = Stack::start(server.port, RULES);
+    let peer = Peer::begin(&stack.url(), &stack.issuer.of_team("ops"), Era::Modern, json!({}));
+    let uris = |list: Result<Value, i64>, member: &str| -> Vec<Value> {
+        list.expect("a list")[member].as_array().expect("an array").iter().map(|one| one["uri"].clone()).collect()
+    };
+    let (public, secret) = ("skill://public/SKILL.md", "skill://secret/SKILL.md");
+    assert_eq!(uris(peer.outcome("skills/list", json!({})), "skills"), [public]);
+    assert_eq!(peer.outcome("skills/get", json!({ "uri": public })).expect("a skill")["skill"]["uri"], public);
+    assert_eq!(peer.outcome("skills/get", json!({ "uri": secret })), Err(INVALID));
+    let directory = |uri: &str| peer.outcome("resources/directory/read", json!({ "uri": uri }));
+    assert_eq!(uris(directory("skill://public/files"), "resources"), [public], "its children are resources too");
+    assert_eq!(directory("skill://secret/files"), Err(INVALID));
+    assert_eq!((server.ran(secret), server.ran("skill://secret/files")), (0, 0));
+}
+
+#[test]
+fn requests_of_the_server() {
+    let server = Server::Everything.start();
+    let stack = Stack::start(server.port, "[{ name: asking, tools: ['trigger-*', get-roots-list] }]");
+    let capabilities = json!({ "sampling": {}, "elicitation": {}, "roots": { "listChanged": true } });
+    let peer = Peer::begin(&stack.url(), &stack.issuer.of_team("ops"), Era::Legacy, capabilities);
+    let sampled = json!({ "role": "assistant", "model": "m", "content": { "type": "text", "text": "sampled" } });
+    let roots = json!({ "roots": [{ "uri": "file:///here", "name": "here" }] });
+    let answer = |request: &Value| {
+        let result = match request["method"].as_str() {
+            Some("sampling/createMessage") => &sampled,
+            Some("elicitation/create") => &json!({ "action": "accept", "content": { "name": "elicited" } }),
+            Some("roots/list") => &roots,
+            _ => return,
+        };
+        let response = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+        assert_eq!(peer.send(&response), 202);
+    };
+    // Roots are asked for where no request is open.
+    let mut stream = peer.listen(None).map(|(_, message)| message);
+    assert_eq!(peer.tell("notifications/roots/list_changed", &json!({})), 202);
+    answer(&stream.find(|message| message["method"] == "roots/list").expect("a request"));
+    for (tool, arguments, said) in [
+        ("trigger-sampling-request", json!({ "prompt": "x" }), "sampled"),
+        ("trigger-elicitation-request", json!({}), "elicited"),
+        ("get-roots-list", json!({}), "file:///here"),
+    ] {
+        let mut result = Value::Null;
+        for (_, message) in peer.stream("tools/call", json!({ "name": tool, "arguments": arguments })) {
+            answer(&message);
+            if message.get("result").is_some() || message.get("error").is_some() {
+                result = message;
+                break;
+            }
+        }
+        assert!(result.to_string().contains(said), "{tool}: {result}");
+        assert_eq!(server.ran(tool), 1);
+    }
+}
+
+/// Replays everything from the first event on, whoever asked for it.
+fn replay(server: &McpServer, url: &str, token: &str) -> String {
+    let peer = Peer::begin(url, token, Era::Legacy, json!({}));
+    let (first, _) = peer.stream("ping", json!({})).next().expect("an event");
+    peer.outcome("tools/list", json!({})).expect("a list");
+    let found = peer.listen(first.as_deref()).find(|(_, message)| message["result"]["tools"].is_array());
+    let (_, list) = found.unwrap_or_else(|| panic!("no list comes again:\n{}", server.process.log()));
+    list["result"]["tools"].to_string()
+}
+
+#[test]
+fn a_list_that_comes_again() {
+    let server = Server::Everything.start();
+    let stack = Stack::start(server.port, "[{ name: sums, tools: [get-sum] }]");
+    let directly = replay(&server, &format!("http://127.0.0.1:{}/mcp", server.port), "");
+    assert!(directly.contains("get-env") && directly.contains("get-sum"), "{directly}");
+    let through = replay(&server, &stack.url(), &stack.issuer.of_team("ops"));
+    assert!(through.contains("get-sum") && !through.contains("get-env"), "{through}");
+}
