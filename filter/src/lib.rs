@@ -11,5 +11,6 @@ mod entry;
 mod host;
 mod http;
 mod metrics;
+mod missing_keys;
 mod root;
 mod signature;

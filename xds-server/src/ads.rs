@@ -34,12 +34,14 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
 use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
+use crate::source::jwks::Missing;
 
 pub mod accept;
 pub mod auth;
 pub mod clients;
 pub mod delta;
 pub mod identity;
+mod missing_keys;
 pub mod node;
 pub mod refusal;
 pub mod sotw;
@@ -52,6 +54,7 @@ pub mod wire;
 use auth::{Authentication, Credentials, Identity};
 use clients::{Clients, Conversation};
 use delta::Delta;
+use missing_keys::MissingKeys;
 use node::Client;
 use refusal::Refusal;
 use sotw::Sotw;
@@ -92,6 +95,7 @@ pub struct Ads {
     permits: Arc<Semaphore>,
     authentication: Arc<Authentication>,
     max_stream_age: Duration,
+    missing: Option<Missing>,
 }
 
 impl Ads {
@@ -105,13 +109,19 @@ impl Ads {
         authentication: Authentication,
     ) -> Self {
         let (permits, authentication) = (Arc::new(Semaphore::new(MAX_STREAMS)), Arc::new(authentication));
-        Self { snapshots, clients, metrics, permits, authentication, max_stream_age: MAX_STREAM_AGE }
+        Self { snapshots, clients, metrics, permits, authentication, max_stream_age: MAX_STREAM_AGE, missing: None }
     }
 
     /// Ends streams at this age, some of them a little earlier, so that credentials are checked anew.
     #[must_use]
     pub fn with_max_stream_age(self, max_stream_age: Duration) -> Self {
         Self { max_stream_age, ..self }
+    }
+
+    /// Lets filters tell of keys that they miss.
+    #[must_use]
+    pub fn with_missing_keys(self, missing: Missing) -> Self {
+        Self { missing: Some(missing), ..self }
     }
 
     /// Accepts connections in clear until `stop` is done, and then serves on until all streams have ended.
@@ -150,6 +160,8 @@ impl Ads {
     {
         // A connection takes no new streams at this age: client certificates are verified when a connection begins.
         let max_connection_age = self.max_stream_age;
+        let authentication = Arc::clone(&self.authentication);
+        let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication });
         let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -157,6 +169,7 @@ impl Ads {
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .max_connection_age(max_connection_age)
             .add_service(service)
+            .add_optional_service(missing_keys)
             .serve_with_incoming_shutdown(connections, stop)
             .await
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::source::dir;
-use crate::translate::{TranslateOptions, translate};
+use crate::translate::{KEY_SET_PENDING, TranslateOptions, translate};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -33,14 +33,20 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     for route in &translation.unprotected {
         println!("note: no policy protects {route}");
     }
-    for problem in &translation.problems {
+    // Nothing is fetched here.
+    let (to_fetch, problems): (Vec<_>, Vec<_>) =
+        translation.problems.iter().partition(|problem| problem.reason == KEY_SET_PENDING);
+    for problem in to_fetch {
+        println!("note: {problem}; it was not checked");
+    }
+    for problem in &problems {
         println!("{problem}");
     }
-    if translation.problems.is_empty() {
+    if problems.is_empty() {
         println!("ok: {} resources, {} gateways", resources.origins.len(), translation.model.gateways.len());
         ExitCode::SUCCESS
     } else {
-        println!("{} problems; what they protect would be closed, the rest served", translation.problems.len());
+        println!("{} problems; what they protect would be closed, the rest served", problems.len());
         ExitCode::FAILURE
     }
 }
