@@ -9,6 +9,10 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import resolve  # noqa: E402, F401
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
@@ -22,7 +26,10 @@ def log_in(url: str, callback: str) -> dict[str, str]:
     opener = urllib.request.build_opener(cookies, Stay)
     for _ in range(20):
         if url.startswith(callback):
-            return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+            parameters = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+            if "error" in parameters:
+                raise RuntimeError(f"the authorization server refuses: {parameters}")
+            return parameters
         try:
             opener.open(url, timeout=20)
         except urllib.error.HTTPError as answer:

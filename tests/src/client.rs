@@ -1,9 +1,11 @@
 //! Real MCP clients.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::mcp_server::Sdk;
 use crate::tools::{root, tools};
@@ -43,11 +45,102 @@ pub fn inspector(url: &str, token: &str, era: &str, arguments: &[&str]) -> Value
 /// A client of the Python SDK without a token, which logs in: `flow` is `register` or `known`.
 #[must_use]
 pub fn login(sdk: Sdk, url: &str, flow: &str, tools: &[&str]) -> Value {
+    login_as(sdk, url, flow, tools, |_| ())
+}
+
+/// The same with more for its process to know.
+#[must_use]
+pub fn login_as(sdk: Sdk, url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
     let script = match sdk {
         Sdk::V1 => "tests/clients/login_v1.py",
         Sdk::V2 => "tests/clients/login_v2.py",
     };
-    report(sdk.python(&root().join(script)).args([url, flow]).args(tools))
+    let mut command = sdk.python(&root().join(script));
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// A client of the TypeScript SDK without a token, which logs in: `flow` is `register`, `known` or `cimd=URL`.
+#[must_use]
+pub fn login_ts(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let mut command = node("tests/clients/login_ts.cjs");
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// The steps of VS Code without a token, which logs in: `flow` is `register` or the id of a client.
+#[must_use]
+pub fn vscode(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let mut command = Sdk::V2.python(&root().join("tests/clients/vscode.py"));
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// MCP Inspector's command line without a token, which logs in; a script does what a person does in a browser. Gives the
+/// result, or the error in its place.
+///
+/// # Panics
+/// When it prints neither.
+#[must_use]
+pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    inspector_login_in(home.path(), url, arguments, prepare)
+}
+
+/// The same with a folder where it keeps what it learns.
+///
+/// # Panics
+/// When it prints nothing.
+#[must_use]
+pub fn inspector_login_in(home: &Path, url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    // It would wait for ever for a person who does not come.
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(&tools().node).arg(&tools().inspector);
+    command.args(["--cli", url, "--transport", "http", "--format", "json"]).args(arguments);
+    command.env("MCP_STORAGE_DIR", home).env("MCP_AUTO_OPEN_ENABLED", "true").env("BROWSER", "/bin/true");
+    // The callback is on loopback and needs no other port than a free one.
+    command.args(["--callback-url", &format!("http://127.0.0.1:{}/oauth/callback", crate::ports::free())]);
+    prepare(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("Inspector starts");
+    let mut said = String::new();
+    let mut person = None;
+    for line in BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok) {
+        if let Some(at) =
+            line.find("http").filter(|_| line.contains("navigate to") || said.trim_end().ends_with("navigate to:"))
+        {
+            let mut browser = Sdk::V2.python(&root().join("tests/clients/browser.py"));
+            prepare(&mut browser);
+            // The steps of a person belong to the record as well.
+            if let Some((_, Some(record))) = command.get_envs().find(|(name, _)| *name == "RECORD") {
+                let step = json!({ "method": "BROWSER", "url": line[at..].trim() });
+                let mut file = OpenOptions::new().append(true).create(true).open(record).expect("a record");
+                writeln!(file, "{step}").expect("writable");
+            }
+            browser.env_remove("NODE_OPTIONS").arg(line[at..].trim());
+            let output = browser.output().expect("python3 starts");
+            let failed = !output.status.success();
+            person = Some(output);
+            if failed {
+                let _ = child.kill();
+            }
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = if text.trim().is_empty() { &said } else { &text };
+    let json = text.find('{').map_or(text.as_str(), |at| &text[at..]);
+    serde_json::from_str(json.trim())
+        .unwrap_or_else(|_| panic!("Inspector printed no JSON: {text}\n{said}\n{person:?}"))
+}
+
+/// A program for Node.js, which finds the packages of the tools.
+pub(crate) fn node(script: &str) -> Command {
+    let mut command = Command::new(&tools().node);
+    command.arg(root().join(script)).env("NODE_PATH", tools().node.ancestors().nth(2).expect("node_modules"));
+    command
 }
 
 /// The JSON that a program prints.

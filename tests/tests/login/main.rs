@@ -2,5 +2,9 @@
 //! asks for.
 
 mod answers;
+mod credentials;
 mod flows;
+mod issuers;
+mod key_sets;
+mod remote;
 mod world;

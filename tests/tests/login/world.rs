@@ -4,10 +4,10 @@ use toolward_tests::authorization_server::AuthorizationServer;
 use toolward_tests::stack::Stack;
 use toolward_tests::toolward::Issuer;
 
-/// Everybody may add; echo takes a scope.
+/// Everybody may add; multiply takes another scope.
 pub(crate) const RULES: &str = "
     - { name: reading, tools: [add], scopes: [tools.read] }
-    - { name: writing, tools: [echo], scopes: [tools.read, tools.write] }";
+    - { name: writing, tools: [multiply], scopes: [tools.read, tools.write] }";
 
 /// A gateway for a server on this port, and what more its policy says.
 pub(crate) fn protected(upstream: u16, login: &AuthorizationServer, resource: &str, more: &str) -> Stack {
@@ -25,4 +25,21 @@ spec:
 "
     );
     Stack::with_policy(upstream, Issuer::new("ES256"), &policy)
+}
+
+/// A gateway for a server on this port that fetches the keys of these issuers from loopback, and what more its policy says.
+pub(crate) fn discovering(upstream: u16, issuers: &str, resource: &str, more: &str) -> Stack {
+    let policy = format!(
+        "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: math }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
+  authentication:
+    issuers: {issuers}
+    resource: {resource}
+{more}
+"
+    );
+    Stack::with_arguments(upstream, Issuer::new("ES256"), &policy, &["--key-set-networks", "127.0.0.0/8"])
 }
