@@ -106,8 +106,7 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let key = host::policy_key();
-        // In doubt deny: a host that can't say which route it takes is answered as one that takes none.
-        if key.is_none() && !host::has_route() {
+        if key.is_none() && host::has_no_route() {
             return self.answer(&denial::no_route());
         }
         let headers = host::headers(Side::Request);

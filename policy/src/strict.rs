@@ -218,7 +218,7 @@ impl<'de> Visitor<'de> for KeySeed {
 /// The members of one object so far. Few are compared one by one, many by hash, so that an object with a hundred
 /// thousand members costs no more per member than a small one.
 #[derive(Default)]
-struct Keys<'de> {
+pub(crate) struct Keys<'de> {
     few: Vec<Cow<'de, str>>,
     many: HashSet<Cow<'de, str>>,
 }
@@ -227,7 +227,7 @@ const FEW: usize = 16;
 
 impl<'de> Keys<'de> {
     /// False when it was there already.
-    fn insert(&mut self, key: Cow<'de, str>) -> bool {
+    pub(crate) fn insert(&mut self, key: Cow<'de, str>) -> bool {
         if self.few.len() < FEW && self.many.is_empty() {
             let new = !self.few.contains(&key);
             self.few.push(key);

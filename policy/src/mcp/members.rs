@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::strict::Keys;
+
 /// An object's members in their order, with their values as written.
 pub(super) struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
 
@@ -46,9 +48,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de>, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+                let mut seen = Keys::default();
                 while let Some(name) = object.next_key::<Name<'de>>()? {
                     let value: &'de RawValue = object.next_value()?;
-                    if members.iter().any(|(member, _)| *member == name.0) {
+                    if !seen.insert(name.0.clone()) {
                         return Err(A::Error::custom("a member stands twice"));
                     }
                     members.push((name.0, Cow::Borrowed(value.get())));
@@ -62,3 +65,16 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 #[derive(serde::Deserialize)]
 struct Name<'t>(#[serde(borrow)] Cow<'t, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_among_many_that_stands_twice() {
+        let many: String = (0..70_000).map(|n| format!("\"{n}\":0,")).collect();
+        let members = |last: &str| serde_json::from_str::<Members<'_>>(&format!("{{{many}\"{last}\":1}}")).map(|_| ());
+        assert!(members("last").is_ok());
+        assert!(members("69999").is_err());
+    }
+}

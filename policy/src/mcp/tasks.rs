@@ -1,21 +1,34 @@
 //! Ids of tasks in messages of both sides, wherever they stand.
 
-use std::borrow::Cow;
-
 use super::members::Members;
 
 /// The member of `_meta` by which a message says to which task it belongs.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 
-/// Where ids stand, as paths of member names. The list of a `subscriptions/listen` request is an array.
-const PLACES: [&[&str]; 6] = [
-    &["params", "taskId"],
-    &["params", "notifications", "taskIds"],
-    &["params", "_meta", RELATED, "taskId"],
-    &["result", "taskId"],
-    &["result", "task", "taskId"],
-    &["result", "_meta", RELATED, "taskId"],
-];
+/// Where ids stand in a value.
+enum Place {
+    /// It is an id, or an array of ids: the list of a `subscriptions/listen` request.
+    Ids,
+    /// In these members of it.
+    Members(&'static [(&'static str, Place)]),
+}
+
+const META: Place = Place::Members(&[(RELATED, Place::Members(&[("taskId", Place::Ids)]))]);
+
+const MESSAGE: Place = Place::Members(&[
+    (
+        "params",
+        Place::Members(&[
+            ("taskId", Place::Ids),
+            ("notifications", Place::Members(&[("taskIds", Place::Ids)])),
+            ("_meta", META),
+        ]),
+    ),
+    (
+        "result",
+        Place::Members(&[("taskId", Place::Ids), ("task", Place::Members(&[("taskId", Place::Ids)])), ("_meta", META)]),
+    ),
+]);
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,34 +54,35 @@ pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>
     if !may_name_task(text) || !text.starts_with('{') {
         return Rewritten::Unchanged;
     }
-    let mut current = Cow::Borrowed(text);
-    for place in PLACES {
-        match rewrite_at(&current, place, change) {
-            Ok(None) => {}
-            Ok(Some(changed)) => current = Cow::Owned(changed),
-            Err(Refused) => return Rewritten::Refused,
-        }
-    }
-    match current {
-        Cow::Borrowed(_) => Rewritten::Unchanged,
-        Cow::Owned(text) => Rewritten::Changed(text),
+    match rewrite_at(text, &MESSAGE, change) {
+        Ok(None) => Rewritten::Unchanged,
+        Ok(Some(text)) => Rewritten::Changed(text),
+        Err(Refused) => Rewritten::Refused,
     }
 }
 
 fn rewrite_at(
     value: &str,
-    place: &[&str],
+    place: &Place,
     change: &mut dyn FnMut(&str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
-    let Some((name, rest)) = place.split_first() else { return rewrite_ids(value, change) };
+    let inner_places = match place {
+        Place::Ids => return rewrite_ids(value, change),
+        Place::Members(inner) => inner,
+    };
     if !value.starts_with('{') {
         return Ok(None);
     }
     let mut members: Members<'_> = serde_json::from_str(value).map_err(|_| Refused)?;
-    let Some(inner) = members.value(name) else { return Ok(None) };
-    let Some(inner) = rewrite_at(inner, rest, change)? else { return Ok(None) };
-    members.replace(name, inner);
-    Ok(Some(members.to_string()))
+    let mut changed = false;
+    for (name, place) in *inner_places {
+        let Some(inner) = members.value(name) else { continue };
+        if let Some(inner) = rewrite_at(inner, place, change)? {
+            members.replace(name, inner);
+            changed = true;
+        }
+    }
+    Ok(changed.then(|| members.to_string()))
 }
 
 /// An id, or an array of ids; what is neither is none of our business.
