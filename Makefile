@@ -53,7 +53,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-login test-wire test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
@@ -73,8 +73,7 @@ test-cluster: install wasm build ## The tests on a real Kubernetes API server al
 
 .PHONY: test-hostile
 test-hostile: export FLOOD ?= 20000
-test-hostile: run-tools wasm wasm-probe build ## Hostile input, to real servers and to Envoy: FLOOD=20000 says how large the flood is.
-	@tools/install wire
+test-hostile: wire-tools wasm wasm-probe build ## Hostile input, to real servers and to Envoy: FLOOD=20000 says how large the flood is.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test hostile -- --nocapture
 
 .PHONY: hostile-suite

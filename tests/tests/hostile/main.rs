@@ -1,5 +1,6 @@
 //! Hostile input, end to end.
 
+mod benign;
 mod bodies;
 mod capabilities;
 mod differential;

@@ -1,0 +1,92 @@
+//! A configuration of the filter is refused as a whole when any part of it is not understood or does not hold.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+use serde_json::{Value, json};
+use toolward_policy::policy::PolicyTable;
+
+/// Something of everything.
+fn whole() -> Value {
+    json!({
+        "version": 1,
+        "limits": { "requestBodyBytes": 1000 },
+        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "keySets": { "a": { "keys": [{
+            "kid": "k", "algorithms": ["EdDSA"],
+            "material": { "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
+        }] } },
+        "policies": {
+            "open": { "open": {} },
+            "closed": { "closed": { "reason": "Broken", "message": "x" } },
+            "math": { "protected": {
+                "authentication": { "jwt": { "policy": "ns/p", "issuers": [
+                    { "issuer": "https://a", "audience": { "oneOf": ["mcp"] }, "keySet": "a" },
+                ] } },
+                "protocol": { "batches": "Refuse" },
+                "gates": [{ "policy": "ns/p", "rules": [
+                    { "name": "r", "tools": ["add"], "claims": [{ "path": "team", "in": ["ops"] }] },
+                ] }],
+            } },
+        },
+    })
+}
+
+#[test]
+fn any_fault_refuses_all() {
+    let parse = |config: &Value| PolicyTable::parse(config.to_string().as_bytes());
+    assert!(parse(&whole()).is_ok(), "what the others vary");
+    let issuer = "/policies/math/protected/authentication/jwt/issuers/0";
+    let rule = "/policies/math/protected/gates/0/rules/0";
+    let key = "/keySets/a/keys/0";
+    let rows: Vec<(&str, &str, &str, Value)> = vec![
+        ("an unknown member", "", "unknown", json!(1)),
+        ("an unknown limit", "/limits", "unknown", json!(1)),
+        ("an unknown member of a policy", "/policies/math/protected", "unknown", json!(1)),
+        ("an unknown member of a rule", rule, "unknown", json!(1)),
+        ("an unknown member of an issuer", issuer, "unknown", json!(1)),
+        ("an unknown member of a key", key, "unknown", json!(1)),
+        ("an unknown kind of policy", "/policies/open", "ajar", json!({})),
+        ("another version", "", "version", json!(2)),
+        ("a limit of zero", "/limits", "requestBodyBytes", json!(0)),
+        ("a negative limit", "/limits", "requestBodyBytes", json!(-1)),
+        ("a key set that is not there", issuer, "keySet", json!("b")),
+        ("no audience", issuer, "audience", json!({ "oneOf": [] })),
+        ("another audience kind", issuer, "audience", json!({ "some": [] })),
+        ("an empty issuer", issuer, "issuer", json!("")),
+        ("a large clock skew", issuer, "clockSkewSeconds", json!(61)),
+        ("an unknown algorithm", issuer, "algorithms", json!(["none"])),
+        ("an algorithm of another type", key, "algorithms", json!(["RS256"])),
+        ("a key without algorithms", key, "algorithms", json!([])),
+        ("a key off the curve", "/keySets/a/keys/0/material", "x", json!("AA")),
+        ("a key set without keys", "/keySets/a", "keys", json!([])),
+        ("a rule without a name", rule, "name", json!("")),
+        ("a condition on nothing", rule, "claims", json!([{ "path": "", "in": ["x"] }])),
+        ("a condition with nothing", rule, "claims", json!([{ "path": "x", "in": [] }])),
+        ("a condition with two tests", rule, "claims", json!([{ "path": "x", "in": ["x"], "contains": "x" }])),
+        ("an unknown mode", "/policies/math/protected/gates/0", "mode", json!("Sometimes")),
+        ("an unknown batch mode", "/policies/math/protected/protocol", "batches", json!("Maybe")),
+        ("no binding keys", "", "bindingKeys", json!([])),
+        ("a short binding key", "", "bindingKeys", json!(["AAAA"])),
+        ("no issuers", "/policies/math/protected/authentication/jwt", "issuers", json!([])),
+    ];
+    for (name, place, member, value) in rows {
+        let mut config = whole();
+        let object = config.pointer_mut(place).and_then(Value::as_object_mut).unwrap_or_else(|| panic!("{place}"));
+        object.insert(member.to_owned(), value);
+        assert!(parse(&config).is_err(), "{name}");
+    }
+    for (name, text) in [
+        ("nothing", String::new()),
+        ("no object", "[]".to_owned()),
+        ("not JSON", "{".to_owned()),
+        ("something behind", format!("{}{{}}", whole())),
+        ("a doubled member", whole().to_string().replacen('{', r#"{"version":1,"#, 1)),
+    ] {
+        assert!(PolicyTable::parse(text.as_bytes()).is_err(), "{name}");
+    }
+    let mut twice = whole();
+    let rules =
+        twice.pointer_mut("/policies/math/protected/gates/0/rules").and_then(Value::as_array_mut).expect("rules");
+    rules.push(rules[0].clone());
+    assert!(parse(&twice).is_err(), "a rule's name twice");
+}
