@@ -2,13 +2,16 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer, or more of it, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same where the answer may be a stream without end, or none may come.
 const HASTE: Duration = Duration::from_millis(200);
+
+/// A stream without end is left after this time.
+const ENOUGH: Duration = Duration::from_millis(600);
 
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub fn exchange(host: &str, request: &[u8], ending: Ending) -> Answer {
     timeouts.expect("a duration");
     // Whoever refuses early may close while we still send; what it said before can be read all the same.
     let _ = connection.write_all(request);
+    let start = Instant::now();
     let mut received = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -57,7 +61,11 @@ pub fn exchange(host: &str, request: &[u8], ending: Ending) -> Answer {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => break,
         }
-        if ending == Ending::Sure && is_complete(&received) {
+        let is_enough = match ending {
+            Ending::Sure => is_complete(&received),
+            Ending::Unsure => start.elapsed() > ENOUGH,
+        };
+        if is_enough {
             break;
         }
     }
