@@ -86,16 +86,25 @@ impl Case {
         }
     }
 
-    fn render_fields(&self, target: &Target) -> Vec<u8> {
+    /// The body before it is cut into chunks, where the request is not given as a whole.
+    #[must_use]
+    pub fn body(&self, target: &Target) -> Option<Vec<u8>> {
         let body = match (&self.params, &self.body) {
             (Some(params), None) => {
-                Some(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#))
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#)
             }
-            (None, body) => body.clone(),
+            (None, body) => body.clone()?,
             (Some(_), Some(_)) => panic!("{}: either params or body", self.name),
         };
-        let encoding = self.encode.as_deref().map_or(Encoding::Utf8, Encoding::named);
-        let body = body.map(|body| encoding.encode(&filled(&body, target)));
+        Some(self.encoding().encode(&filled(&body, target)))
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.encode.as_deref().map_or(Encoding::Utf8, Encoding::named)
+    }
+
+    fn render_fields(&self, target: &Target) -> Vec<u8> {
+        let body = self.body(target);
         let presented = token::present(&target.token, self.token.as_deref());
         let path = filled(self.path.as_deref().unwrap_or("$PATH"), target) + &presented.query;
         let mut headers = vec![
@@ -109,7 +118,7 @@ impl Case {
         headers.retain(|(name, _)| !self.without.contains(name));
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), filled(value, target))));
         let is_coded = headers.iter().any(|(name, _)| name == "transfer-encoding");
-        let body = body.map(|body| match encoding {
+        let body = body.map(|body| match self.encoding() {
             Encoding::Chunks => {
                 headers.push(("transfer-encoding".to_owned(), "chunked".to_owned()));
                 chunked(&body)

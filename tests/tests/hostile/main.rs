@@ -6,6 +6,8 @@ mod capabilities;
 mod differential;
 mod flood;
 mod paths;
+mod readings;
+mod suite;
 mod trap;
 mod verifiers;
 
