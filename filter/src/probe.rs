@@ -54,7 +54,7 @@ fn authentication(policy: &RoutePolicy) -> Option<&JwtAuthentication> {
     match policy {
         RoutePolicy::Protected(protection) => match &protection.authentication {
             CallerAuthentication::Jwt(jwt) => Some(jwt),
-            CallerAuthentication::Anonymous => None,
+            _ => None,
         },
         _ => None,
     }

@@ -1,7 +1,5 @@
 //! A configuration of the filter is refused as a whole when any part of it is not understood or does not hold.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
-
 use serde_json::{Value, json};
 use toolward_policy::policy::PolicyTable;
 

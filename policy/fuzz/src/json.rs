@@ -57,13 +57,14 @@ impl Json {
     fn of(value: &RawValue) -> Option<Self> {
         let text = value.get();
         match text.as_bytes().first()? {
-            b'"' => serde_json::from_str(text).ok().map(Self::String),
+            // A lone surrogate stands for nothing that could be compared with a name.
+            b'"' => Some(serde_json::from_str(text).map_or(Self::Other, Self::String)),
             b'[' => {
                 let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
                 elements.into_iter().map(Self::of).collect::<Option<_>>().map(Self::Array)
             }
             b'{' => {
-                let Members(members) = serde_json::from_str(text).ok()?;
+                let Ok(Members(members)) = serde_json::from_str(text) else { return Some(Self::Other) };
                 let member = |(name, value): (String, &RawValue)| Some((name, Self::of(value)?));
                 members.into_iter().map(member).collect::<Option<_>>().map(Self::Object)
             }
