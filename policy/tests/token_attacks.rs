@@ -75,7 +75,7 @@ fn algorithms() {
     let as_ps256 = Signer::Ps256.token(&header(&Signer::Ps256), &claims());
     let as_rs512 = Signer::Rs512.token(&header(&Signer::Rs512), &claims());
     check(
-        &accepting(&[jwk.clone()]),
+        &accepting(std::slice::from_ref(&jwk)),
         vec![
             ("the key's own", rsa.token(&header(&rsa), &claims()), Ok(())),
             ("none", with_alg(json!("none")), Err(AlgorithmNotAllowed)),
@@ -667,13 +667,14 @@ fn begin(table: &PolicyTable, path: &str, authorization: &[String]) -> (Exchange
 
 /// Big-endian.
 fn minus(number: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut difference = vec![0; number.len()];
     let mut borrow = 0;
-    for index in (0..number.len()).rev() {
-        let value = i16::from(number[index]) - i16::from(other[index]) - borrow;
+    let subtract = |(one, other): (&u8, &u8)| {
+        let value = i16::from(*one) - i16::from(*other) - borrow;
         borrow = i16::from(value < 0);
-        difference[index] = value.rem_euclid(256) as u8;
-    }
+        value.rem_euclid(256) as u8
+    };
+    let mut difference: Vec<u8> = number.iter().zip(other).rev().map(subtract).collect();
+    difference.reverse();
     difference
 }
 
