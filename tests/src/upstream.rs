@@ -35,7 +35,7 @@ pub const TOOLS_WITHOUT_MULTIPLY: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"t
 pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
-/// `x-answer: sse`), GET with an event every 20 ms for ever, and everything else with [`OK`].
+/// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever, and everything else with [`OK`].
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
@@ -92,11 +92,17 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         body: body.to_vec(),
     });
     let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
-    match (parts.method.as_str(), is_list, parts.headers.contains_key("x-answer")) {
+    let wanted = parts.headers.get("x-answer").map_or(&b""[..], |value| value.as_bytes());
+    match (parts.method.as_str(), is_list, wanted) {
         ("GET", ..) => events(),
-        (_, true, true) => with_type("text/event-stream", format!("event: message\r\ndata: {TOOLS}\r\n\r\n")),
-        (_, true, false) => with_type("application/json", TOOLS.to_owned()),
         (_, false, _) => with_type("application/json", OK.to_owned()),
+        (_, true, b"sse") => with_type("text/event-stream", format!("event: message\r\ndata: {TOOLS}\r\n\r\n")),
+        (_, true, b"gzip") => {
+            let mut answer = with_type("application/json", TOOLS.to_owned());
+            answer.headers_mut().insert("content-encoding", axum::http::HeaderValue::from_static("gzip"));
+            answer
+        }
+        (_, true, _) => with_type("application/json", TOOLS.to_owned()),
     }
 }
 

@@ -14,6 +14,11 @@ fn in_json_and_in_events() {
     assert_eq!(events.content_type, "text/event-stream");
     assert_eq!(events.text, format!("event: message\ndata: {TOOLS_WITHOUT_MULTIPLY}\n\r\n"));
 
+    // The server was asked for an answer that can be read, and gave another one.
+    let compressed = http::send(stack.post(request("tools/list")).bearer_auth(&ops).header("x-answer", "gzip"));
+    assert_eq!((compressed.status, compressed.reason().as_deref()), (502, Some("EncodedAnswer")), "{compressed:?}");
+    assert!(!compressed.text.contains("multiply"), "{compressed:?}");
+
     let sales = stack.issuer.of_team("sales");
     let nothing = stack.ask(&sales, request("tools/list"));
     assert_eq!(nothing.json()["result"]["tools"], serde_json::json!([]), "{nothing:?}");

@@ -66,6 +66,21 @@ impl Peer {
         http::send(self.post(message)).status
     }
 
+    /// Sends an array of requests, of methods with parameters; gives the status and all messages.
+    pub(crate) fn ask_at_once(&self, requests: &[(&str, Value)]) -> (u16, Vec<Value>) {
+        let request = |(id, (method, params)): (usize, &(&str, Value))| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let array: Vec<Value> = requests.iter().enumerate().map(request).collect();
+        let request = self.with_session(http::post(&self.client, &self.url, json!(array).to_string()));
+        let answer = request.send().expect("an answer");
+        let status = answer.status().as_u16();
+        let messages = if is_stream(&answer) {
+            Messages::of(answer).map(|(_, message)| message).filter(|message| !message.is_null()).collect()
+        } else {
+            read(answer)
+        };
+        (status, messages)
+    }
+
     /// Sends a request and gives the messages as they come.
     pub(crate) fn stream(&self, method: &str, params: Value) -> Messages {
         let answer = self.post(&self.request(method, params)).send().expect("an answer");
@@ -105,13 +120,18 @@ impl Peer {
         request
     }
 
-    fn with_headers(&self, mut request: RequestBuilder) -> RequestBuilder {
+    fn with_session(&self, mut request: RequestBuilder) -> RequestBuilder {
         if !self.token.is_empty() {
             request = request.bearer_auth(&self.token);
         }
         if let Some(session) = &self.session {
             request = request.header("mcp-session-id", session);
         }
+        request
+    }
+
+    fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
+        let mut request = self.with_session(request);
         if self.era == Era::Modern || self.session.is_some() {
             request = request.header("mcp-protocol-version", self.era.revision());
         }

@@ -1,10 +1,13 @@
 //! Every method of the protocol, as it is granted and as it is denied, on servers that have it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
+use toolward_tests::client;
 use toolward_tests::mcp_server::McpServer;
 use toolward_tests::process::eventually;
-use toolward_tests::servers::{Era, Server};
-use toolward_tests::stack::Stack;
+use toolward_tests::servers::{Era, Server, everything_over_sse};
+use toolward_tests::stack::{Stack, backend, policy, route};
 
 use crate::exchange::Peer;
 
@@ -211,9 +214,21 @@ fn subscriptions() {
         let mut messages = peer.stream("subscriptions/listen", wanted).map(|(_, message)| message);
         let first = messages.next().expect("a message");
         assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{server}");
-        peer.outcome("tools/call", json!({ "name": "touch", "arguments": { "uri": "note://today" } }))
-            .expect("touched");
-        let second = messages.next().expect("a message");
+        // The server may begin to listen a moment after it says so.
+        let is_told = AtomicBool::new(false);
+        let touch = json!({ "name": "touch", "arguments": { "uri": "note://today" } });
+        let touching = || {
+            eventually("told", || {
+                peer.outcome("tools/call", touch.clone()).expect("touched");
+                is_told.load(Ordering::SeqCst)
+            });
+        };
+        let second = std::thread::scope(|scope| {
+            scope.spawn(touching);
+            let second = messages.next();
+            is_told.store(true, Ordering::SeqCst);
+            second.expect("a message")
+        });
         assert_eq!(second["params"]["uri"], "note://today", "{server}: {second}");
     }
 }
@@ -373,4 +388,42 @@ fn a_list_that_comes_again() {
     assert!(directly.contains("get-env") && directly.contains("get-sum"), "{directly}");
     let through = replay(&server, &stack.url(), &stack.issuer.of_team("ops"));
     assert!(through.contains("get-sum") && !through.contains("get-env"), "{through}");
+}
+
+#[test]
+fn arrays() {
+    // This SDK still runs them, whatever the revision.
+    let server = Server::TypeScriptV1.start();
+    let stack = Stack::start(server.port, RULES);
+    let peer = Peer::begin(&stack.url(), &stack.issuer.of_team("ops"), Era::Legacy, json!({}));
+    let call = |name: &str| ("tools/call", json!({ "name": name, "arguments": { "a": 6, "b": 7 } }));
+    let list = || ("tools/list", json!({}));
+    assert_eq!(peer.ask_at_once(&[call("add"), list()]).0, 400, "by default");
+    let allowing = format!("{}  protocol: {{ batches: Allow }}\n", policy(&stack.issuer.jwks(), RULES));
+    stack.folder.write("policy.yaml", &allowing);
+    eventually("arrays are accepted", || peer.ask_at_once(&[list()]).0 == 200);
+
+    let (_, denied) = peer.ask_at_once(&[call("add"), call("multiply")]);
+    let errors: Vec<&Value> = denied.iter().flat_map(|array| array.as_array().expect("an array")).collect();
+    assert_eq!(errors.iter().filter(|error| error["error"]["code"].is_i64()).count(), 2, "{errors:?}");
+    assert_eq!((server.ran("add"), server.ran("multiply")), (0, 0), "one that is denied fails all");
+    let (_, granted) = peer.ask_at_once(&[call("add"), list()]);
+    let text = json!(granted).to_string();
+    assert!(text.contains("13") && text.contains("\"count\"") && !text.contains("multiply"), "{text}");
+    assert_eq!(server.ran("add"), 1);
+}
+
+#[test]
+fn the_oldest_transport() {
+    let server = everything_over_sse();
+    let stack = Stack::start(server.port, "[{ name: sums, tools: [get-sum] }]");
+    stack.folder.write("backend.yaml", &backend(server.port).replace(", path: /mcp", ""));
+    stack.folder.write("route.yaml", &route("/"));
+    let (url, token) = (format!("http://127.0.0.1:{}/sse", stack.port), stack.issuer.of_team("ops"));
+    let is_there = || stack.client.get(&url).bearer_auth(&token).send().is_ok_and(|answer| answer.status() == 200);
+    eventually("the route leads to the server", is_there);
+    let report = client::sdk_v1(&url, &token, &["get-sum", "get-env", "get-sum"]);
+    assert_eq!(report["tools"], json!(["get-sum"]), "{report}");
+    assert_eq!(report["calls"]["get-sum"], "The sum of 6 and 7 is 13.", "{report}");
+    assert_eq!((server.ran("get-sum"), server.ran("get-env")), (2, 0));
 }
