@@ -9,6 +9,9 @@ use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::Edits;
 
+/// How long an answer is waited for that nobody needs.
+const CALL_WITHIN: Duration = Duration::from_secs(2);
+
 /// Which direction of an exchange is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -36,6 +39,12 @@ impl Side {
 pub(crate) fn now() -> u64 {
     let time = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
     seconds(time)
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_millis() -> u64 {
+    let time = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -82,6 +91,15 @@ pub(crate) fn answer(answer: &Answer) {
     let mut headers: Vec<_> = content_type.into_iter().collect();
     headers.extend(answer.headers.iter().map(|(name, value)| (*name, value.as_str())));
     let _ = hostcalls::send_http_response(u32::from(answer.status), headers, Some(answer.body.as_bytes()));
+}
+
+/// Sends a request without a body to a cluster, and does not wait for the answer. It belongs to the root context: those of
+/// an exchange that ends are dropped.
+pub(crate) fn call(cluster: &str, headers: Vec<(&str, &str)>, root: u32, own: u32) {
+    if hostcalls::set_effective_context(root).is_ok() {
+        let _ = hostcalls::dispatch_http_call(cluster, headers, None, Vec::new(), CALL_WITHIN);
+        let _ = hostcalls::set_effective_context(own);
+    }
 }
 
 /// Ends an answer that has begun already.

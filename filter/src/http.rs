@@ -9,11 +9,13 @@ use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Re
 
 use crate::host::{self, Side};
 use crate::metrics;
+use crate::missing_keys;
 use crate::root::{Configured, with_tokens};
 
 /// One exchange.
 pub(crate) struct Http {
     configured: Rc<Configured>,
+    id: u32,
     exchange: Option<Exchange>,
     phase: Phase,
 }
@@ -36,8 +38,8 @@ enum Phase {
 }
 
 impl Http {
-    pub(crate) fn new(configured: Rc<Configured>) -> Self {
-        Self { configured, exchange: None, phase: Phase::Pass }
+    pub(crate) fn new(configured: Rc<Configured>, id: u32) -> Self {
+        Self { configured, id, exchange: None, phase: Phase::Pass }
     }
 
     fn answer(&mut self, answer: &Answer) -> Action {
@@ -119,6 +121,9 @@ impl HttpContext for Http {
             let headers = Headers(&headers);
             Exchange::request_headers(&configured.table, key.as_deref(), &headers, end_of_stream, &mut verification)
         });
+        if let Some(key) = &exchange.record().missing_key {
+            missing_keys::tell(key, self.configured.root, self.id);
+        }
         self.exchange = Some(exchange);
         match step {
             RequestStep::Continue(edits) => {

@@ -11,6 +11,7 @@ mod entry;
 mod host;
 mod http;
 mod metrics;
+mod missing_keys;
 #[cfg(feature = "probe")]
 mod probe;
 mod root;

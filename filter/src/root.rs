@@ -28,13 +28,22 @@ pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
 #[derive(Debug)]
 pub(crate) struct Configured {
     pub(crate) table: PolicyTable,
+    /// The id of this configuration's context.
+    pub(crate) root: u32,
     pub(crate) verifier: HostVerifier,
 }
 
 /// One configuration of the filter.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Root {
+    id: u32,
     configured: Option<Rc<Configured>>,
+}
+
+impl Root {
+    pub(crate) fn new(id: u32) -> Self {
+        Self { id, configured: None }
+    }
 }
 
 impl Context for Root {}
@@ -49,7 +58,7 @@ impl RootContext for Root {
                 with_tokens(|tokens| tokens.resize(entries));
                 let verifier = HostVerifier::prove();
                 info!("configured; {}", verifier.describe());
-                self.configured = Some(Rc::new(Configured { table, verifier }));
+                self.configured = Some(Rc::new(Configured { table, root: self.id, verifier }));
                 true
             }
             Err(error) => {
@@ -59,9 +68,9 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let configured = self.configured.as_ref()?;
-        Some(Box::new(Http::new(Rc::clone(configured))))
+        Some(Box::new(Http::new(Rc::clone(configured), id)))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -89,6 +89,9 @@ impl fmt::Debug for BindingKey {
 pub struct KeySet {
     /// Public keys; never private or symmetric ones.
     pub keys: Vec<Key>,
+    /// The id of the place where they are fetched, by which they can be asked for anew; none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// One public key with the algorithms that it may verify.
@@ -174,6 +177,21 @@ pub enum RoutePolicy {
         /// A sentence for the operator; not sent to callers.
         message: String,
     },
+    /// Meant to be open, and leads to a server that may ask for tokens of its own: it asks for them as the gateway.
+    Remote {},
+    /// No MCP endpoint: the metadata of a server that has an authorization server of its own, told as the gateway's.
+    RemoteMetadata {
+        /// Scheme, host and port by which clients reach the gateway; none: those of each request.
+        #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
+        public_url: Option<String>,
+        /// Path of the endpoint; none: it is the rest of the request's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// Scheme, host and port of the server, which is its own authorization server where it has no metadata; none: it is
+        /// not known by a URL.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
     /// No MCP endpoint: says of one who issues tokens for it (RFC 9728).
     Metadata {
         /// What is said.
@@ -181,6 +199,12 @@ pub enum RoutePolicy {
         /// Path of the endpoint; none: it is the rest of the request's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path: Option<String>,
+    },
+    /// No MCP endpoint: the metadata of an issuer (RFC 8414), for clients that look for them at the gateway (MCP authorization,
+    /// revision 2025-03-26).
+    IssuerMetadata {
+        /// JSON.
+        document: String,
     },
     /// Callers are verified and every gate must let the call pass.
     Protected {
@@ -239,6 +263,12 @@ pub enum Batches {
 pub enum Authentication {
     /// No policy on the way asks for a token: callers have no claims and no scopes.
     Anonymous {},
+    /// The server itself asks for tokens and gets them; to the policy callers have no claims and no scopes.
+    Passthrough {
+        /// Scheme, host and port by which clients reach the gateway; none: those of each request.
+        #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
+        public_url: Option<String>,
+    },
     /// A bearer token of one of these issuers is necessary.
     Jwt {
         /// Name of the policy that asks for it, `namespace/name`, for the log.

@@ -25,6 +25,7 @@ use crate::mcp::sse::{EventFilter, Rewrite as _, TooLarge};
 use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy};
 use crate::protected_resource::{self, Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
+use crate::remote;
 
 mod endpoint;
 mod headers;
@@ -89,6 +90,8 @@ pub struct Exchange {
     state: State,
     record: Record,
     origin: Origin,
+    /// Where the metadata of a server are told that asks for tokens itself.
+    remote: Option<String>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,8 @@ enum State {
     Upstream(Judge, Option<Answered>),
     /// The answer is a stream of events.
     Events(Judge, EventFilter),
+    /// A request for a server's metadata went upstream, which are to be told of this endpoint.
+    Metadata(Endpoint, Option<String>),
 }
 
 /// Whether a request says how long its body is.
@@ -123,7 +128,7 @@ impl Exchange {
         verification: &mut Verification<'_>,
     ) -> (Self, RequestStep) {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
-        let mut exchange = Self { limits: table.limits.clone(), state, record, origin };
+        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, remote: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok());
         let Some(policy) = key.and_then(|key| table.policy(key)) else {
@@ -135,9 +140,27 @@ impl Exchange {
                 exchange.settle(Outcome::Open, "Unprotected");
                 RequestStep::Continue(Edits::default())
             }
+            RoutePolicy::Remote => {
+                exchange.settle(Outcome::Open, "Unprotected");
+                exchange.remote = Endpoint::of(None, headers).map(|endpoint| endpoint.metadata_url());
+                RequestStep::Continue(Edits::default())
+            }
+            RoutePolicy::RemoteMetadata { public_url, path, server } => {
+                match exchange.remote_metadata(public_url.as_deref(), path.as_deref(), headers) {
+                    Ok(endpoint) => {
+                        exchange.state = State::Metadata(endpoint, server.clone());
+                        RequestStep::Continue(Edits::of_request(headers))
+                    }
+                    Err(answer) => RequestStep::Answer(answer),
+                }
+            }
             RoutePolicy::Closed { reason } => exchange.close(reason),
             RoutePolicy::Metadata { resource, path } => {
                 RequestStep::Answer(exchange.metadata(resource, path.as_deref(), headers))
+            }
+            RoutePolicy::IssuerMetadata { document } => {
+                let document = Some(document.clone());
+                RequestStep::Answer(exchange.told(headers, || document))
             }
             RoutePolicy::Protected(protection) => exchange
                 .admit(&policy, protection, table, headers, end_of_stream, verification)
@@ -181,15 +204,23 @@ impl Exchange {
     /// Whether the server's answer may have to change; where not, its headers need not be looked at.
     #[must_use]
     pub fn filters_answer(&self) -> bool {
-        matches!(&self.state, State::Upstream(judge, _) if self.origin.is_page() || judge.filters())
+        match &self.state {
+            State::Upstream(judge, _) => self.remote.is_some() || self.origin.is_page() || judge.filters(),
+            State::Metadata(..) => true,
+            State::Done | State::Body(..) | State::Events(..) => self.remote.is_some(),
+        }
     }
 
     /// Says what is to be done with the server's answer.
     pub fn response_headers(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> ResponseStep {
-        let State::Upstream(judge, answered) = std::mem::replace(&mut self.state, State::Done) else {
-            return ResponseStep::Pass(Edits::default());
+        let (judge, answered) = match std::mem::replace(&mut self.state, State::Done) {
+            State::Upstream(judge, answered) => (judge, answered),
+            State::Metadata(endpoint, server) => return self.told_metadata(endpoint, server, headers, end_of_stream),
+            State::Done | State::Body(..) | State::Events(..) => {
+                return ResponseStep::Pass(self.told_challenge(headers));
+            }
         };
-        let edits = judge.bound_session(headers).with(self.origin.edits(headers));
+        let edits = judge.bound_session(headers).with(self.origin.edits(headers)).with(self.told_challenge(headers));
         let is_stream = MediaType::of(headers) == MediaType::EventStream;
         if end_of_stream || !judge.filters() || (!is_stream && answered.is_none()) {
             return ResponseStep::Pass(edits);
@@ -210,11 +241,15 @@ impl Exchange {
 
     /// Looks at the size of a buffered answer so far, in bytes; gives the body to send in place of one that is too large.
     pub fn response_json_size(&mut self, size: usize) -> Option<Vec<u8>> {
-        let State::Upstream(_, Some(answered)) = &self.state else { return None };
         if size <= self.limits.list_response_bytes {
             return None;
         }
-        let error = denial::unreadable_list_body(Some(&answered.id), "ListTooLarge");
+        let id = match &self.state {
+            State::Upstream(_, Some(answered)) => Some(&answered.id),
+            State::Metadata(..) => None,
+            _ => return None,
+        };
+        let error = denial::unreadable_list_body(id, "ListTooLarge");
         self.state = State::Done;
         self.settle(Outcome::Refused, "ListTooLarge");
         Some(error.into_bytes())
@@ -222,6 +257,10 @@ impl Exchange {
 
     /// Judges a buffered answer, all of it; gives the body to send in its place, if it has to change.
     pub fn response_json(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        if let State::Metadata(endpoint, _) = &self.state {
+            // What is no metadata passes as it is: of it a client makes nothing.
+            return remote::metadata(body, &endpoint.url()).map(String::into_bytes);
+        }
         let State::Upstream(judge, Some(answered)) = &self.state else { return None };
         match AnswerFilter::new(judge, &mut self.record).message(body) {
             Filtered::Unchanged => None,
@@ -260,16 +299,76 @@ impl Exchange {
 impl Exchange {
     /// Says who issues tokens for an endpoint.
     fn metadata(&mut self, resource: &ProtectedResource, path: Option<&str>, headers: &Headers<'_>) -> Answer {
+        self.told(headers, || {
+            let endpoint = Endpoint::described(resource.public_url.as_deref(), path, headers)?;
+            Some(protected_resource::metadata(resource, &endpoint))
+        })
+    }
+
+    /// Says something that everybody may know; none: the request's host or path can't be named.
+    fn told(&mut self, headers: &Headers<'_>, document: impl FnOnce() -> Option<String>) -> Answer {
         self.record.method_class = headers.http_method_class();
         self.settle(Outcome::Allowed, "Metadata");
         match headers.http_method() {
             b"OPTIONS" => denial::metadata_preflight(),
-            b"GET" => match Endpoint::described(resource, path, headers) {
-                Some(endpoint) => denial::metadata(protected_resource::metadata(resource, &endpoint)),
+            b"GET" => match document() {
+                Some(document) => denial::metadata(document),
                 None => self.refuse(RequestFault::Unnameable, None),
             },
             _ => self.refuse(RequestFault::MetadataMethod, None),
         }
+    }
+
+    /// Asks a server for its metadata; gives the endpoint that they are to be told of.
+    fn remote_metadata(
+        &mut self,
+        public_url: Option<&str>,
+        path: Option<&str>,
+        headers: &Headers<'_>,
+    ) -> Result<Endpoint, Answer> {
+        self.record.method_class = headers.http_method_class();
+        self.settle(Outcome::Allowed, "Metadata");
+        match headers.http_method() {
+            b"OPTIONS" => Err(denial::metadata_preflight()),
+            b"GET" => Endpoint::described(public_url, path, headers)
+                .ok_or_else(|| self.refuse(RequestFault::Unnameable, None)),
+            _ => Err(self.refuse(RequestFault::MetadataMethod, None)),
+        }
+    }
+
+    /// What is made of a server's answer to the question for its metadata.
+    fn told_metadata(
+        &mut self,
+        endpoint: Endpoint,
+        server: Option<String>,
+        headers: &Headers<'_>,
+        end_of_stream: bool,
+    ) -> ResponseStep {
+        match (headers.first(":status"), server) {
+            (Some(b"200"), _) if !end_of_stream && !headers.is_encoded() => {
+                self.state = State::Metadata(endpoint, None);
+                ResponseStep::Buffer(Edits::of_changed_body().with(Edits::for_all_pages()))
+            }
+            (Some(b"404"), Some(server)) => {
+                ResponseStep::Answer(denial::metadata(remote::stand_in(&endpoint.url(), &server)))
+            }
+            _ => ResponseStep::Pass(Edits::for_all_pages()),
+        }
+    }
+
+    /// A challenge of a server that asks for tokens itself.
+    fn told_challenge(&self, headers: &Headers<'_>) -> Edits {
+        let (Some(metadata_url), true) = (&self.remote, matches!(headers.first(":status"), Some(b"401" | b"403")))
+        else {
+            return Edits::default();
+        };
+        let values: Vec<&str> =
+            headers.all("www-authenticate").filter_map(|value| std::str::from_utf8(value).ok()).collect();
+        if values.is_empty() {
+            return Edits::default();
+        }
+        let told = remote::challenge(&values.join(", "), metadata_url);
+        Edits { remove: Vec::new(), set: vec![("www-authenticate", told)] }
     }
 
     /// Judges all that the headers tell.
@@ -291,9 +390,12 @@ impl Exchange {
         }
         let resource = match &protection.authentication {
             CallerAuthentication::Jwt(authentication) => authentication.resource.as_ref(),
-            CallerAuthentication::Anonymous => None,
+            CallerAuthentication::Anonymous | CallerAuthentication::Passthrough { .. } => None,
         };
-        let public_url = resource.and_then(|resource| resource.public_url.as_deref());
+        let public_url = match &protection.authentication {
+            CallerAuthentication::Passthrough { public_url } => public_url.as_deref(),
+            _ => resource.and_then(|resource| resource.public_url.as_deref()),
+        };
         self.origin = Origin::of(headers, public_url, &protection.protocol.allowed_origins)
             .map_err(|NotAllowed| self.refuse(RequestFault::Origin, None))?;
         if let Some(answer) = self.origin.preflight(headers) {
@@ -302,6 +404,10 @@ impl Exchange {
         }
         let caller = match &protection.authentication {
             CallerAuthentication::Anonymous => Rc::new(Caller::anonymous()),
+            CallerAuthentication::Passthrough { .. } => {
+                self.remote = Endpoint::of(public_url, headers).map(|endpoint| endpoint.metadata_url());
+                Rc::new(Caller::anonymous())
+            }
             CallerAuthentication::Jwt(authentication) => self.authenticate(authentication, headers, verification)?,
         };
         self.record.caller = Some(Rc::clone(&caller));
@@ -310,7 +416,11 @@ impl Exchange {
             self.settle(Outcome::Denied, "SessionNotFound");
             return Err(denial::unknown_session());
         };
-        let edits = Edits::of_request(headers).with(session);
+        let edits = match &protection.authentication {
+            CallerAuthentication::Passthrough { .. } => Edits::with_token(headers),
+            _ => Edits::of_request(headers),
+        };
+        let edits = edits.with(session);
         match headers.http_method() {
             b"POST" => {
                 self.check_content(headers, end_of_stream)?;
@@ -353,11 +463,14 @@ impl Exchange {
         let caller = caller.and_then(|caller| {
             let is_for_endpoint = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
             let is_for_it = !authentication.is_for_endpoint(&caller)
-                || Endpoint::of(resource, headers).is_some_and(is_for_endpoint);
+                || Endpoint::of(resource.and_then(|it| it.public_url.as_deref()), headers).is_some_and(is_for_endpoint);
             if is_for_it { Ok(caller) } else { Err(TokenFault::WrongAudience) }
         });
         caller.map_err(|fault| {
             self.settle(Outcome::Refused, fault.reason());
+            if fault == TokenFault::UnknownKey {
+                self.record.missing_key = jwt::missing_key(token, authentication);
+            }
             denial::bad_token(fault, &hints())
         })
     }

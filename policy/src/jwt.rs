@@ -6,14 +6,17 @@
 
 pub mod cache;
 pub mod claims;
+pub mod discovery;
 pub mod jwks;
 pub mod key;
+pub mod missing;
 pub mod token;
 pub mod verify;
 
 use crate::claims::Caller;
 use crate::policy::JwtAuthentication;
 use claims::Validity;
+use missing::MissingKey;
 use token::Token;
 use verify::SignatureVerifier;
 
@@ -90,6 +93,15 @@ impl TokenFault {
             Self::SenderConstrained => "TokenSenderConstrained",
         }
     }
+}
+
+/// The key that a token names and that its issuer's set does not have, where the set can be fetched anew.
+#[must_use]
+pub fn missing_key(text: &str, authentication: &JwtAuthentication) -> Option<MissingKey> {
+    let token = Token::parse(text).ok()?;
+    let issuer = authentication.issuer(&token.claims)?;
+    let key_id = token.key_id.filter(|id| !issuer.has_key(id))?;
+    Some(MissingKey { place: issuer.place()?.to_owned(), key_id })
 }
 
 /// Verifies a token against an authentication section. The claims are judged before the signature, which costs more;

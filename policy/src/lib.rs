@@ -21,4 +21,5 @@ pub mod mcp;
 pub mod policy;
 pub mod protected_resource;
 pub mod record;
+pub mod remote;
 mod strict;

@@ -163,6 +163,22 @@ pub enum RoutePolicy {
         /// A word in CamelCase.
         reason: String,
     },
+    /// Requests pass untouched; the server may ask for tokens of its own.
+    Remote,
+    /// The metadata of an issuer.
+    IssuerMetadata {
+        /// JSON.
+        document: String,
+    },
+    /// The metadata of a server with an authorization server of its own.
+    RemoteMetadata {
+        /// How clients reach the gateway; none: as each request says.
+        public_url: Option<String>,
+        /// Path of the endpoint; none: it is the rest of the request's own.
+        path: Option<String>,
+        /// Scheme, host and port of the server.
+        server: Option<String>,
+    },
     /// Says of an endpoint who issues tokens for it.
     Metadata {
         /// What is said.
@@ -190,6 +206,11 @@ pub struct Protection {
 pub enum CallerAuthentication {
     /// Anybody.
     Anonymous,
+    /// Anybody, with a token for the server or without.
+    Passthrough {
+        /// How clients reach the gateway; none: as each request says.
+        public_url: Option<String>,
+    },
     /// Whoever has a token.
     Jwt(Box<JwtAuthentication>),
 }
@@ -206,12 +227,20 @@ impl RoutePolicy {
         match config {
             RoutePolicyConfig::Open {} => Ok(Self::Open),
             RoutePolicyConfig::Closed { reason, .. } => Ok(Self::Closed { reason: reason.clone() }),
+            RoutePolicyConfig::Remote {} => Ok(Self::Remote),
+            RoutePolicyConfig::IssuerMetadata { document } => Ok(Self::IssuerMetadata { document: document.clone() }),
+            RoutePolicyConfig::RemoteMetadata { public_url, path, server } => {
+                Ok(Self::RemoteMetadata { public_url: public_url.clone(), path: path.clone(), server: server.clone() })
+            }
             RoutePolicyConfig::Metadata { resource, path } => {
                 Ok(Self::Metadata { resource: resource.clone(), path: path.clone() })
             }
             RoutePolicyConfig::Protected { authentication, gates, protocol } => {
                 let authentication = match authentication {
                     Authentication::Anonymous {} => CallerAuthentication::Anonymous,
+                    Authentication::Passthrough { public_url } => {
+                        CallerAuthentication::Passthrough { public_url: public_url.clone() }
+                    }
                     Authentication::Jwt { policy, issuers, resource, scope_implies } => {
                         let authentication = JwtAuthentication::new(policy, issuers, scope_implies, key_sets)
                             .map_err(|error| error.within("protected.authentication"))?;
@@ -284,7 +313,8 @@ impl JwtAuthentication {
             content.update((canonical.len() as u64).to_be_bytes());
             content.update(canonical);
             content.update(keys.content);
-            accepted.push(AcceptedIssuer { config: issuer.clone(), keys: Rc::clone(&keys.keys) });
+            let (keys, place) = (Rc::clone(&keys.keys), keys.place.clone());
+            accepted.push(AcceptedIssuer { config: issuer.clone(), keys, place });
         }
         Ok(Self {
             policy: policy.to_owned(),
@@ -321,6 +351,7 @@ impl JwtAuthentication {
 pub struct AcceptedIssuer {
     config: Issuer,
     keys: Rc<[PublicKey]>,
+    place: Option<String>,
 }
 
 impl AcceptedIssuer {
@@ -340,6 +371,18 @@ impl AcceptedIssuer {
     #[must_use]
     pub fn token_type_allowed(&self, token_type: Type) -> bool {
         self.config.token_type == TokenType::Jwt || token_type == Type::AccessToken
+    }
+
+    /// The id of the place where its keys are fetched.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// Whether there is a key with this `kid`.
+    #[must_use]
+    pub fn has_key(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
     /// The key that must have signed a token with this `kid` and `alg`. A key with an id is for tokens that name it; a
@@ -368,6 +411,7 @@ impl AcceptedIssuer {
 /// A key set, decoded.
 struct Keys {
     keys: Rc<[PublicKey]>,
+    place: Option<String>,
     content: [u8; 32],
 }
 
@@ -384,7 +428,7 @@ impl Keys {
             .map(|(index, key)| Self::key(key).map_err(|fault| at(&format!("{path}.keys[{index}]"), fault)))
             .collect::<Result<_, _>>()?;
         let canonical = serde_json::to_vec(set).map_err(|error| at(&path, ConfigFault::Json(error)))?;
-        Ok(Self { keys, content: Sha256::digest(canonical).into() })
+        Ok(Self { keys, place: set.place.clone(), content: Sha256::digest(canonical).into() })
     }
 
     fn key(key: &Key) -> Result<PublicKey, ConfigFault> {

@@ -20,22 +20,22 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint that a request asks; none where its host or path could not stand in a URL or a quoted string.
     #[must_use]
-    pub fn of(resource: Option<&ProtectedResource>, headers: &Headers<'_>) -> Option<Self> {
-        Self::new(resource, headers, path_of(headers)?)
+    pub fn of(public_url: Option<&str>, headers: &Headers<'_>) -> Option<Self> {
+        Self::new(public_url, headers, path_of(headers)?)
     }
 
     /// The endpoint that a request asks about.
     #[must_use]
-    pub fn described(resource: &ProtectedResource, path: Option<&str>, headers: &Headers<'_>) -> Option<Self> {
+    pub fn described(public_url: Option<&str>, path: Option<&str>, headers: &Headers<'_>) -> Option<Self> {
         let suffix = path_of(headers)?.strip_prefix(WELL_KNOWN)?;
-        Self::new(Some(resource), headers, path.unwrap_or(suffix))
+        Self::new(public_url, headers, path.unwrap_or(suffix))
     }
 
-    fn new(resource: Option<&ProtectedResource>, headers: &Headers<'_>, path: &str) -> Option<Self> {
+    fn new(public_url: Option<&str>, headers: &Headers<'_>, path: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
         let path = if path == "/" { "" } else { path };
-        let origin = match resource.and_then(|resource| resource.public_url.clone()) {
-            Some(origin) => origin,
+        let origin = match public_url {
+            Some(origin) => origin.to_owned(),
             None => own_origin(headers)?,
         };
         path.bytes().all(is_plain).then(|| Self { origin, path: path.to_owned() })
@@ -47,7 +47,9 @@ impl Endpoint {
         format!("{}{}", self.origin, self.path)
     }
 
-    fn metadata_url(&self) -> String {
+    /// Where its metadata are.
+    #[must_use]
+    pub fn metadata_url(&self) -> String {
         format!("{}{WELL_KNOWN}{}", self.origin, self.path)
     }
 
@@ -106,7 +108,7 @@ impl Hints {
     #[must_use]
     pub fn new(resource: Option<&ProtectedResource>, headers: &Headers<'_>) -> Self {
         let Some(resource) = resource else { return Self::default() };
-        let endpoint = Endpoint::of(Some(resource), headers);
+        let endpoint = Endpoint::of(resource.public_url.as_deref(), headers);
         Self { scopes: resource.scopes.clone(), metadata_url: endpoint.map(|endpoint| endpoint.metadata_url()) }
     }
 

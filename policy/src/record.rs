@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::claims::Caller;
+use crate::jwt::missing::MissingKey;
 
 /// What happened in one exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Record {
     pub rule: Option<String>,
     /// Items that were hidden from lists (or would have been, in dry run).
     pub hidden: Hidden,
+    /// The key that was missing to verify the token.
+    pub missing_key: Option<MissingKey>,
 }
 
 /// Most bytes of names in [`Hidden`]: a server can send lists without end on one stream.
@@ -109,6 +112,7 @@ impl Default for Record {
             policy: None,
             rule: None,
             hidden: Hidden::default(),
+            missing_key: None,
         }
     }
 }

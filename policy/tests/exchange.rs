@@ -214,6 +214,7 @@ fn shown_record(exchange: &Exchange) -> Value {
         "policy": record.policy,
         "rule": record.rule,
         "hidden": record.hidden.names(),
+        "missingKey": record.missing_key.as_ref().map(|key| format!("{} of {}", key.key_id, key.place)),
     });
     shown.as_object_mut().expect("an object").retain(|_, value| !value.is_null() && *value != json!(""));
     shown

@@ -22,7 +22,10 @@ def log_in(url: str, callback: str) -> dict[str, str]:
     opener = urllib.request.build_opener(cookies, Stay)
     for _ in range(20):
         if url.startswith(callback):
-            return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+            parameters = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+            if "error" in parameters:
+                raise RuntimeError(f"the authorization server refuses: {parameters}")
+            return parameters
         try:
             opener.open(url, timeout=20)
         except urllib.error.HTTPError as answer:

@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
 sys.path.insert(0, str(Path(__file__).parent))
+import resolve  # noqa: E402, F401
 import browser  # noqa: E402
 
 CALLBACK = "http://127.0.0.1/callback"
@@ -50,6 +51,7 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
 
     async def go(to: str) -> None:
         exchanges.append(["BROWSER", to.split("?")[0], 302, None])
+        login.clear()
         login.update(await asyncio.to_thread(browser.log_in, to, CALLBACK))
 
     async def come_back() -> tuple[str, str | None]:
@@ -71,7 +73,7 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
                     report["calls"][tool] = result.content[0].text
                 except McpError as error:
                     report["calls"][tool] = error.error.message
-    return report | {"exchanges": exchanges, "scope": memory.tokens.scope}
+    return report | {"exchanges": exchanges, "scope": memory.tokens.scope, "token": memory.tokens.access_token}
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -17,6 +17,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from mcp.shared.exceptions import MCPError
 
 sys.path.insert(0, str(Path(__file__).parent))
+import resolve  # noqa: E402, F401
 import browser  # noqa: E402
 
 CALLBACK = "http://127.0.0.1/callback"
@@ -51,6 +52,7 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
 
     async def go(to: str) -> None:
         exchanges.append(["BROWSER", to.split("?")[0], 302, None])
+        login.clear()
         login.update(await asyncio.to_thread(browser.log_in, to, CALLBACK))
 
     async def come_back() -> AuthorizationCodeResult:
@@ -71,7 +73,7 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
                     report["calls"][tool] = result.content[0].text
                 except MCPError as error:
                     report["calls"][tool] = error.error.message
-    return report | {"exchanges": exchanges, "scope": memory.tokens.scope}
+    return report | {"exchanges": exchanges, "scope": memory.tokens.scope, "token": memory.tokens.access_token}
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -43,11 +43,34 @@ pub fn inspector(url: &str, token: &str, era: &str, arguments: &[&str]) -> Value
 /// A client of the Python SDK without a token, which logs in: `flow` is `register` or `known`.
 #[must_use]
 pub fn login(sdk: Sdk, url: &str, flow: &str, tools: &[&str]) -> Value {
+    login_as(sdk, url, flow, tools, |_| ())
+}
+
+/// The same with more for its process to know.
+#[must_use]
+pub fn login_as(sdk: Sdk, url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
     let script = match sdk {
         Sdk::V1 => "tests/clients/login_v1.py",
         Sdk::V2 => "tests/clients/login_v2.py",
     };
-    report(sdk.python(&root().join(script)).args([url, flow]).args(tools))
+    let mut command = sdk.python(&root().join(script));
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// A client of the TypeScript SDK without a token, which logs in: `flow` is `register`, `known` or `cimd=URL`.
+#[must_use]
+pub fn login_ts(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let mut command = node("tests/clients/login_ts.cjs");
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// A program for Node.js, which finds the packages of the tools.
+pub(crate) fn node(script: &str) -> Command {
+    let mut command = Command::new(&tools().node);
+    command.arg(root().join(script)).env("NODE_PATH", tools().node.ancestors().nth(2).expect("node_modules"));
+    command
 }
 
 /// The JSON that a program prints.

@@ -28,6 +28,24 @@ impl Envoy {
         Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
+    /// The same with a name server on this port of loopback.
+    #[must_use]
+    pub fn with_names(gateway: &str, xds: u16, names: u16) -> Self {
+        let admin = ports::free();
+        let config = shipped("envoy/ads.yaml").replace("port_value: 18000", &format!("port_value: {xds}"));
+        let config = format!(
+            "{config}
+typed_dns_resolver_config:
+  name: envoy.network.dns_resolver.cares
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+    resolvers: [{{ socket_address: {{ address: 127.0.0.1, port_value: {names} }} }}]
+    dns_resolver_options: {{ use_tcp_for_dns_lookups: false, no_default_search_domain: true }}
+"
+        );
+        Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
+    }
+
     /// One with a bootstrap of its own that says which Gateway it is, and its admin port on 19000. It may never be ready.
     #[must_use]
     pub fn unready(config: &str) -> Self {

@@ -14,14 +14,17 @@ use prost_reflect::prost_types::{
 use serde::Deserialize;
 
 /// The messages that stand for themselves or inside an `Any`. What their fields refer to comes along.
-const ROOTS: [&str; 16] = [
+const ROOTS: [&str; 19] = [
     ".envoy.config.cluster.v3.Cluster",
     ".envoy.config.core.v3.TypedExtensionConfig",
     ".envoy.config.endpoint.v3.ClusterLoadAssignment",
     ".envoy.config.listener.v3.Listener",
     ".envoy.config.route.v3.RouteConfiguration",
     ".envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    ".envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
     ".envoy.extensions.filters.http.router.v3.Router",
+    ".envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+    ".envoy.extensions.http.injected_credentials.generic.v3.Generic",
     ".envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     ".envoy.extensions.filters.http.wasm.v3.Wasm",
     ".envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

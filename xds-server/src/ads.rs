@@ -35,6 +35,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
 use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
+use crate::source::jwks::Missing;
 
 pub mod accept;
 pub mod auth;
@@ -43,6 +44,7 @@ pub mod clients;
 mod connection;
 pub mod delta;
 pub mod identity;
+mod missing_keys;
 pub mod node;
 pub mod refusal;
 pub mod sotw;
@@ -57,6 +59,7 @@ use bounds::{Bounds, Full, Pace, Place, Places};
 use clients::{Clients, Conversation};
 use connection::{Peer, Placed};
 use delta::Delta;
+use missing_keys::MissingKeys;
 use node::Client;
 use refusal::Refusal;
 use sotw::Sotw;
@@ -89,6 +92,7 @@ pub struct Ads {
     streams: Places,
     authentication: Arc<Authentication>,
     max_stream_age: Duration,
+    missing: Option<Missing>,
 }
 
 impl Ads {
@@ -103,7 +107,8 @@ impl Ads {
     ) -> Self {
         let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
         let streams = Places::new(bounds.streams, bounds.streams_per_client);
-        Self { snapshots, clients, metrics, bounds, streams, authentication, max_stream_age: MAX_STREAM_AGE }
+        let max_stream_age = MAX_STREAM_AGE;
+        Self { snapshots, clients, metrics, bounds, streams, authentication, max_stream_age, missing: None }
     }
 
     /// Bounds clients otherwise.
@@ -116,6 +121,12 @@ impl Ads {
     #[must_use]
     pub fn with_max_stream_age(self, max_stream_age: Duration) -> Self {
         Self { max_stream_age, ..self }
+    }
+
+    /// Lets filters tell of keys that they miss.
+    #[must_use]
+    pub fn with_missing_keys(self, missing: Missing) -> Self {
+        Self { missing: Some(missing), ..self }
     }
 
     /// Accepts connections in clear until `stop` is done, and then serves on until all streams have ended.
@@ -171,6 +182,8 @@ impl Ads {
         });
         // A connection takes no new streams at this age: client certificates are verified when a connection begins.
         let max_connection_age = self.max_stream_age;
+        let authentication = Arc::clone(&self.authentication);
+        let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication });
         let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -178,6 +191,7 @@ impl Ads {
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .max_connection_age(max_connection_age)
             .add_service(service)
+            .add_optional_service(missing_keys)
             .serve_with_incoming_shutdown(connections, stop)
             .await
     }

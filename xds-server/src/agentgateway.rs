@@ -102,6 +102,7 @@ impl AgentgatewayBackend {
                     .http
                     .and_then(|http| http.request_timeout)
                     .or_else(|| shared_timeout.clone()),
+                credentials: None,
             })
             .collect();
         MCPBackend { metadata: self.metadata, spec: MCPBackendSpec { targets }, status: None }
@@ -178,12 +179,12 @@ impl AgentgatewayPolicy {
                 issuer: provider.issuer,
                 audiences: if provider.audiences.is_empty() { vec!["*".to_owned()] } else { provider.audiences },
                 algorithms: Vec::new(),
-                jwks: JwksSpec { inline: Some(provider.jwks.inline), config_map_ref: None },
+                jwks: JwksSpec { inline: Some(provider.jwks.inline), ..JwksSpec::default() },
                 clock_skew: None,
                 token_type: Default::default(),
             })
             .collect();
-        let authentication = Some(AuthenticationSpec { issuers, resource: None, scope_implies: Vec::new() });
+        let authentication = Some(AuthenticationSpec { issuers, ..AuthenticationSpec::default() });
         let spec = MCPAccessPolicySpec { target_refs, authentication, authorization: None, protocol: None };
         Ok(MCPAccessPolicy { metadata: self.metadata, spec, status: None })
     }

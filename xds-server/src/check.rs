@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::problem::Problem;
 use crate::source::dir;
-use crate::translate::{TranslateOptions, Translation, UnprotectedRoutes, translate};
+use crate::translate::{KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +40,12 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     for route in &unprotected {
         println!("{note}: no policy protects {route}");
+    }
+    // Nothing is fetched here.
+    let (to_fetch, problems): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.reason == KEY_SET_PENDING);
+    for problem in to_fetch {
+        println!("note: {problem}; it was not checked");
     }
     print(&problems);
     if problems.len() + open == 0 {

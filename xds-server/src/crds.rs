@@ -54,6 +54,10 @@ fn structural(schema: &mut Value) {
     if fields.remove("anyOf").is_some() {
         fields.insert("x-kubernetes-preserve-unknown-fields".to_owned(), Value::Bool(true));
     }
+    // An object without fields has none of others either, but that can't be said: what is there is dropped.
+    if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+        fields.remove("additionalProperties");
+    }
     // Not a format of OpenAPI; the bounds are there already.
     if fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
         fields.remove("format");

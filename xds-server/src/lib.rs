@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cluster;
 pub mod copy_filter;
 pub mod crds;
+pub mod key_sets;
 pub mod leader;
 pub mod metrics;
 pub mod model;

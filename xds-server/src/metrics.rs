@@ -43,6 +43,9 @@ pub struct Metrics {
     cut_streams: Family<CutLabels, Counter>,
     slowed_requests: Counter,
     certificate_loads: Family<LoadLabels, Counter>,
+    key_set_fetches: Family<LoadLabels, Counter>,
+    key_set_ages: Family<KeySetLabels, Gauge<f64, AtomicU64>>,
+    key_sets_fetched: Mutex<BTreeMap<String, Option<Instant>>>,
     failed_handshakes: Counter,
     pushes: Family<TypeLabels, Counter>,
     resources_sent: Family<TypeLabels, Counter>,
@@ -63,6 +66,11 @@ pub enum Load {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoadLabels {
     result: Load,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeySetLabels {
+    place: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +130,9 @@ impl Default for Metrics {
             cut_streams: Family::default(),
             slowed_requests: Counter::default(),
             certificate_loads: Family::default(),
+            key_set_fetches: Family::default(),
+            key_set_ages: Family::default(),
+            key_sets_fetched: Mutex::default(),
             failed_handshakes: Counter::default(),
             pushes: Family::default(),
             resources_sent: Family::default(),
@@ -185,6 +196,16 @@ impl Default for Metrics {
             "xds_certificate_loads",
             "How often new content of the xDS port's certificate files was read, by result",
             metrics.certificate_loads.clone(),
+        );
+        registry.register(
+            "key_set_fetches",
+            "Attempts to fetch the key set of an issuer, by result",
+            metrics.key_set_fetches.clone(),
+        );
+        registry.register(
+            "key_set_age_seconds",
+            "Time since a key set was last fetched with success, by place; -1: never",
+            metrics.key_set_ages.clone(),
         );
         registry.register(
             "xds_handshakes_failed",
@@ -269,6 +290,16 @@ impl Metrics {
         self.certificate_loads.get_or_create(&LoadLabels { result }).inc();
     }
 
+    /// A key set was fetched, or not.
+    pub fn fetched_key_set(&self, result: Load) {
+        self.key_set_fetches.get_or_create(&LoadLabels { result }).inc();
+    }
+
+    /// These are the places of key sets, and when each was last fetched with success.
+    pub fn key_sets(&self, fetched: BTreeMap<String, Option<Instant>>) {
+        *self.key_sets_fetched.lock().unwrap_or_else(PoisonError::into_inner) = fetched;
+    }
+
     /// A TLS handshake failed.
     pub fn failed_handshake(&self) {
         self.failed_handshakes.inc();
@@ -319,6 +350,11 @@ impl Metrics {
         }
         let since = *self.source_failing_since.lock().unwrap_or_else(PoisonError::into_inner);
         self.source_stale_seconds.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+        self.key_set_ages.clear();
+        for (place, fetched) in self.key_sets_fetched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let age = fetched.map_or(-1.0, |fetched| fetched.elapsed().as_secs_f64());
+            self.key_set_ages.get_or_create(&KeySetLabels { place: place.clone() }).set(age);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

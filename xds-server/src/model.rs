@@ -202,6 +202,9 @@ pub struct Forward {
     /// Until the answer is complete; `None`: no limit, as long SSE streams need. Zero: no limit by wish of the user.
     #[serde(default)]
     pub request_timeout: Option<Duration>,
+    /// Until the answer begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout: Option<Duration>,
     /// Per try; shorter than `request_timeout`.
     #[serde(default)]
     pub backend_timeout: Option<Duration>,
@@ -282,6 +285,9 @@ pub struct Cluster {
     /// TLS towards it; none: it is spoken to in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
+    /// What is shown to it, whoever calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
     /// The Service and port whose addresses these are. It says how to find them anew and is not part of what is served.
     #[serde(skip)]
     pub service: Option<(Name, u16)>,
@@ -301,6 +307,27 @@ pub struct UpstreamTls {
     /// What is shown to an upstream that asks who is there: the name of its secret, and the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<(String, Certificate)>,
+}
+
+/// A header with a secret value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The name of its secret.
+    pub name: String,
+    /// The header.
+    pub header: String,
+    /// What stands before the value.
+    pub prefix: String,
+    /// The value; never shown.
+    #[serde(skip_serializing)]
+    pub value: String,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("name", &self.name).field("header", &self.header).finish_non_exhaustive()
+    }
 }
 
 /// A subject alternative name (RFC 5280, section 4.2.1.6).

@@ -19,6 +19,7 @@ use crate::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
 mod access_log;
 pub mod bootstrap;
 mod cluster;
+mod credential;
 mod endpoint;
 pub mod filter;
 mod listener;

@@ -37,12 +37,16 @@ use crate::problem::Problem;
 use crate::resources::{Name, Resources};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::source::jwks::Fetching;
 use crate::source::{self, Change};
+use crate::translate;
 
+pub mod key_sets;
 pub mod pipeline;
 pub mod retired;
 pub mod xds;
 
+use key_sets::KeySetArgs;
 use pipeline::{Moved, Pipeline};
 use xds::{Exposed, Protection, XdsArgs};
 
@@ -91,6 +95,10 @@ pub struct ServeArgs {
     /// What is written to a cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+
+    /// How key sets are fetched.
+    #[command(flatten)]
+    pub key_sets: KeySetArgs,
 }
 
 /// Where resources come from.
@@ -194,8 +202,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
             Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
         }
     };
+    let fetching = args.key_sets.start(&metrics);
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
-        .with_max_stream_age(args.xds.xds_max_stream_age);
+        .with_max_stream_age(args.xds.xds_max_stream_age)
+        .with_missing_keys(fetching.missing());
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
         reports: report_receiver,
@@ -231,7 +241,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
 
     let translate_options = args.settings.translate_options(binding_keys.keys().to_vec());
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
-    let keeper = Keeper { pipeline, binding_keys, snapshots, reports, metrics, meanings };
+    let keeper = Keeper { pipeline, binding_keys, fetching, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -282,6 +292,7 @@ async fn kubernetes() -> Result<kube::Client, ServeError> {
 struct Keeper {
     pipeline: Pipeline,
     binding_keys: BindingKeys,
+    fetching: Fetching,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reports: watch::Sender<Option<Report>>,
     metrics: Arc<Metrics>,
@@ -296,8 +307,11 @@ impl Keeper {
             let expiry = self.pipeline.next_expiry();
             tokio::select! {
                 change = source.next() => match change {
-                    // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
-                    Some(Change::World(resources)) => block_in_place(|| self.translate(&resources)),
+                    Some(Change::World(resources)) => {
+                        self.fetch_keys(&resources).await;
+                        // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
+                        block_in_place(|| self.translate(&resources));
+                    }
                     Some(Change::Endpoints { resources, services }) => {
                         block_in_place(|| self.move_endpoints(&resources, &services));
                     }
@@ -305,6 +319,7 @@ impl Keeper {
                     None => return,
                 },
                 _ = looks.tick() => block_in_place(|| self.look_for_keys()),
+                () = self.fetching.changed() => block_in_place(|| self.take_keys()),
                 () = at(expiry) => {
                     if let Some(snapshot) = block_in_place(|| self.pipeline.expire(Instant::now())) {
                         self.publish(snapshot);
@@ -317,10 +332,29 @@ impl Keeper {
     fn look_for_keys(&mut self) {
         if self.binding_keys.reload() {
             self.pipeline.bind_under(self.binding_keys.keys().to_vec());
-            let last = self.meanings.borrow().as_ref().map(|meaning| Arc::clone(&meaning.resources));
-            if let Some(resources) = last {
-                self.translate(&resources);
-            }
+            self.translate_again();
+        }
+    }
+
+    /// Has the key sets fetched that are wanted now. At the start, before anything is served, they are waited for.
+    async fn fetch_keys(&mut self, resources: &Resources) {
+        let places = translate::places(resources);
+        self.fetching.want(places.clone());
+        if self.snapshots.borrow().is_none() {
+            key_sets::first(&mut self.fetching, &places).await;
+        }
+        self.pipeline.verify_with(self.fetching.known());
+    }
+
+    fn take_keys(&mut self) {
+        self.pipeline.verify_with(self.fetching.known());
+        self.translate_again();
+    }
+
+    fn translate_again(&mut self) {
+        let last = self.meanings.borrow().as_ref().map(|meaning| Arc::clone(&meaning.resources));
+        if let Some(resources) = last {
+            self.translate(&resources);
         }
     }
 

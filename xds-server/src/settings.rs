@@ -76,7 +76,12 @@ impl Settings {
             token_bytes: max_token,
             token_cache_entries: token_cache,
         };
-        TranslateOptions { unprotected_routes: self.unprotected_routes, limits, binding_keys }
+        TranslateOptions {
+            unprotected_routes: self.unprotected_routes,
+            limits,
+            binding_keys,
+            ..TranslateOptions::default()
+        }
     }
 
     /// What matters for Envoy's configuration.

@@ -1,4 +1,4 @@
-//! Where resources come from: a folder, or a Kubernetes API server. Nothing behind this knows which.
+//! Where resources come from: a folder, or a Kubernetes API server. Nothing behind this knows which. And issuers' key sets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use crate::resources::{Name, Resources};
 
 pub mod dir;
 pub mod documents;
+pub mod jwks;
 pub mod kube;
 mod last_good;
 mod object;

@@ -9,7 +9,9 @@
 //! A pure function: what it does not know from the resources it does not ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::key_sets::KeySets;
 use crate::model::{Gateway, GatewayName, Model, RouteAction};
 use crate::problem::Problem;
 use crate::provision::Parameters;
@@ -18,6 +20,7 @@ use crate::resources::{Name, ObjectRef, Resources};
 mod attach;
 mod backends;
 mod certificates;
+mod credentials;
 mod expression;
 mod filters;
 mod gateways;
@@ -44,6 +47,7 @@ mod virtual_hosts;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;
+pub use keys::{KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 
 use toolward_policy::config::{BindingKey, Limits};
@@ -65,6 +69,8 @@ pub struct TranslateOptions {
     pub limits: Limits,
     /// Under these sessions and tasks are bound to callers: the first binds, all are recognized. None: they are not bound.
     pub binding_keys: Vec<BindingKey>,
+    /// The key sets that issuers publish.
+    pub key_sets: Arc<KeySets>,
 }
 
 /// Whether a route to a backend may be without any policy.
@@ -116,7 +122,7 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
             routes.push((attachments, parsed));
         }
     }
-    let policies = Policies::new(resources, &gateways, &mut problems);
+    let policies = Policies::new(resources, &gateways, &options.key_sets, &mut problems);
     let world = World { routes, policies, options };
     let served = gateways.values().map(|gateway| {
         let name = GatewayName(gateway.name.to_string());

@@ -109,9 +109,16 @@ impl Edits {
     /// The caller's token is for this gateway and goes no further (MCP authorization, "Access Token Privilege
     /// Restriction"); the answer must come in a form that can be read.
     pub(super) fn of_request(headers: &Headers<'_>) -> Self {
+        let token = headers.first("authorization").map(|_| "authorization".to_owned());
+        let edits = Self::with_token(headers);
+        Self { remove: edits.remove.into_iter().chain(token).collect(), ..edits }
+    }
+
+    /// The same for a caller whose token is for the server.
+    pub(super) fn with_token(headers: &Headers<'_>) -> Self {
         let own = |name: &&String| name.starts_with(OWN_PREFIX);
         let mut remove: Vec<String> = headers.0.iter().map(|(name, _)| name).filter(own).cloned().collect();
-        let unwanted = METHOD_OVERRIDES.iter().chain(&["authorization"]);
+        let unwanted = METHOD_OVERRIDES.iter();
         remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
         let set = if headers.first("accept-encoding").is_some() {
             vec![("accept-encoding", "identity".to_owned())]
@@ -126,6 +133,11 @@ impl Edits {
         self.remove.extend(other.remove);
         self.set.extend(other.set);
         self
+    }
+
+    /// Pages of all origins may see the answer.
+    pub(super) fn for_all_pages() -> Self {
+        Self { remove: Vec::new(), set: vec![("access-control-allow-origin", "*".to_owned())] }
     }
 
     /// A body that may change has no length or digest known beforehand.

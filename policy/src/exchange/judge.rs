@@ -95,7 +95,12 @@ impl Judge {
     fn protection(&self) -> Option<&Protection> {
         match self.policy.as_ref() {
             RoutePolicy::Protected(protection) => Some(protection),
-            RoutePolicy::Open | RoutePolicy::Closed { .. } | RoutePolicy::Metadata { .. } => None,
+            RoutePolicy::Open
+            | RoutePolicy::Closed { .. }
+            | RoutePolicy::Metadata { .. }
+            | RoutePolicy::IssuerMetadata { .. }
+            | RoutePolicy::Remote
+            | RoutePolicy::RemoteMetadata { .. } => None,
         }
     }
 

@@ -73,7 +73,11 @@ pub fn parse(text: &[u8]) -> Result<Jwks, JwksFault> {
             Err(reason) => warnings.push(format!("keys[{index}]: {reason}")),
         }
     }
-    if keys.is_empty() { Err(JwksFault::NoUsableKey(warnings)) } else { Ok(Jwks { keys: KeySet { keys }, warnings }) }
+    if keys.is_empty() {
+        Err(JwksFault::NoUsableKey(warnings))
+    } else {
+        Ok(Jwks { keys: KeySet { keys, place: None }, warnings })
+    }
 }
 
 /// Two keys that a token could not tell apart.

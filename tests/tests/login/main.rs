@@ -3,4 +3,6 @@
 
 mod answers;
 mod flows;
+mod key_sets;
+mod remote;
 mod world;

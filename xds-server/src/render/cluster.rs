@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
 };
 
 use super::message::{ads, any, duration, uint32};
-use super::{RenderOptions, endpoint, tls};
+use super::{RenderOptions, credential, endpoint, tls};
 use crate::model::{self, Endpoints};
 
 /// How many connections and requests an upstream may have. An SSE stream holds one of each for hours, so that Envoy's
@@ -85,6 +85,7 @@ fn build(
             idle_timeout: Some(duration(KEPT_CONNECTION)),
             ..Default::default()
         }),
+        http_filters: cluster.credential.as_ref().map(|shown| credential::filters(shown, secrets)).unwrap_or_default(),
         ..Default::default()
     };
     Cluster {

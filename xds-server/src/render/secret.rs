@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, Secret, TlsCertificate, secret,
+    CertificateValidationContext, GenericSecret, Secret, TlsCertificate, secret,
 };
 
 use crate::model::{Authorities, Certificate, Gateway};
@@ -14,6 +14,9 @@ pub(super) fn of(gateway: &Gateway) -> impl Iterator<Item = Secret> {
     let mut secrets: BTreeMap<&str, Secret> = BTreeMap::new();
     for (name, content) in &gateway.certificates {
         secrets.insert(name, certificate(name, content));
+    }
+    for credential in gateway.clusters.values().filter_map(|cluster| cluster.credential.as_ref()) {
+        secrets.insert(&credential.name, generic(&credential.name, &credential.value));
     }
     for tls in gateway.clusters.values().filter_map(|cluster| cluster.tls.as_ref()) {
         if let Authorities::Given { name, pem } = &tls.authorities {
@@ -38,6 +41,11 @@ fn certificate(name: &str, certificate: &Certificate) -> Secret {
 fn authorities(name: &str, pem: &str) -> Secret {
     let content = CertificateValidationContext { trusted_ca: Some(text(pem)), ..Default::default() };
     Secret { name: name.to_owned(), r#type: Some(secret::Type::ValidationContext(content)) }
+}
+
+fn generic(name: &str, value: &str) -> Secret {
+    let content = GenericSecret { secret: Some(text(value)), ..Default::default() };
+    Secret { name: name.to_owned(), r#type: Some(secret::Type::GenericSecret(content)) }
 }
 
 fn text(text: &str) -> DataSource {

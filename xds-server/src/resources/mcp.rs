@@ -62,10 +62,46 @@ pub struct Target {
     /// TLS towards the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
-    /// Until the answer is complete, such as `10s`.
+    /// Until the answer begins, such as `10s`: one that is a stream may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub request_timeout: Option<String>,
+    /// What the gateway shows the server, whoever calls; nothing by default. Callers must be verified then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSpec>,
+}
+
+/// A header with a secret value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CredentialsSpec {
+    /// Where the value is.
+    pub secret_ref: SecretKeyRef,
+    /// Name of the header; `Authorization` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
+    pub header: Option<String>,
+    /// What stands before the value; `Bearer ` by default where the header is `Authorization`, and nothing elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[\x20-\x7e]*$"))]
+    pub prefix: Option<String>,
+}
+
+/// A key of a Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in its data; `token` by default.
+    #[serde(default = "default_secret_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+fn default_secret_key() -> String {
+    "token".to_owned()
 }
 
 /// A Service of the backend's namespace.
@@ -216,14 +252,33 @@ pub struct TargetRef {
     pub section_name: Option<String>,
 }
 
-/// Whose tokens are accepted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Whose tokens are accepted: those of `issuers`, or with `passthrough` those that the server itself accepts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.issuers) != has(self.passthrough)",
+        "message": "exactly one of issuers and passthrough must be given"
+    },
+    {
+        "rule": "!has(self.passthrough) || !has(self.scopeImplies)",
+        "message": "scopeImplies is for tokens of issuers; with passthrough there are none to look into"
+    },
+    {
+        "rule": "!has(self.passthrough) || !has(self.resource) || !(has(self.resource.scopes) || has(self.resource.name) || has(self.resource.documentation))",
+        "message": "with passthrough the server says of itself what clients are told; only publicURL can be given"
+    }
+]))]
 pub struct AuthenticationSpec {
     /// One or more issuers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuer"]))]
     pub issuers: Vec<IssuerSpec>,
+    /// The server has an authorization server of its own: callers' tokens go to it unread, and what it says of where to log
+    /// in is told as the gateway's. Rules then know no claims and no scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<PassthroughSpec>,
     /// What clients are told that are to log in. Where the name of an issuer is a URL, each endpoint says who issues tokens
     /// for it (RFC 9728), even without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +289,11 @@ pub struct AuthenticationSpec {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["scope"]))]
     pub scope_implies: Vec<ScopeSpec>,
 }
+
+/// Says that callers' tokens go to the server; there is nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PassthroughSpec {}
 
 /// A scope that holds others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -301,13 +361,19 @@ pub struct IssuerSpec {
     pub token_type: TokenType,
 }
 
-/// Where an issuer's JWK Set is; exactly one is given.
+/// Where an issuer's JWK Set is; exactly one of `inline`, `configMapRef`, `uri` and `discovery` is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.inline) != has(self.configMapRef)",
-    "message": "exactly one of inline and configMapRef must be given"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.inline), has(self.configMapRef), has(self.uri), has(self.discovery)].exists_one(given, given)",
+        "message": "exactly one of inline, configMapRef, uri and discovery must be given"
+    },
+    {
+        "rule": "!has(self.caCertificateRefs) || has(self.uri) || has(self.discovery)",
+        "message": "caCertificateRefs are for key sets that are fetched, by uri or discovery"
+    }
+]))]
 pub struct JwksSpec {
     /// The JWK Set itself, as JSON (RFC 7517).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,7 +382,25 @@ pub struct JwksSpec {
     /// A key of a ConfigMap of the policy's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyRef>,
+    /// The URL at which the issuer publishes it. The control plane fetches it, and again whenever it is due or a token names
+    /// a key that it does not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\s@#]+$"))]
+    pub uri: Option<String>,
+    /// The issuer's metadata say where it is (RFC 8414, OpenID Connect Discovery 1.0); the name of the issuer is a URL then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<DiscoverySpec>,
+    /// ConfigMaps of the policy's namespace with the authorities that may have signed the certificate of the server from
+    /// which it is fetched, in the key `ca.crt`; those of the control plane's system by default.
+    #[serde(default, rename = "caCertificateRefs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub ca_certificate_refs: Vec<LocalRef>,
 }
+
+/// Says that the issuer's metadata are to be asked; there is nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverySpec {}
 
 /// A key of a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use toolward_policy::config::BindingKey;
 
 use super::retired::Retired;
+use crate::key_sets::KeySets;
 use crate::model::{Endpoints, Model};
 use crate::render::{self, RenderOptions, render};
 use crate::resources::{Name, Resources};
@@ -46,6 +47,11 @@ impl Pipeline {
     /// From the next translation on, sessions are bound under these keys.
     pub fn bind_under(&mut self, keys: Vec<BindingKey>) {
         self.translate_options.binding_keys = keys;
+    }
+
+    /// From the next translation on, these are the key sets that issuers publish.
+    pub fn verify_with(&mut self, key_sets: Arc<KeySets>) {
+        self.translate_options.key_sets = key_sets;
     }
 
     /// Translates a new world. The snapshot is there if it differs from the one before.

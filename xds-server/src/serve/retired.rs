@@ -132,7 +132,10 @@ mod tests {
             version: VERSION,
             limits: Limits::default(),
             binding_keys: Vec::new(),
-            key_sets: key_sets.iter().map(|name| ((*name).to_owned(), KeySet { keys: Vec::new() })).collect(),
+            key_sets: key_sets
+                .iter()
+                .map(|name| ((*name).to_owned(), KeySet { keys: Vec::new(), place: None }))
+                .collect(),
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
         };
         let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };

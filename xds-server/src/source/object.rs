@@ -214,6 +214,9 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
         }
     }
     for (object, backend) in &resources.backends {
+        for credentials in backend.spec.targets.iter().filter_map(|target| target.credentials.as_ref()) {
+            refer("Secret", &object.name.namespace, &credentials.secret_ref.name);
+        }
         for tls in backend.spec.targets.iter().filter_map(|target| target.tls.as_ref()) {
             for map in &tls.ca_certificate_refs {
                 refer("ConfigMap", &object.name.namespace, &map.name);
@@ -226,6 +229,9 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Some(map) = &issuer.jwks.config_map_ref {
+                refer("ConfigMap", &object.name.namespace, &map.name);
+            }
+            for map in &issuer.jwks.ca_certificate_refs {
                 refer("ConfigMap", &object.name.namespace, &map.name);
             }
         }

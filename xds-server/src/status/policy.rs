@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
 use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
-use crate::translate::CONTROLLER_NAME;
+use crate::translate::{CONTROLLER_NAME, KEY_SET_PENDING, KEY_SET_STALE};
 
 const KIND: &str = "MCPAccessPolicy";
 
@@ -21,7 +21,15 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io";
 pub(super) const MAX_ANCESTORS: usize = 16;
 
 /// Reasons that say that what a policy refers to can't be had.
-const REFERENCE_REASONS: [&str; 3] = ["KeySetNotFound", "InvalidKeySet", "RefNotPermitted"];
+const REFERENCE_REASONS: [&str; 7] = [
+    "KeySetNotFound",
+    "InvalidKeySet",
+    "RefNotPermitted",
+    "KeySetNotFetched",
+    "KeySetExpired",
+    KEY_SET_PENDING,
+    KEY_SET_STALE,
+];
 
 pub(super) fn policies(world: &World<'_>) -> Vec<Desired> {
     let ours = |object: &&ObjectRef| (object.group.as_str(), object.kind.as_str()) == (mcp::GROUP, KIND);
@@ -90,10 +98,13 @@ impl Policy<'_> {
             !is_at(problem, "spec.targetRefs") || targets.is_empty() || fields.any(|field| is_at(problem, &field))
         };
         let here: Vec<&Problem> = problems.iter().copied().filter(concerns).collect();
-        let accepted = if here.is_empty() {
+        // With a key set that is no longer fresh the policy is carried out all the same.
+        let against = here.iter().copied().filter(|problem| problem.reason != KEY_SET_STALE);
+        let against: Vec<&Problem> = against.collect();
+        let accepted = if against.is_empty() {
             Condition::new("Accepted", true, "Accepted", note)
         } else {
-            Condition::new("Accepted", false, reason(&here), messages(&here))
+            Condition::new("Accepted", false, reason(&against), messages(&against))
         };
         if !self.readable {
             return (false, vec![accepted]);

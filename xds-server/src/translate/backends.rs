@@ -8,6 +8,7 @@ use crate::model::{Cluster, Endpoints, UpstreamTls};
 use crate::resources::mcp::{self, MCPBackend, StaticTarget, Target};
 use crate::resources::{Name, ObjectRef, Resources};
 
+use super::credentials;
 use super::grants;
 use super::hostname;
 use super::problems::{Fault, Problems, Reporter, object};
@@ -35,7 +36,7 @@ pub(super) struct Upstream {
     pub(super) path: Option<String>,
     /// The `Host` that it expects, where it is not the client's.
     pub(super) host: Option<String>,
-    /// Until the answer is complete.
+    /// Until the answer begins.
     pub(super) request_timeout: Option<Duration>,
     /// The object, where policies can attach to it.
     pub(super) policy_target: Option<ObjectRef>,
@@ -125,6 +126,7 @@ impl<'r> Backends<'r> {
             endpoints: Endpoints::Addresses(self.services.endpoints(name, port)),
             connect_timeout: CONNECT_TIMEOUT,
             tls,
+            credential: None,
             service: Some((name.clone(), number)),
         })
     }
@@ -172,6 +174,9 @@ impl<'r> Backends<'r> {
         let tls = target.tls.as_ref();
         let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host, self.resources));
         let tls = tls.transpose().map_err(|(field, fault)| (format!(".tls{field}"), fault))?;
+        let credential =
+            target.credentials.as_ref().map(|written| credentials::credential(written, object, self.resources));
+        let credential = credential.transpose().map_err(at(".credentials"))?;
         let (cluster, host) = match (&target.service, &target.host) {
             (Some(service), None) => {
                 let name = Name::new(&object.name.namespace, &service.name);
@@ -183,7 +188,7 @@ impl<'r> Backends<'r> {
         let ObjectRef { kind, name, .. } = object;
         Ok(Upstream {
             cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
-            cluster,
+            cluster: Cluster { credential, ..cluster },
             path,
             host,
             request_timeout,
@@ -207,7 +212,10 @@ impl<'r> Backends<'r> {
         let usual = if tls.is_some() { 443 } else { 80 };
         let authority = if port == usual { written } else { format!("{written}:{port}") };
         let endpoints = Endpoints::Dns { host: host.clone(), port };
-        Ok((Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, service: None }, Some(authority)))
+        Ok((
+            Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None, service: None },
+            Some(authority),
+        ))
     }
 }
 

@@ -1,36 +1,139 @@
 //! Issuers' key sets: where they are, and what of them the filter gets.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 use toolward_policy::config::KeySet;
 use toolward_policy::jwt::jwks;
 
-use crate::resources::mcp::{ConfigMapKeyRef, JwksSpec};
+use crate::key_sets::{Failing, Found, KeySets, Known, Place};
+use crate::resources::mcp::{ConfigMapKeyRef, IssuerSpec, JwksSpec};
 use crate::resources::{Name, Resources};
 
+use super::oauth;
 use super::problems::Fault;
+use super::upstream_tls;
+
+/// The reason of a policy that is closed because its key set is still being fetched.
+pub const KEY_SET_PENDING: &str = "KeySetPending";
+
+/// The reason of a policy that works with a key set that could not be fetched again.
+pub const KEY_SET_STALE: &str = "KeySetStale";
 
 /// A key set under a name that says its content, so that equal sets are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedKeySet {
     pub(super) name: String,
     pub(super) keys: KeySet,
+    /// The issuer's metadata, where they were fetched.
+    pub(super) metadata: Option<String>,
+    /// What is to be said of it, though it can be used.
+    pub(super) note: Option<Fault>,
 }
 
-/// Reads the key set that a policy of this namespace names.
-pub(super) fn resolve(spec: &JwksSpec, namespace: &str, resources: &Resources) -> Result<NamedKeySet, Fault> {
-    let (text, place) = match (&spec.inline, &spec.config_map_ref) {
-        (Some(inline), None) => (inline.as_bytes(), "inline".to_owned()),
-        (None, Some(reference)) => {
-            let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
-            (config_map_entry(reference, namespace, resources)?, place)
+/// All key sets that are to be fetched.
+#[must_use]
+pub fn places(resources: &Resources) -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    for (object, policy) in &resources.policies {
+        for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
+            if let Ok(Source::Published(place)) = Source::of(issuer, &object.name.namespace, resources) {
+                places.insert(place);
+            }
         }
-        _ => return Err(Fault::new("InvalidKeySet", "exactly one of inline and configMapRef must be given")),
+    }
+    places
+}
+
+/// Reads the key set that a policy of this namespace names for an issuer.
+pub(super) fn resolve(
+    issuer: &IssuerSpec,
+    namespace: &str,
+    resources: &Resources,
+    key_sets: &KeySets,
+) -> Result<NamedKeySet, Fault> {
+    let read = |text: &[u8], place: String| {
+        let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
+        Ok::<_, Fault>((jwks::parse(text).map_err(unusable)?.keys, None, None))
     };
-    let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
-    let keys = jwks::parse(text).map_err(unusable)?.keys;
+    let (keys, metadata, note) = match Source::of(issuer, namespace, resources)? {
+        Source::Inline(text) => read(text.as_bytes(), "inline".to_owned())?,
+        Source::ConfigMap(reference) => {
+            let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
+            read(config_map_entry(reference, namespace, resources)?, place)?
+        }
+        Source::Published(place) => published(&place, key_sets)?,
+    };
     let canonical = serde_json::to_vec(&keys).map_err(|error| Fault::new("InvalidKeySet", error.to_string()))?;
     let hash: String = Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(NamedKeySet { name: format!("jwks-{hash}"), keys })
+    Ok(NamedKeySet { name: format!("jwks-{hash}"), keys, metadata, note })
+}
+
+/// Where a key set is, as a policy says it.
+enum Source<'s> {
+    Inline(&'s str),
+    ConfigMap(&'s ConfigMapKeyRef),
+    Published(Place),
+}
+
+impl<'s> Source<'s> {
+    fn of(issuer: &'s IssuerSpec, namespace: &str, resources: &Resources) -> Result<Self, Fault> {
+        let invalid = |message: &str| Err(Fault::new("InvalidKeySet", message));
+        let JwksSpec { inline, config_map_ref, uri, discovery, ca_certificate_refs } = &issuer.jwks;
+        let found = match (inline, config_map_ref, uri, discovery) {
+            (Some(_), None, None, None) | (None, Some(_), None, None) if !ca_certificate_refs.is_empty() => {
+                return invalid("caCertificateRefs are for key sets that are fetched, by uri or discovery");
+            }
+            (Some(inline), None, None, None) => return Ok(Self::Inline(inline)),
+            (None, Some(reference), None, None) => return Ok(Self::ConfigMap(reference)),
+            (None, None, Some(uri), None) if oauth::is_url(uri) => Found::At(uri.clone()),
+            (None, None, Some(_), None) => return invalid("the uri is no URL of the form https://host/path"),
+            (None, None, None, Some(_)) if oauth::is_url(&issuer.issuer) => Found::ByMetadata(issuer.issuer.clone()),
+            (None, None, None, Some(_)) => return invalid("discovery needs an issuer whose name is a URL"),
+            _ => return invalid("exactly one of inline, configMapRef, uri and discovery must be given"),
+        };
+        let authorities = upstream_tls::authorities(ca_certificate_refs, namespace, resources)?;
+        Ok(Self::Published(Place { found, authorities: Some(authorities).filter(|pem| !pem.is_empty()) }))
+    }
+}
+
+/// What was fetched, with what is to be said of it.
+fn published(place: &Place, key_sets: &KeySets) -> Result<(KeySet, Option<String>, Option<Fault>), Fault> {
+    match key_sets.known(place) {
+        Known::Pending => Err(Fault::new(KEY_SET_PENDING, format!("{place}: the key set is being fetched"))),
+        Known::Unfetched(error) => {
+            Err(Fault::new("KeySetNotFetched", format!("{place}: the key set can't be fetched: {error}")))
+        }
+        Known::Expired(Failing { last_good, error }) => {
+            let message = format!(
+                "{place}: the key set could not be fetched since {}, which is too long ago: {error}",
+                date(*last_good)
+            );
+            Err(Fault::new("KeySetExpired", message))
+        }
+        Known::Good { keys, metadata, failing } => {
+            let note = failing.as_ref().map(|Failing { last_good, error }| {
+                let message = format!(
+                    "{place}: the key set could not be fetched since {}, the one of then is in force: {error}",
+                    date(*last_good)
+                );
+                Fault::new(KEY_SET_STALE, message)
+            });
+            Ok((KeySet { place: Some(place.id()), ..keys.clone() }, metadata.clone(), note))
+        }
+    }
+}
+
+/// A point in time, to the second (RFC 3339).
+fn date(unix: u64) -> String {
+    let time = i64::try_from(unix).ok().and_then(|unix| time::OffsetDateTime::from_unix_timestamp(unix).ok());
+    time.map_or_else(
+        || format!("second {unix} of Unix time"),
+        |time| {
+            let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
+            format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
+        },
+    )
 }
 
 fn config_map_entry<'r>(

@@ -3,46 +3,87 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::ProtectedResource;
+use toolward_policy::config::{ProtectedResource, RoutePolicy};
 use toolward_policy::protected_resource::WELL_KNOWN;
 
-use crate::model::{HeaderChanges, PathMatch, Route, RouteAction, RouteMatch};
+use crate::model::{
+    Cluster, Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch,
+};
 
 use super::expression;
 use super::table::Table;
 
-/// The route that tells of an endpoint.
+/// Where clients look for an issuer's metadata that take the gateway for the issuer.
+const ISSUER: &str = "/.well-known/oauth-authorization-server";
+
+/// Who says what clients are told that are to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The policy.
+    Own {
+        /// What it says.
+        resource: ProtectedResource,
+        /// The metadata of an issuer, for clients that look for them at the gateway.
+        issuer: Option<String>,
+    },
+    /// The server.
+    Remote {
+        /// How clients reach the gateway.
+        public_url: Option<String>,
+    },
+}
+
+/// The routes that tell of an endpoint.
 pub(super) struct Described {
-    pub(super) route: Route,
+    /// The first is that of its own metadata.
+    pub(super) routes: Vec<Route>,
     endpoint: PathMatch,
     policy: String,
-    resource: ProtectedResource,
+    metadata: RoutePolicy,
 }
 
 impl Described {
-    /// The metadata of what a route leads to; none where they would be metadata of metadata, or where Envoy would not take
-    /// the expression.
-    pub(super) fn new(route: &Route, resource: &ProtectedResource, table: &mut Table) -> Option<Self> {
+    /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
+    /// expression, or where it is not clear which server to ask for them.
+    pub(super) fn new(
+        route: &Route,
+        told: &Told,
+        clusters: &BTreeMap<String, Cluster>,
+        table: &mut Table,
+    ) -> Option<Self> {
         let endpoint = route.matches.path.clone();
         let path = match &endpoint {
             PathMatch::Exact(path) | PathMatch::Prefix(path) if path.starts_with(WELL_KNOWN) => return None,
-            PathMatch::Exact(path) => PathMatch::Exact(format!("{WELL_KNOWN}{path}")),
-            PathMatch::Prefix(prefix) if prefix == "/" => PathMatch::Prefix(WELL_KNOWN.to_owned()),
-            PathMatch::Prefix(prefix) => PathMatch::Prefix(format!("{WELL_KNOWN}{prefix}")),
-            PathMatch::Regex(pattern) => {
-                let well_known = WELL_KNOWN.replace('.', r"\.");
-                PathMatch::Regex(expression::check(&format!("{well_known}(?:{pattern})")).ok()?)
+            path => below(WELL_KNOWN, path)?,
+        };
+        let (metadata, action) = match told {
+            // The filter answers before.
+            Told::Own { resource, .. } => {
+                (RoutePolicy::Metadata { resource: resource.clone(), path: None }, RouteAction::Respond { status: 404 })
+            }
+            Told::Remote { public_url } => {
+                let (server, action) = asked(route, clusters)?;
+                (RoutePolicy::RemoteMetadata { public_url: public_url.clone(), path: None, server }, action)
             }
         };
         let policy = route.policy.clone();
-        let key = table.add_metadata(&policy, resource, None);
-        let route = metadata_route(format!("{}/metadata", route.name), path, key);
-        Some(Self { route, endpoint, policy, resource: resource.clone() })
+        let key = table.add_metadata(&policy, metadata.clone(), None);
+        let mut routes = vec![metadata_route(format!("{}/metadata", route.name), path, action, key)];
+        if let (Told::Own { issuer: Some(document), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
+            let key = table.add_issuer_metadata(&policy, document);
+            let respond = RouteAction::Respond { status: 404 };
+            routes.push(metadata_route(format!("{}/issuer", route.name), path, respond, key));
+        }
+        Some(Self { routes, endpoint, policy, metadata })
     }
 }
 
 /// Where one endpoint is alone, its metadata are at the root as well.
-pub(super) fn at_root(routes: &[Route], described: &[&Described], table: &mut Table) -> Option<Route> {
+pub(super) fn at_root(routes: &[Route], described: &[&Described], table: &mut Table) -> Vec<Route> {
+    alone(routes, described, table).unwrap_or_default()
+}
+
+fn alone(routes: &[Route], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
     let endpoints: BTreeMap<&str, &&Described> = described
         .iter()
         .map(|described| match &described.endpoint {
@@ -51,20 +92,63 @@ pub(super) fn at_root(routes: &[Route], described: &[&Described], table: &mut Ta
         })
         .collect::<Option<_>>()?;
     let (path, described) = endpoints.iter().next().filter(|(path, _)| endpoints.len() == 1 && **path != "/")?;
-    let root = PathMatch::Exact(WELL_KNOWN.to_owned());
-    if routes.iter().any(|route| route.matches.path == root) {
-        return None;
+    let taken = |root: &PathMatch| routes.iter().any(|route| route.matches.path == *root);
+    let mut metadata = described.metadata.clone();
+    if let RoutePolicy::Metadata { path: told, .. } | RoutePolicy::RemoteMetadata { path: told, .. } = &mut metadata {
+        *told = Some((*path).to_owned());
     }
-    let policy = table.add_metadata(&described.policy, &described.resource, Some(path));
-    Some(metadata_route(format!("{}/root", described.route.name), root, policy))
+    let policy = table.add_metadata(&described.policy, metadata, Some(path));
+    let keys = [(WELL_KNOWN, Some(policy)), (ISSUER, None)];
+    let roots = described.routes.iter().zip(keys).filter_map(|(route, (well_known, key))| {
+        let root = PathMatch::Exact(well_known.to_owned());
+        let key = key.unwrap_or_else(|| route.policy.clone());
+        (!taken(&root)).then(|| metadata_route(format!("{}/root", route.name), root, route.action.clone(), key))
+    });
+    Some(roots.collect())
 }
 
-fn metadata_route(name: String, path: PathMatch, policy: String) -> Route {
+/// A path below a well-known one.
+fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
+    Some(match path {
+        PathMatch::Exact(path) => PathMatch::Exact(format!("{well_known}{path}")),
+        PathMatch::Prefix(prefix) if prefix == "/" => PathMatch::Prefix(well_known.to_owned()),
+        PathMatch::Prefix(prefix) => PathMatch::Prefix(format!("{well_known}{prefix}")),
+        PathMatch::Regex(pattern) => {
+            let well_known = well_known.replace('.', r"\.");
+            PathMatch::Regex(expression::check(&format!("{well_known}(?:{pattern})")).ok()?)
+        }
+    })
+}
+
+/// The question to a server for its metadata, with the URL of the server as far as it is known.
+fn asked(route: &Route, clusters: &BTreeMap<String, Cluster>) -> Option<(Option<String>, RouteAction)> {
+    let RouteAction::Forward(forward) = &route.action else { return None };
+    let [share] = forward.clusters.as_slice() else { return None };
+    if share.cluster == INVALID_BACKEND {
+        return None;
+    }
+    let path = match (&forward.path, &share.path, &route.matches.path) {
+        (Some(PathRewrite::Full(path)), ..) | (None, Some(path), _) | (None, None, PathMatch::Exact(path)) => {
+            path.as_str()
+        }
+        (None, None, PathMatch::Prefix(prefix)) => prefix,
+        (Some(PathRewrite::Prefix(_)), ..) | (None, None, PathMatch::Regex(_)) => return None,
+    };
+    let path = if path == "/" { "" } else { path };
+    let action = RouteAction::Forward(Forward {
+        path: Some(PathRewrite::Full(format!("{WELL_KNOWN}{path}"))),
+        ..forward.clone()
+    });
+    let scheme = if clusters.get(&share.cluster)?.tls.is_some() { "https" } else { "http" };
+    let host = forward.host.as_ref().or(share.host.as_ref());
+    Some((host.map(|host| format!("{scheme}://{host}")), action))
+}
+
+fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: String) -> Route {
     Route {
         name,
         matches: RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() },
-        // The filter answers before.
-        action: RouteAction::Respond { status: 404 },
+        action,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         policy,

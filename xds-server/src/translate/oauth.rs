@@ -33,14 +33,13 @@ pub(super) fn resource(spec: &AuthenticationSpec, faults: &mut Vec<(String, Faul
     const FIELD: &str = "spec.authentication.resource";
     let issuers = spec.issuers.iter().map(|issuer| issuer.issuer.clone());
     let authorization_servers: Vec<String> = issuers.filter(|issuer| is_url(issuer)).collect();
+    let public_url_fault = public_url_fault(spec.resource.as_ref().and_then(|resource| resource.public_url.as_deref()));
+    faults.extend(public_url_fault);
     let mut fault = |part: &str, fault| faults.push((format!("{FIELD}{part}"), fault));
     if spec.resource.is_some() && authorization_servers.is_empty() {
         fault("", invalid("the name of no issuer is a URL, so there is nowhere for a client to log in"));
     }
     let ResourceSpec { public_url, scopes, name, documentation } = spec.resource.clone().unwrap_or_default();
-    if let Some(url) = public_url.as_ref().filter(|url| !is_origin(url)) {
-        fault(".publicURL", invalid(format!("{url:?} is not of the form https://host or https://host:port")));
-    }
     for scope in &scopes {
         if let Some(found) = scope_fault(scope) {
             fault(".scopes", found);
@@ -54,6 +53,13 @@ pub(super) fn resource(spec: &AuthenticationSpec, faults: &mut Vec<(String, Faul
     }
     let resource = ProtectedResource { public_url, authorization_servers, scopes, name, documentation };
     (!resource.authorization_servers.is_empty()).then_some(resource)
+}
+
+/// What is wrong with the URL by which clients reach the gateway.
+pub(super) fn public_url_fault(url: Option<&str>) -> Option<(String, Fault)> {
+    let url = url.filter(|url| !is_origin(url))?;
+    let fault = invalid(format!("{url:?} is not of the form https://host or https://host:port"));
+    Some(("spec.authentication.resource.publicURL".to_owned(), fault))
 }
 
 /// Scopes that hold others.
@@ -101,7 +107,7 @@ pub(super) fn common_origins<'s>(mut said: impl Iterator<Item = &'s [String]>) -
     })
 }
 
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()))
 }

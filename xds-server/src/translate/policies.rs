@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::key_sets::KeySets;
 use crate::resources::mcp::TargetRef;
 use crate::resources::{Name, ObjectRef, Protects, Resources};
 
@@ -67,13 +68,19 @@ impl Policies {
     pub(super) fn new(
         resources: &Resources,
         gateways: &BTreeMap<Name, OwnGateway>,
+        key_sets: &KeySets,
         problems: &mut Problems<'_>,
     ) -> Self {
         let targets = Targets { resources, gateways };
         let mut policies = Self::default();
         for (policy, written) in &resources.policies {
-            let content = match sections::check(&policy.name, &written.spec, resources) {
-                Ok(sections) => Content::Working(Box::new(sections)),
+            let content = match sections::check(&policy.name, &written.spec, resources, key_sets) {
+                Ok(sections) => {
+                    let mut reporter = problems.of(policy.clone());
+                    let notes = sections.notes.iter().cloned();
+                    notes.for_each(|(field, note)| reporter.report(field, note));
+                    Content::Working(Box::new(sections))
+                }
                 Err(faults) => {
                     let first = faults.first().map(|(_, fault)| broken(policy, fault));
                     let mut reporter = problems.of(policy.clone());

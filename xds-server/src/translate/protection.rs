@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Authentication, Gate, KeySet, ProtectedResource, Protocol, RoutePolicy};
+use toolward_policy::config::{Authentication, Gate, KeySet, Protocol, RoutePolicy};
 
 use crate::resources::{Name, ObjectRef};
 
+use super::metadata::Told;
 use super::policies::{Attached, Content, Policies, Target, conflict};
 use super::problems::Fault;
-use super::sections::{self, IssuerTable};
+use super::sections::{self, Asked};
 
 /// The way of a request through one rule.
 #[derive(Clone, Debug)]
@@ -35,17 +36,36 @@ pub(super) struct Protection {
     pub(super) policy: RoutePolicy,
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
+    /// The metadata of an issuer that the policy names.
+    issuer_metadata: Option<String>,
     /// What is wrong with the way itself, where each policy is right.
     pub(super) fault: Option<Fault>,
 }
 
 impl Protection {
-    /// What clients are told that are to log in.
-    pub(super) fn resource(&self) -> Option<&ProtectedResource> {
+    /// Who says what clients are told that are to log in.
+    pub(super) fn told(&self) -> Option<Told> {
         match &self.policy {
-            RoutePolicy::Protected { authentication: Authentication::Jwt { resource, .. }, .. } => resource.as_ref(),
+            RoutePolicy::Protected { authentication: Authentication::Jwt { resource, .. }, .. } => {
+                let issuer = self.issuer_metadata.clone();
+                resource.clone().map(|resource| Told::Own { resource, issuer })
+            }
+            RoutePolicy::Protected { authentication: Authentication::Passthrough { public_url }, .. } => {
+                Some(Told::Remote { public_url: public_url.clone() })
+            }
             _ => None,
         }
+    }
+
+    /// Whether callers are verified.
+    pub(super) fn verifies_callers(&self) -> bool {
+        matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Jwt { .. }, .. })
+    }
+
+    /// The same, closed.
+    pub(super) fn closed(self, fault: Fault) -> Self {
+        let policy = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
+        Self { policy, key_sets: BTreeMap::new(), issuer_metadata: None, fault: Some(fault), ..self }
     }
 }
 
@@ -59,6 +79,7 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
         attached: attached(),
         policy: RoutePolicy::Closed { reason, message },
         key_sets: BTreeMap::new(),
+        issuer_metadata: None,
         fault: None,
     };
     for attached in levels.all() {
@@ -76,13 +97,14 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
             return Some(Protection { fault: Some(fault), ..closed });
         }
     };
-    let key_sets = authentication.map(|(_, table)| table.key_sets.clone()).unwrap_or_default();
+    let key_sets = authentication.map(|(_, asked)| asked.key_sets()).unwrap_or_default();
+    let issuer_metadata = authentication.and_then(|(_, asked)| asked.issuer_metadata().cloned());
     let authentication = match authentication {
-        Some((policy, table)) => table.authentication(policy.name.to_string()),
+        Some((policy, asked)) => asked.authentication(policy.name.to_string()),
         None => Authentication::Anonymous {},
     };
     let policy = RoutePolicy::Protected { authentication, gates: levels.gates(), protocol: levels.protocol() };
-    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, fault: None })
+    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, issuer_metadata, fault: None })
 }
 
 /// The policies of one level.
@@ -145,15 +167,15 @@ impl<'p> Levels<'p> {
     }
 
     /// The section that applies, with the policy that it is of.
-    fn authentication(&self) -> Result<Option<(&'p ObjectRef, &'p IssuerTable)>, Fault> {
+    fn authentication(&self) -> Result<Option<(&'p ObjectRef, &'p Asked)>, Fault> {
         if let Some(specific) = self.rule.authentication().or_else(|| self.route.authentication()) {
             return Ok(Some(specific));
         }
         let outer = self.listener.authentication().or_else(|| self.gateway.authentication());
         let mut effective = self.backends.iter().map(|backend| backend.authentication().or(outer));
         let Some(first) = effective.next() else { return Ok(outer) };
-        let table = |section: Option<(_, &'p IssuerTable)>| section.map(|(_, table)| table);
-        if effective.all(|other| table(other) == table(first)) {
+        let asked = |section: Option<(_, &'p Asked)>| section.map(|(_, asked)| asked);
+        if effective.all(|other| asked(other) == asked(first)) {
             return Ok(first);
         }
         let message = "the policies of this rule's backends differ in whose tokens they accept; the rule is closed until \
@@ -181,9 +203,9 @@ impl<'p> Levels<'p> {
 }
 
 impl<'p> Level<'p> {
-    fn authentication(&self) -> Option<(&'p ObjectRef, &'p IssuerTable)> {
+    fn authentication(&self) -> Option<(&'p ObjectRef, &'p Asked)> {
         self.policies.iter().find_map(|attached| match &*attached.content {
-            Content::Working(sections) => sections.authentication.as_ref().map(|table| (&attached.policy, table)),
+            Content::Working(sections) => sections.authentication.as_ref().map(|asked| (&attached.policy, asked)),
             Content::Broken { .. } => None,
         })
     }

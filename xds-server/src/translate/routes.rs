@@ -44,6 +44,10 @@ pub(super) struct ParsedRule {
     pub(super) response_headers: HeaderChanges,
     /// What the action needs.
     pub(super) clusters: BTreeMap<String, Cluster>,
+    /// Whether one of its backends is shown a credential, whoever calls.
+    pub(super) has_credential: bool,
+    /// Whether all of its backends are servers outside.
+    pub(super) is_remote: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
     pub(super) policy_targets: Vec<Option<ObjectRef>>,
     /// Whether it can be honoured as it is written, wherever its backends are.
@@ -149,6 +153,8 @@ fn parse_rule(
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         clusters: BTreeMap::new(),
+        has_credential: false,
+        is_remote: false,
         policy_targets: Vec::new(),
         valid: destinations.iter().all(|destination| destination.valid),
     };
@@ -188,14 +194,16 @@ impl ParsedRule {
             return Some(());
         }
         self.clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), upstream.cluster.clone())).collect();
+        self.has_credential = upstreams().any(|upstream| upstream.cluster.credential.is_some());
+        self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
         let rewrite = filters.rewrite.unwrap_or_default();
-        let timeouts = timeouts.with_backend(backend_timeout);
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),
             path: rewrite.path,
             host: rewrite.host,
             request_timeout: timeouts.request,
+            first_byte_timeout: backend_timeout.filter(|limit| !limit.is_zero()),
             backend_timeout: timeouts.backend,
         });
         self.request_headers = filters.request_headers.unwrap_or_default();
@@ -309,18 +317,4 @@ fn common_timeout<'u>(mut upstreams: impl Iterator<Item = &'u Upstream>) -> Resu
         return Ok(first);
     }
     Err(Fault::unsupported("these backends have different request timeouts; give each a rule of its own"))
-}
-
-impl Timeouts {
-    /// Adds the limit that a backend sets for itself: of all limits the shortest holds.
-    fn with_backend(self, limit: Option<Duration>) -> Self {
-        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return self };
-        let request = self.request.filter(|request| !request.is_zero());
-        let backend = self.backend.filter(|backend| !backend.is_zero());
-        match (request, backend) {
-            (Some(request), _) if limit >= request => self,
-            (None, None) => Self { request: Some(limit), backend: None },
-            (_, backend) => Self { request: self.request, backend: Some(backend.map_or(limit, |own| own.min(limit))) },
-        }
-    }
 }

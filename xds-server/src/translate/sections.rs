@@ -8,7 +8,10 @@ use toolward_policy::config::{
 };
 use toolward_policy::policy::PolicyTable;
 
-use crate::resources::mcp::{AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, ProtocolSpec};
+use crate::key_sets::KeySets;
+use crate::resources::mcp::{
+    AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, PassthroughSpec, ProtocolSpec, ResourceSpec,
+};
 use crate::resources::{Name, Resources};
 
 use super::keys;
@@ -26,9 +29,49 @@ const DEFAULT_CLOCK_SKEW: u32 = 30;
 /// What a policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sections {
-    pub(super) authentication: Option<IssuerTable>,
+    pub(super) authentication: Option<Asked>,
     pub(super) gate: Option<Gate>,
     pub(super) protocol: ProtocolSpec,
+    /// What is to be said of it though it can be carried out, with the fields.
+    pub(super) notes: Vec<(String, Fault)>,
+}
+
+/// What is asked of callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A token of an issuer.
+    Token(Box<IssuerTable>),
+    /// Whatever the server asks for.
+    Passthrough {
+        /// How clients reach the gateway.
+        public_url: Option<String>,
+    },
+}
+
+impl Asked {
+    /// In the form that the filter gets; `policy` is whose section it is.
+    pub(super) fn authentication(&self, policy: String) -> Authentication {
+        match self {
+            Self::Token(table) => table.authentication(policy),
+            Self::Passthrough { public_url } => Authentication::Passthrough { public_url: public_url.clone() },
+        }
+    }
+
+    /// The metadata of an issuer, for clients that look for them at the gateway.
+    pub(super) fn issuer_metadata(&self) -> Option<&String> {
+        match self {
+            Self::Token(table) => table.issuer_metadata.as_ref(),
+            Self::Passthrough { .. } => None,
+        }
+    }
+
+    /// The key sets that it names.
+    pub(super) fn key_sets(&self) -> BTreeMap<String, KeySet> {
+        match self {
+            Self::Token(table) => table.key_sets.clone(),
+            Self::Passthrough { .. } => BTreeMap::new(),
+        }
+    }
 }
 
 /// Accepted issuers with the key sets that they name.
@@ -38,11 +81,12 @@ pub(super) struct IssuerTable {
     pub(super) key_sets: BTreeMap<String, KeySet>,
     pub(super) resource: Option<ProtectedResource>,
     pub(super) scope_implies: BTreeMap<String, Vec<String>>,
+    /// The metadata of the first issuer of which there are any.
+    pub(super) issuer_metadata: Option<String>,
 }
 
 impl IssuerTable {
-    /// In the form that the filter gets; `policy` is whose section it is.
-    pub(super) fn authentication(&self, policy: String) -> Authentication {
+    fn authentication(&self, policy: String) -> Authentication {
         let Self { issuers, resource, scope_implies, .. } = self.clone();
         Authentication::Jwt { policy, issuers, resource, scope_implies }
     }
@@ -53,12 +97,16 @@ pub(super) fn check(
     name: &Name,
     spec: &MCPAccessPolicySpec,
     resources: &Resources,
+    key_sets: &KeySets,
 ) -> Result<Sections, Vec<(String, Fault)>> {
-    let mut faults = Vec::new();
-    let authentication = spec
-        .authentication
-        .as_ref()
-        .map(|authentication| issuers(authentication, &name.namespace, resources, &mut faults));
+    let (mut faults, mut notes) = (Vec::new(), Vec::new());
+    let authentication = spec.authentication.as_ref().map(|authentication| match authentication.passthrough {
+        None => {
+            let table = issuers(authentication, &name.namespace, (resources, key_sets), &mut faults, &mut notes);
+            Asked::Token(Box::new(table))
+        }
+        Some(PassthroughSpec {}) => passthrough(authentication, &mut faults),
+    });
     if let Some(origins) = spec.protocol.as_ref().and_then(|protocol| protocol.allowed_origins.as_ref()) {
         faults.extend(oauth::origin_faults(origins));
     }
@@ -68,7 +116,7 @@ pub(super) fn check(
         faults.push(("spec".to_owned(), invalid(message)));
     }
     let protocol = spec.protocol.clone().unwrap_or_default();
-    let sections = Sections { authentication, gate, protocol };
+    let sections = Sections { authentication, gate, protocol, notes };
     if faults.is_empty()
         && let Err(error) = PolicyTable::new(&sections.probe())
     {
@@ -80,10 +128,10 @@ pub(super) fn check(
 impl Sections {
     /// A configuration with nothing but this policy, to see whether the filter would take it.
     fn probe(&self) -> FilterConfig {
-        let table = self.authentication.clone();
-        let key_sets = table.as_ref().map(|table| table.key_sets.clone()).unwrap_or_default();
-        let authentication = match table {
-            Some(table) => table.authentication(String::new()),
+        let asked = self.authentication.as_ref();
+        let key_sets = asked.map(Asked::key_sets).unwrap_or_default();
+        let authentication = match asked {
+            Some(asked) => asked.authentication(String::new()),
             None => Authentication::Anonymous {},
         };
         // Keys for binding are none of a policy's business.
@@ -113,11 +161,31 @@ fn invalid(message: impl Into<String>) -> Fault {
     Fault::new("Invalid", message)
 }
 
+fn passthrough(spec: &AuthenticationSpec, faults: &mut Vec<(String, Fault)>) -> Asked {
+    let mut fault = |part: &str, message: &str| faults.push((format!("spec.authentication.{part}"), invalid(message)));
+    if !spec.issuers.is_empty() {
+        fault("passthrough", "exactly one of issuers and passthrough must be given");
+    }
+    if !spec.scope_implies.is_empty() {
+        fault("scopeImplies", "with passthrough there are no tokens to look into");
+    }
+    let ResourceSpec { public_url, scopes, name, documentation } = spec.resource.clone().unwrap_or_default();
+    if !scopes.is_empty() || name.is_some() || documentation.is_some() {
+        fault(
+            "resource",
+            "with passthrough the server says of itself what clients are told; only publicURL can be given",
+        );
+    }
+    faults.extend(oauth::public_url_fault(public_url.as_deref()));
+    Asked::Passthrough { public_url }
+}
+
 fn issuers(
     spec: &AuthenticationSpec,
     namespace: &str,
-    resources: &Resources,
+    (resources, key_sets): (&Resources, &KeySets),
     faults: &mut Vec<(String, Fault)>,
+    notes: &mut Vec<(String, Fault)>,
 ) -> IssuerTable {
     const FIELD: &str = "spec.authentication.issuers";
     let mut table = IssuerTable::default();
@@ -141,9 +209,11 @@ fn issuers(
             fault("clockSkew", found);
             DEFAULT_CLOCK_SKEW
         });
-        match keys::resolve(&issuer.jwks, namespace, resources) {
+        match keys::resolve(issuer, namespace, resources, key_sets) {
             Err(found) => fault("jwks", found),
             Ok(set) => {
+                table.issuer_metadata = table.issuer_metadata.take().or(set.metadata);
+                notes.extend(set.note.map(|note| (format!("{field}.jwks"), note)));
                 table.issuers.push(Issuer {
                     issuer: issuer.issuer.clone(),
                     audience,

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{
-    BindingKey, FilterConfig, Limits, ProtectedResource, RoutePolicy, SessionBinding, VERSION,
-};
+use toolward_policy::config::{BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
 use toolward_policy::policy::PolicyTable;
 
 use super::UnprotectedRoutes;
@@ -14,11 +12,23 @@ use super::protection::Protection;
 /// The key of routes that are meant to be open. Keys of protections have a colon in them.
 const OPEN: &str = "open";
 
+/// The key of routes that are meant to be open and lead to a server outside.
+const REMOTE: &str = "remote";
+
 /// The key of routes that no policy protects where that is not allowed.
 const UNPROTECTED: &str = "unprotected";
 
+/// What is said where the gateway itself would be known to a server, and callers to nobody.
+const LENT_MESSAGE: &str = "the backend has credentials, which only verified callers may use; protect it with a policy \
+                            that has issuers";
+
 /// What is said on them.
 pub(super) const UNPROTECTED_MESSAGE: &str = "no policy protects this route, and routes without policy are not allowed";
+
+/// What is wrong with a route that would lend a credential to anybody.
+pub(super) fn lent() -> Fault {
+    Fault::new("CredentialsUnprotected", LENT_MESSAGE)
+}
 
 /// A table that grows.
 #[derive(Debug)]
@@ -54,19 +64,37 @@ impl Table {
 
     /// Adds the metadata of an endpoint that a policy protects, and gives the key for their route. Without a path they are
     /// those of every endpoint of the policy.
-    pub(super) fn add_metadata(&mut self, policy: &str, resource: &ProtectedResource, path: Option<&str>) -> String {
-        let key = match path {
-            Some(path) => format!("metadata of {path}: {policy}"),
-            None => format!("metadata: {policy}"),
+    pub(super) fn add_metadata(&mut self, policy: &str, metadata: RoutePolicy, path: Option<&str>) -> String {
+        // Routes with one policy may lead to different servers.
+        let server = match &metadata {
+            RoutePolicy::RemoteMetadata { server, .. } => server.as_deref(),
+            _ => None,
         };
-        let metadata = RoutePolicy::Metadata { resource: resource.clone(), path: path.map(str::to_owned) };
+        let of: Vec<&str> = path.into_iter().chain(server).collect();
+        let of = if of.is_empty() { String::new() } else { format!(" of {}", of.join(" at ")) };
+        let mut key = format!("metadata{of}: {policy}");
+        while self.config.policies.get(&key).is_some_and(|other| *other != metadata) {
+            key.push('\'');
+        }
+        self.config.policies.insert(key.clone(), metadata);
+        key
+    }
+
+    /// Adds the metadata of an issuer that a policy names, and gives the key for their route.
+    pub(super) fn add_issuer_metadata(&mut self, policy: &str, document: &str) -> String {
+        let key = format!("issuer: {policy}");
+        let metadata = RoutePolicy::IssuerMetadata { document: document.to_owned() };
         self.config.policies.insert(key.clone(), metadata);
         key
     }
 
     /// The key for a route without any policy that sends requests to a backend.
-    pub(super) fn add_unprotected(&mut self, unprotected: UnprotectedRoutes) -> String {
+    pub(super) fn add_unprotected(&mut self, unprotected: UnprotectedRoutes, is_remote: bool) -> String {
         match unprotected {
+            UnprotectedRoutes::Allow if is_remote => {
+                self.config.policies.insert(REMOTE.to_owned(), RoutePolicy::Remote {});
+                REMOTE.to_owned()
+            }
             UnprotectedRoutes::Allow => OPEN.to_owned(),
             UnprotectedRoutes::Deny => {
                 let closed =
@@ -75,6 +103,14 @@ impl Table {
                 UNPROTECTED.to_owned()
             }
         }
+    }
+
+    /// The key for a route without any policy to a backend with credentials, and what is wrong with it.
+    pub(super) fn add_lent(&mut self) -> (String, Fault) {
+        let fault = lent();
+        let closed = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
+        self.config.policies.insert(UNPROTECTED.to_owned(), closed);
+        (UNPROTECTED.to_owned(), fault)
     }
 
     /// The key for a route without any policy behind which there is nothing to protect.

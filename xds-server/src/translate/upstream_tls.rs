@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::model::{Authorities, Subject, UpstreamTls};
-use crate::resources::mcp::TargetTls;
+use crate::resources::mcp::{LocalRef, TargetTls};
 use crate::resources::{Name, ObjectRef, Resources};
 
 use super::certificates;
@@ -182,11 +182,8 @@ pub(super) fn of_target(
         let message = "wellKnownCACertificates and caCertificateRefs are given; keep one";
         return Err((".wellKnownCACertificates", Fault::unsupported(message)));
     }
-    let mut pem = String::new();
-    for reference in &tls.ca_certificate_refs {
-        let authorities = config_map(&Name::new(namespace, &reference.name), resources);
-        pem.push_str(&authorities.map_err(|fault| (".caCertificateRefs", fault))?);
-    }
+    let pem = authorities(&tls.ca_certificate_refs, namespace, resources);
+    let pem = pem.map_err(|fault| (".caCertificateRefs", fault))?;
     let authorities = if pem.is_empty() {
         Authorities::System
     } else {
@@ -199,6 +196,11 @@ pub(super) fn of_target(
     });
     let certificate = certificate.transpose().map_err(|fault| (".clientCertificateRef", fault))?;
     Ok(UpstreamTls { server_name, subjects: vec![subject], authorities, certificate })
+}
+
+/// The authorities in ConfigMaps of a namespace, in PEM.
+pub(super) fn authorities(references: &[LocalRef], namespace: &str, resources: &Resources) -> Result<String, Fault> {
+    references.iter().map(|reference| config_map(&Name::new(namespace, &reference.name), resources)).collect()
 }
 
 /// The authorities in a ConfigMap, in PEM with a line end.

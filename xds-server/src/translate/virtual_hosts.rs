@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{ProtectedResource, RoutePolicy};
+use toolward_policy::config::RoutePolicy;
 
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
@@ -16,12 +16,12 @@ use crate::resources::Name;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
-use super::metadata::{self, Described};
+use super::metadata::{self, Described, Told};
 use super::outcome::RouteOutcome;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
 use super::routes::{ParsedRoute, ParsedRule};
-use super::table::{Table, UNPROTECTED_MESSAGE};
+use super::table::{self, Table, UNPROTECTED_MESSAGE};
 use super::{UnprotectedRoutes, World};
 
 /// A listener of a port with what is attached to it.
@@ -112,8 +112,8 @@ fn in_order<'a>(
             };
             for (index, route, described) in &rule.routes {
                 add(*index, route, None);
-                if let Some(described) = described {
-                    add(*index, &described.route, Some(described));
+                for route in described.iter().flat_map(|described| &described.routes) {
+                    add(*index, route, described.as_ref());
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Builder<'_, '_> {
     fn routes_of(&mut self, listener: &str, route: &ParsedRoute) -> Vec<RuleRoutes> {
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, resource) = self.policy(listener, route, index, rule);
+            let (policy, told) = self.policy(listener, route, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -200,7 +200,7 @@ impl Builder<'_, '_> {
                     policy: policy.clone(),
                 };
                 let table = &mut self.table;
-                let described = resource.as_ref().and_then(|resource| Described::new(&route, resource, table));
+                let described = told.as_ref().and_then(|told| Described::new(&route, told, &rule.clusters, table));
                 (*match_index, route, described)
             });
             let routes = routes.collect();
@@ -216,7 +216,7 @@ impl Builder<'_, '_> {
         route: &ParsedRoute,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<ProtectedResource>) {
+    ) -> (String, Option<Told>) {
         let way = Way {
             gateway: self.gateway,
             listener,
@@ -228,6 +228,9 @@ impl Builder<'_, '_> {
         let outcome = outcome.protection.entry(self.gateway.clone()).or_default();
         match protect(&self.world.policies, &way) {
             Some(protection) => {
+                let lends = rule.has_credential && !protection.verifies_callers();
+                let open = matches!(protection.policy, RoutePolicy::Protected { .. });
+                let protection = if lends && open { protection.closed(table::lent()) } else { protection };
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
@@ -237,8 +240,15 @@ impl Builder<'_, '_> {
                     reporter.report(format!("spec.rules[{index}].backendRefs"), fault.clone());
                 }
                 let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
-                let resource = protection.resource().filter(|_| leads_to_server).cloned();
-                (self.table.add(protection), resource)
+                let told = protection.told().filter(|_| leads_to_server);
+                (self.table.add(protection), told)
+            }
+            None if rule.has_credential => {
+                let (key, fault) = self.table.add_lent();
+                outcome.closed.insert(index, fault.message.clone());
+                let mut reporter = self.problems.of(route_ref(&route.name));
+                reporter.report(format!("spec.rules[{index}].backendRefs"), fault);
+                (key, None)
             }
             None if matches!(rule.action, RouteAction::Forward(_)) => {
                 outcome.unprotected.insert(index);
@@ -246,7 +256,9 @@ impl Builder<'_, '_> {
                 if unprotected == UnprotectedRoutes::Deny {
                     outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
                 }
-                (self.table.add_unprotected(unprotected), None)
+                let told = rule.is_remote.then_some(Told::Remote { public_url: None });
+                let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
+                (self.table.add_unprotected(unprotected, rule.is_remote), told)
             }
             None => (self.table.harmless(), None),
         }

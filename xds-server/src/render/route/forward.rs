@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3::{
-    RouteAction as Action, WeightedCluster as Weighted,
+    RetryPolicy, RouteAction as Action, WeightedCluster as Weighted,
     route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier},
     weighted_cluster::{ClusterWeight, cluster_weight},
 };
@@ -73,6 +73,12 @@ fn action(forward: &Forward, clusters: &[&WeightedCluster], path: Option<&str>, 
         cluster_not_found_response_code: ClusterNotFoundResponseCode::InternalServerError.into(),
         host_rewrite_specifier: forward.host.clone().map(HostRewriteSpecifier::HostRewriteLiteral),
         timeout: Some(duration(timeout(forward))),
+        retry_policy: forward.first_byte_timeout.map(|limit| RetryPolicy {
+            // Of an answer that has begun Envoy waits for the rest.
+            per_try_timeout: Some(duration(limit)),
+            num_retries: Some(uint32(0)),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     match new_path.and_then(|path| rewrite(matched, &path)) {
@@ -122,7 +128,14 @@ mod tests {
     }
 
     fn forward(clusters: Vec<WeightedCluster>) -> Forward {
-        Forward { clusters, path: None, host: None, request_timeout: None, backend_timeout: None }
+        Forward {
+            clusters,
+            path: None,
+            host: None,
+            request_timeout: None,
+            first_byte_timeout: None,
+            backend_timeout: None,
+        }
     }
 
     /// Numerators of the fractions and the new paths.
