@@ -66,6 +66,54 @@ pub fn login_ts(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Com
     report(command.args([url, flow]).args(tools))
 }
 
+/// The steps of VS Code without a token, which logs in: `flow` is `register` or the id of a client.
+#[must_use]
+pub fn vscode(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let mut command = Sdk::V2.python(&root().join("tests/clients/vscode.py"));
+    prepare(&mut command);
+    report(command.args([url, flow]).args(tools))
+}
+
+/// MCP Inspector's command line without a token, which logs in; a script does what a person does in a browser. Gives the
+/// result, or the error in its place.
+///
+/// # Panics
+/// When it prints neither.
+#[must_use]
+pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    // It would wait for ever for a person who does not come.
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(&tools().node).arg(&tools().inspector);
+    command.args(["--cli", url, "--transport", "http", "--format", "json"]).args(arguments);
+    command.env("MCP_STORAGE_DIR", home.path()).env("MCP_AUTO_OPEN_ENABLED", "true").env("BROWSER", "/bin/true");
+    // The callback is on loopback and needs no other port than a free one.
+    command.args(["--callback-url", &format!("http://127.0.0.1:{}/oauth/callback", crate::ports::free())]);
+    prepare(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("Inspector starts");
+    let mut said = String::new();
+    let mut person = None;
+    for line in BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok) {
+        if let Some(at) =
+            line.find("http").filter(|_| line.contains("navigate to") || said.trim_end().ends_with("navigate to:"))
+        {
+            let mut browser = Sdk::V2.python(&root().join("tests/clients/browser.py"));
+            prepare(&mut browser);
+            browser.env_remove("NODE_OPTIONS").arg(line[at..].trim());
+            person = Some(browser.output().expect("python3 starts"));
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = if text.trim().is_empty() { &said } else { &text };
+    let json = text.find('{').map_or(text.as_str(), |at| &text[at..]);
+    serde_json::from_str(json.trim())
+        .unwrap_or_else(|_| panic!("Inspector printed no JSON: {text}\n{said}\n{person:?}"))
+}
+
 /// A program for Node.js, which finds the packages of the tools.
 pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new(&tools().node);

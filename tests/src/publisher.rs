@@ -24,15 +24,18 @@ pub enum Published {
     Endless,
 }
 
-type Pages = Arc<Mutex<BTreeMap<String, Published>>>;
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    pages: Arc<Mutex<BTreeMap<String, Published>>>,
+    asked: Arc<Mutex<Vec<(String, u16)>>>,
+}
 
 /// A running server.
 #[derive(Debug)]
 pub struct Publisher {
     /// Where it listens.
     pub port: u16,
-    pages: Pages,
-    asked: Arc<Mutex<Vec<(String, u16)>>>,
+    shared: Shared,
     _runtime: Runtime,
 }
 
@@ -50,11 +53,11 @@ impl Publisher {
     #[must_use]
     pub fn start_on(port: u16) -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let (pages, asked) = (Pages::default(), Arc::default());
-        let app = Router::new().fallback(answer).with_state((Arc::clone(&pages), Arc::clone(&asked)));
+        let shared = Shared::default();
+        let app = Router::new().fallback(answer).with_state(shared.clone());
         let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", port))).expect("a free port");
         runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { port, pages, asked, _runtime: runtime }
+        Self { port, shared, _runtime: runtime }
     }
 
     /// The URL of a path.
@@ -68,7 +71,7 @@ impl Publisher {
     /// # Panics
     /// When the server panicked.
     pub fn publish(&self, path: &str, what: Published) {
-        self.pages.lock().expect("no panic").insert(path.to_owned(), what);
+        self.shared.pages.lock().expect("no panic").insert(path.to_owned(), what);
     }
 
     /// Paths that were asked for since the last time, with the statuses of the answers.
@@ -77,11 +80,11 @@ impl Publisher {
     /// When the server panicked.
     #[must_use]
     pub fn take_asked(&self) -> Vec<(String, u16)> {
-        std::mem::take(&mut self.asked.lock().expect("no panic"))
+        std::mem::take(&mut self.shared.asked.lock().expect("no panic"))
     }
 }
 
-async fn answer(State((pages, asked)): State<(Pages, Arc<Mutex<Vec<(String, u16)>>>)>, request: Request) -> Response {
+async fn answer(State(Shared { pages, asked }): State<Shared>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let page = pages.lock().expect("no panic").get(&path).cloned();
     let known = request.headers().get(IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());

@@ -9,10 +9,14 @@ use toolward_tests::folder::Folder;
 use toolward_tests::http::{self, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
+use toolward_tests::remote::Remote;
 use toolward_tests::toolward::Toolward;
 
-/// The port of the tutorial's Gateway.
+/// The port of the tutorial's first Gateway.
 const PORT: u16 = 3000;
+
+/// The port of its second one.
+const REMOTE_PORT: u16 = 8080;
 
 /// What a cluster would have beside the tutorial's files: our GatewayClass under the name that they use, and the
 /// Service of the MCP server with its endpoint.
@@ -41,16 +45,20 @@ endpoints: [{{ addresses: [127.0.0.1], conditions: {{ ready: true }} }}]
     )
 }
 
+fn tutorial() -> PathBuf {
+    PathBuf::from(std::env::var("TUTORIAL").expect("TUTORIAL names the folder of the tutorial's files"))
+}
+
+fn file(name: &str) -> String {
+    let path = tutorial().join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 #[test]
 fn steps_1_and_2() {
-    let tutorial = PathBuf::from(std::env::var("TUTORIAL").expect("TUTORIAL names the folder of the tutorial's files"));
-    let file = |name: &str| {
-        let path = tutorial.join(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
     drop(TcpListener::bind(("127.0.0.1", PORT)).expect("port 3000, which the tutorial's Gateway asks for, is free"));
 
-    let server = McpServer::start_script(Sdk::V1, &tutorial.join("server.py"));
+    let server = McpServer::start_script(Sdk::V1, &tutorial().join("server.py"));
     let folder = Folder::new();
     folder.write("cluster.yaml", &cluster(server.port));
     for name in ["gateway.yaml", "backend.yaml", "route.yaml"] {
@@ -88,4 +96,42 @@ fn steps_1_and_2() {
     forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
     assert_eq!(list(&forged).status, 401, "a forged token");
     drop(envoy);
+}
+
+/// The name gitlab.com leads to a stand-in on loopback, for Envoy and for the clients: TLS, an authorization server of its
+/// own, and no other tokens than those. The clients know the Gateway's URL and nothing else.
+#[test]
+fn step_3() {
+    drop(
+        TcpListener::bind(("127.0.0.1", REMOTE_PORT))
+            .expect("port 8080, which the tutorial's Gateway asks for, is free"),
+    );
+    let (remote, folder) = (Remote::start(), Folder::new());
+    folder.write(
+        "cluster.yaml",
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: enterprise-agentgateway }
+spec: { controllerName: toolward.dev/gateway-controller }
+",
+    );
+    folder.write("remote.yaml", &file("remote.yaml"));
+    let toolward = Toolward::serve_with(folder.path(), &["--system-ca-file", &remote.authority_file()]);
+    toolward.wait_until_ready();
+    let _envoy = Envoy::with_names("agentgateway-system/agentgateway-proxy", toolward.xds, remote.names.port);
+    let (client, url) = (http::client(), format!("http://127.0.0.1:{REMOTE_PORT}/mcp-gitlab"));
+    eventually("the server answers", || client.get(&url).send().is_ok_and(|answer| answer.status() == 401));
+    let show = |command: &mut std::process::Command| remote.show_to(command);
+    let tools = ["get_issue"];
+    for (name, report) in [
+        ("VS Code's steps", client::vscode(&url, "register", &tools, show)),
+        ("Python SDK 1.x", client::login_as(Sdk::V1, &url, "register", &tools, show)),
+        ("Python SDK 2.x", client::login_as(Sdk::V2, &url, "register", &tools, show)),
+        ("TypeScript SDK", client::login_ts(&url, "register", &tools, show)),
+        ("MCP Inspector", client::inspector_login(&url, &["--method", "tools/call", "--tool-name", "get_issue"], show)),
+    ] {
+        assert!(report.to_string().contains("get_issue done"), "{name}: {report:#}\n{}", remote.process.log());
+        println!("{name} has logged in to the remote server through the gateway and called a tool");
+    }
+    assert!(remote.requests().iter().all(|line| !line.ends_with("bad")), "{:?}", remote.requests());
 }

@@ -22,10 +22,10 @@ fn python_sdks_log_in() {
         let server = McpServer::start(server);
         let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
         for flow in ["register", "known"] {
-            let report = client::login(sdk, &stack.url(), flow, &["add", "echo"]);
+            let report = client::login(sdk, &stack.url(), flow, &["add", "multiply"]);
             let row = format!("{sdk:?} {flow}: {report:#}\n{}", login.process.log());
             assert_eq!(report["tools"], json!(["add"]), "{row}");
-            assert_eq!(report["calls"], json!({ "add": "13", "echo": "Unknown tool: echo" }), "{row}");
+            assert_eq!(report["calls"], json!({ "add": "13", "multiply": "Unknown tool: multiply" }), "{row}");
             assert_eq!(report["scope"], "tools.read", "{row}");
             assert_eq!(statuses(&report, "/.well-known/oauth-protected-resource/mcp"), [200], "{row}");
             let registered = if flow == "register" { vec![201] } else { vec![] };
@@ -33,7 +33,7 @@ fn python_sdks_log_in() {
             let of_endpoint = statuses(&report, "/mcp");
             assert_eq!(of_endpoint.iter().filter(|status| **status == 401).count(), 1, "{row}");
         }
-        assert_eq!(server.ran("echo"), 0);
+        assert_eq!(server.ran("multiply"), 0);
     }
 }
 
@@ -45,11 +45,40 @@ fn python_sdks_ask_for_more_scopes() {
         let server = McpServer::start(sdk);
         let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
         // A client that registers names the scopes that it knows of, and this authorization server holds it to them.
-        let report = client::login(sdk, &stack.url(), "known", &["add", "echo"]);
+        let report = client::login(sdk, &stack.url(), "known", &["add", "multiply"]);
         let row = format!("{sdk:?}: {report:#}\n{}", login.process.log());
         assert_eq!(report["calls"]["add"], "13", "{row}");
         assert!(report["scope"].as_str().is_some_and(|scope| scope.contains("tools.write")), "{row}");
         assert!(statuses(&report, "/mcp").contains(&403), "{row}");
-        assert_eq!(server.ran("echo"), 1, "{row}");
+        assert_eq!(server.ran("multiply"), 1, "{row}");
     }
+}
+
+#[test]
+fn inspector_and_typescript_and_vscode_log_in() {
+    let (login, server) = (AuthorizationServer::start(), McpServer::start(Sdk::V2));
+    let rules = format!("  authorization:\n    rules: {RULES}");
+    let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
+    let call = ["--method", "tools/call", "--tool-name", "add", "--tool-arg", "a=6", "--tool-arg", "b=7"];
+    let report = client::inspector_login(&stack.url(), &call, |_| ());
+    let row = format!("{report:#}\n{}", login.process.log());
+    assert!(report.to_string().contains("13"), "{row}");
+    for flow in ["register", "known"] {
+        let report = client::login_ts(&stack.url(), flow, &["add", "multiply"], |_| ());
+        let row = format!("TypeScript, {flow}: {report:#}\n{}", login.process.log());
+        assert_eq!(report["tools"], json!(["add"]), "{row}");
+        assert_eq!(report["calls"]["add"], "13", "{row}");
+        assert!(report["calls"]["multiply"].as_str().is_some_and(|said| said.contains("Unknown tool")), "{row}");
+        assert_eq!(report["scope"], "tools.read", "{row}");
+    }
+    for flow in ["register", "known-client"] {
+        let report = client::vscode(&stack.url(), flow, &["add", "multiply"], |_| ());
+        let row = format!("VS Code, {flow}: {report:#}\n{}", login.process.log());
+        assert_eq!(report["tools"], json!(["add"]), "{row}");
+        assert_eq!(report["calls"], json!({ "add": "13", "multiply": "Unknown tool: multiply" }), "{row}");
+        // No 403, after which VS Code would register anew, and a channel that is there or refused plainly.
+        assert_eq!(statuses(&report, "/mcp").iter().filter(|status| [401, 403].contains(status)).count(), 1, "{row}");
+        assert!([200, 405].contains(&report["channel"].as_u64().unwrap_or(0)), "{row}");
+    }
+    assert_eq!(server.ran("multiply"), 0);
 }

@@ -2,6 +2,7 @@
 //! asks for.
 
 mod answers;
+mod credentials;
 mod flows;
 mod key_sets;
 mod remote;

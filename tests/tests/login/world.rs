@@ -4,10 +4,10 @@ use toolward_tests::authorization_server::AuthorizationServer;
 use toolward_tests::stack::Stack;
 use toolward_tests::toolward::Issuer;
 
-/// Everybody may add; echo takes a scope.
+/// Everybody may add; multiply takes another scope.
 pub(crate) const RULES: &str = "
     - { name: reading, tools: [add], scopes: [tools.read] }
-    - { name: writing, tools: [echo], scopes: [tools.read, tools.write] }";
+    - { name: writing, tools: [multiply], scopes: [tools.read, tools.write] }";
 
 /// A gateway for a server on this port, and what more its policy says.
 pub(crate) fn protected(upstream: u16, login: &AuthorizationServer, resource: &str, more: &str) -> Stack {
