@@ -9,6 +9,10 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import resolve  # noqa: E402, F401
 
 
 class Stay(urllib.request.HTTPRedirectHandler):

@@ -101,7 +101,12 @@ pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Comm
             let mut browser = Sdk::V2.python(&root().join("tests/clients/browser.py"));
             prepare(&mut browser);
             browser.env_remove("NODE_OPTIONS").arg(line[at..].trim());
-            person = Some(browser.output().expect("python3 starts"));
+            let output = browser.output().expect("python3 starts");
+            let failed = !output.status.success();
+            person = Some(output);
+            if failed {
+                let _ = child.kill();
+            }
         }
         said.push_str(&line);
         said.push('\n');
