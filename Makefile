@@ -40,6 +40,10 @@ demo: export DEMO_BEGAN := $(shell date +%s%3N)
 demo: run-tools wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
 	@$(TOOLS) target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/demo"
 
+.PHONY: demo-oauth
+demo-oauth: run-tools wasm build ## Show a real login: Inspector, an OAuth server, every HTTP step; ONCE=1 stops by itself.
+	@$(TOOLS) target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/demo-oauth"
+
 .PHONY: check
 check: ## The fast part of the tests: format, lints for native and wasm, unit and golden tests.
 	@tools/install build

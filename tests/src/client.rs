@@ -1,9 +1,11 @@
 //! Real MCP clients.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::mcp_server::Sdk;
 use crate::tools::{root, tools};
@@ -82,11 +84,20 @@ pub fn vscode(url: &str, flow: &str, tools: &[&str], prepare: impl Fn(&mut Comma
 #[must_use]
 pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
     let home = tempfile::tempdir().expect("a temporary folder");
+    inspector_login_in(home.path(), url, arguments, prepare)
+}
+
+/// The same with a folder where it keeps what it learns.
+///
+/// # Panics
+/// When it prints nothing.
+#[must_use]
+pub fn inspector_login_in(home: &Path, url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
     // It would wait for ever for a person who does not come.
     let mut command = Command::new("timeout");
     command.arg("60").arg(&tools().node).arg(&tools().inspector);
     command.args(["--cli", url, "--transport", "http", "--format", "json"]).args(arguments);
-    command.env("MCP_STORAGE_DIR", home.path()).env("MCP_AUTO_OPEN_ENABLED", "true").env("BROWSER", "/bin/true");
+    command.env("MCP_STORAGE_DIR", home).env("MCP_AUTO_OPEN_ENABLED", "true").env("BROWSER", "/bin/true");
     // The callback is on loopback and needs no other port than a free one.
     command.args(["--callback-url", &format!("http://127.0.0.1:{}/oauth/callback", crate::ports::free())]);
     prepare(&mut command);
@@ -100,6 +111,12 @@ pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Comm
         {
             let mut browser = Sdk::V2.python(&root().join("tests/clients/browser.py"));
             prepare(&mut browser);
+            // The steps of a person belong to the record as well.
+            if let Some((_, Some(record))) = command.get_envs().find(|(name, _)| *name == "RECORD") {
+                let step = json!({ "method": "BROWSER", "url": line[at..].trim() });
+                let mut file = OpenOptions::new().append(true).create(true).open(record).expect("a record");
+                writeln!(file, "{step}").expect("writable");
+            }
             browser.env_remove("NODE_OPTIONS").arg(line[at..].trim());
             let output = browser.output().expect("python3 starts");
             let failed = !output.status.success();
