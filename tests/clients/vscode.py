@@ -2,7 +2,10 @@
 compared with case, its parameters split in the naive way, the metadata's resource equal to the URL, a loopback redirect on a
 port of its own, no MCP-Protocol-Version on messages, the GET channel after initialize. Prints every HTTP step as JSON.
 
-usage: vscode.py URL register|CLIENT_ID TOOL...
+usage: vscode.py URL register|2025-03-26|CLIENT_ID TOOL...
+
+2025-03-26: as clients of that revision do, which take the gateway for the issuer and know no resources (VS Code falls back
+to this where there are no metadata of a resource).
 """
 
 import base64
@@ -64,6 +67,11 @@ def well_known(issuer):
 
 
 def log_in(headers):
+    if flow == "2025-03-26":
+        parts = urllib.parse.urlsplit(url)
+        status, _, text = ask("GET", f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server")
+        server = json.loads(text)
+        return get_token(server, server["issuer"], "tools.read", {})
     parameters = challenge(headers)
     status, _, text = ask("GET", parameters["resource_metadata"], headers={"MCP-Protocol-Version": "2025-11-25"})
     metadata = json.loads(text)
@@ -78,8 +86,12 @@ def log_in(headers):
     if server["issuer"] != issuer:
         raise SystemExit(f"{server['issuer']!r} is not {issuer!r}")
     scope = parameters.get("scope") or " ".join(metadata.get("scopes_supported", []))
+    return get_token(server, issuer, scope, {"resource": metadata["resource"]})
+
+
+def get_token(server, issuer, scope, resource):
     client = flow
-    if flow == "register":
+    if flow in ("register", "2025-03-26"):
         registration = {
             "client_name": "Visual Studio Code",
             "application_type": "native",
@@ -96,7 +108,7 @@ def log_in(headers):
         client = json.loads(text)["client_id"]
     if "S256" not in server["code_challenge_methods_supported"]:
         raise SystemExit("no PKCE")
-    redirect = "http://127.0.0.1:33418/" if flow == "register" else "http://127.0.0.1/callback"
+    redirect = "http://127.0.0.1:33418/" if flow != "known-client" else "http://127.0.0.1/callback"
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
     digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     asked = {
@@ -106,9 +118,8 @@ def log_in(headers):
         "state": state,
         "code_challenge": digest,
         "code_challenge_method": "S256",
-        "resource": metadata["resource"],
         "scope": scope,
-    }
+    } | resource
     to = f"{server['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
     steps.append(["BROWSER", to.split("?")[0], 302, None])
     back = browser.log_in(to, redirect)
@@ -120,8 +131,7 @@ def log_in(headers):
         "code": back["code"],
         "redirect_uri": redirect,
         "code_verifier": verifier,
-        "resource": metadata["resource"],
-    }
+    } | resource
     form = {"content-type": "application/x-www-form-urlencoded"}
     status, _, text = ask("POST", server["token_endpoint"], urllib.parse.urlencode(body), form)
     if status != 200:

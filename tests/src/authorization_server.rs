@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::http;
 use crate::mcp_server::Sdk;
 use crate::ports;
@@ -51,4 +53,70 @@ impl AuthorizationServer {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// For what the second server's tokens are: it knows no resources.
+pub const SECOND_AUDIENCE: &str = "https://api.example.com";
+
+/// A second authorization server, independent of the first: Authlib, an issuer with a path, tokens signed with ES256.
+#[derive(Debug)]
+pub struct SecondServer {
+    /// Its name.
+    pub issuer: String,
+    /// The process.
+    pub process: Process,
+}
+
+impl SecondServer {
+    /// Starts one.
+    #[must_use]
+    pub fn start() -> Self {
+        let port = ports::free();
+        let mut command = Command::new("python3");
+        command.arg(root().join("tests/servers/second_authorization_server.py"));
+        command.args([&port.to_string(), SECOND_AUDIENCE]).env("PYTHONPATH", &tools().python_issuers);
+        command.env("AUTHLIB_INSECURE_TRANSPORT", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut process = Process::start("second authorization server", &mut command);
+        process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { issuer: format!("http://127.0.0.1:{port}/tenant"), process }
+    }
+}
+
+/// `oauth2-mock-server`, which signs whatever it is told to.
+#[derive(Debug)]
+pub struct ForgingIssuer {
+    /// Its name.
+    pub issuer: String,
+    _process: Process,
+}
+
+impl ForgingIssuer {
+    /// Starts one.
+    #[must_use]
+    pub fn start() -> Self {
+        let port = ports::free();
+        let mut command = Command::new(&tools().node);
+        command.arg(root().join("tests/servers/forging_issuer.cjs")).arg(port.to_string());
+        command.env("NODE_PATH", &tools().node_issuers);
+        let mut process = Process::start("forging issuer", &mut command);
+        process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { issuer: format!("http://127.0.0.1:{port}"), _process: process }
+    }
+
+    /// A token with these changes to what it would have signed: `{ header: {}, payload: {} }`.
+    ///
+    /// # Panics
+    /// When it signs nothing.
+    #[must_use]
+    pub fn token(&self, forge: &Value) -> String {
+        let form =
+            format!("grant_type=client_credentials&scope=tools.read&forge={}", percent_encoded(&forge.to_string()));
+        let request = http::client().post(format!("{}/token", self.issuer)).body(form);
+        let answer = http::send(request.header("content-type", "application/x-www-form-urlencoded"));
+        answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{forge}: {answer:?}")).to_owned()
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -19,6 +19,10 @@ pub struct Tools {
     pub node: PathBuf,
     /// MCP Inspector's script.
     pub inspector: PathBuf,
+    /// `PYTHONPATH` of the authorization server in Python.
+    pub python_issuers: PathBuf,
+    /// `NODE_PATH` of the issuer that forges.
+    pub node_issuers: PathBuf,
     /// The control plane.
     pub toolward: PathBuf,
 }
@@ -107,6 +111,8 @@ fn find() -> Tools {
         python_v2: path("TOOLWARD_PYTHON_V2"),
         node: path("TOOLWARD_NODE"),
         inspector: path("TOOLWARD_INSPECTOR"),
+        python_issuers: path("TOOLWARD_PYTHON_ISSUERS"),
+        node_issuers: path("TOOLWARD_NODE_ISSUERS"),
         toolward: existing(target().join("toolward")),
     }
 }

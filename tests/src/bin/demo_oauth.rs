@@ -110,7 +110,8 @@ spec:
         let list = ask(&["--method", "tools/list"]);
         let names = list["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        let denied = ask(&["--method", "tools/call", "--tool-name", "multiply", "--tool-arg", "a=6", "--tool-arg", "b=7"]);
+        let denied =
+            ask(&["--method", "tools/call", "--tool-name", "multiply", "--tool-arg", "a=6", "--tool-arg", "b=7"]);
         self.show("tools/list shows what the scope grants, and no more", names == "add", &names);
         let ran = self.server.ran("multiply");
         self.show("multiply does not exist for it, and never reached the server", ran == 0, &denied.to_string());

@@ -4,6 +4,7 @@
 mod answers;
 mod credentials;
 mod flows;
+mod issuers;
 mod key_sets;
 mod remote;
 mod world;

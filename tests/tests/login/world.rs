@@ -26,3 +26,20 @@ spec:
     );
     Stack::with_policy(upstream, Issuer::new("ES256"), &policy)
 }
+
+/// A gateway for a server on this port that fetches the keys of these issuers from loopback, and what more its policy says.
+pub(crate) fn discovering(upstream: u16, issuers: &str, resource: &str, more: &str) -> Stack {
+    let policy = format!(
+        "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: math }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
+  authentication:
+    issuers: {issuers}
+    resource: {resource}
+{more}
+"
+    );
+    Stack::with_arguments(upstream, Issuer::new("ES256"), &policy, &["--key-set-networks", "127.0.0.0/8"])
+}
