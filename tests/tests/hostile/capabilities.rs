@@ -18,9 +18,7 @@ fn what_is_allowed_is_what_the_module_can_use() {
     let stands =
         |name: &&str| shipped("envoy/static.yaml").contains(&format!("\n                      {name}: {{}}\n"));
     assert!(names.iter().all(stands), "the static example allows the same");
-    for dangerous in
-        ["proxy_http_call", "proxy_grpc_call", "proxy_set_shared_data", "proxy_set_tick_period_milliseconds"]
-    {
+    for dangerous in ["proxy_grpc_call", "proxy_set_shared_data", "proxy_set_tick_period_milliseconds"] {
         assert!(contains(&module, dangerous.as_bytes()), "the SDK brings {dangerous} along");
         assert!(!names.contains(dangerous), "{dangerous}");
     }

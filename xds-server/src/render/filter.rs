@@ -22,9 +22,10 @@ const VM: &str = "toolward";
 /// How long a worker waits before it replaces a VM that trapped; its requests are answered 503 meanwhile.
 const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
-/// Everything that the host may be asked for, and ask: whoever took the VM over could send no request of its own, read no
-/// other plugin's data and keep no timer. Names are those of the Proxy-Wasm ABI and of WASI.
-pub const CAPABILITIES: [&str; 31] = [
+/// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data and keep no
+/// timer. Requests of its own it may send, to the clusters of its Envoy: by one it tells the control plane of a key that is
+/// missing. Names are those of the Proxy-Wasm ABI and of WASI.
+pub const CAPABILITIES: [&str; 34] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -36,12 +37,14 @@ pub const CAPABILITIES: [&str; 31] = [
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_property",
+    "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_done",
+    "proxy_on_http_call_response",
     "proxy_on_log",
     "proxy_on_request_body",
     "proxy_on_request_headers",
@@ -54,6 +57,7 @@ pub const CAPABILITIES: [&str; 31] = [
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
     "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
     "proxy_set_property",
     "random_get",
 ];
