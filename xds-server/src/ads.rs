@@ -107,16 +107,8 @@ impl Ads {
     ) -> Self {
         let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
         let streams = Places::new(bounds.streams, bounds.streams_per_client);
-        Self {
-            snapshots,
-            clients,
-            metrics,
-            bounds,
-            streams,
-            authentication,
-            max_stream_age: MAX_STREAM_AGE,
-            missing: None,
-        }
+        let max_stream_age = MAX_STREAM_AGE;
+        Self { snapshots, clients, metrics, bounds, streams, authentication, max_stream_age, missing: None }
     }
 
     /// Bounds clients otherwise.

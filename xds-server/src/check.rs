@@ -42,7 +42,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         println!("{note}: no policy protects {route}");
     }
     // Nothing is fetched here.
-    let (to_fetch, problems): (Vec<_>, Vec<_>) =
+    let (to_fetch, problems): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.reason == KEY_SET_PENDING);
     for problem in to_fetch {
         println!("note: {problem}; it was not checked");

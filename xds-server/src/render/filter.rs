@@ -22,8 +22,9 @@ const VM: &str = "toolward";
 /// How long a worker waits before it replaces a VM that trapped; its requests are answered 503 meanwhile.
 const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
-/// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data and keep
-/// no timer, and send requests to this Envoy's clusters only. Names are those of the Proxy-Wasm ABI and of WASI.
+/// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data and keep no
+/// timer. Requests of its own it may send, to the clusters of its Envoy: by one it tells the control plane of a key that is
+/// missing. Names are those of the Proxy-Wasm ABI and of WASI.
 pub const CAPABILITIES: [&str; 34] = [
     "environ_get",
     "environ_sizes_get",

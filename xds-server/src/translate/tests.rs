@@ -8,6 +8,7 @@ use serde::Serialize;
 use toolward_policy::policy::PolicyTable;
 
 use super::*;
+use crate::key_sets::{Failing, Known};
 use crate::model::Listener;
 use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
@@ -147,5 +148,41 @@ fn a_policy_that_changes_or_breaks_keeps_its_key() {
     for (change, from, to) in changes {
         assert!(manifests.contains(from), "{change}");
         assert_eq!(keys(&manifests.replace(from, to)), keys(&manifests), "{change}");
+    }
+}
+
+#[test]
+fn a_key_set_that_was_fetched_counts_and_an_old_one_is_told() {
+    let (case, manifests) = cases().into_iter().find(|(name, _)| name == "policy-remote").unwrap();
+    let resources = resources(&case, &manifests);
+    let set =
+        br#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let keys = toolward_policy::jwt::jwks::parse(set).unwrap().keys;
+    let failing = || Failing { last_good: 1_800_000_000, error: "down".to_owned() };
+    let metadata = Some(r#"{"issuer":"https://login.example.com"}"#.to_owned());
+    let good = |failing| Known::Good { keys: keys.clone(), metadata: metadata.clone(), failing };
+    let rows = [
+        ("fetched", good(None), None, true),
+        ("not fetched again", good(Some(failing())), Some("since 2027-01-15T08:00:00Z"), true),
+        ("too old", Known::Expired(failing()), Some("too long ago"), false),
+        ("not fetched", Known::Unfetched("down".to_owned()), Some("can't be fetched: down"), false),
+        ("being fetched", Known::Pending, Some("is being fetched"), false),
+    ];
+    for (row, known, said, works) in rows {
+        let place =
+            places(&resources).into_iter().find(|place| place.to_string().contains("login.example.com")).unwrap();
+        let key_sets = Arc::new(KeySets([(place, known)].into()));
+        let translation = translate(&resources, &TranslateOptions { key_sets, ..options(&case) });
+        let filter = &listeners(&translation).next().unwrap().filter;
+        let of_policy = translation
+            .problems
+            .iter()
+            .filter(|problem| problem.resource.as_ref().is_some_and(|object| object.name.name == "discovered"));
+        let problems: Vec<String> = of_policy.map(ToString::to_string).collect();
+        assert_eq!(problems.is_empty(), said.is_none(), "{row}: {problems:?}");
+        assert!(said.is_none_or(|said| problems.concat().contains(said)), "{row}: {problems:?}");
+        assert_eq!(filter.key_sets.values().any(|set| set.place.is_some()), works, "{row}");
+        let issuer = filter.policies.keys().any(|key| key.starts_with("issuer: "));
+        assert_eq!(issuer, works, "{row}: the issuer's metadata are told");
     }
 }

@@ -245,6 +245,7 @@ impl Builder<'_, '_> {
             }
             None if rule.has_credential => {
                 let (key, fault) = self.table.add_lent();
+                outcome.unprotected.insert(index);
                 outcome.closed.insert(index, fault.message.clone());
                 let mut reporter = self.problems.of(route_ref(&route.name));
                 reporter.report(format!("spec.rules[{index}].backendRefs"), fault);
