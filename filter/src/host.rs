@@ -1,7 +1,7 @@
 //! All calls to the host, in the forms that can't trap on bytes from outside: values are bytes, maps come whole with
 //! doubled headers visible, and a call that the host refuses is an error value.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
@@ -35,20 +35,18 @@ impl Side {
     }
 }
 
-/// Seconds since the epoch.
+/// Seconds since the epoch. In doubt deny: without a clock it is so late that all tokens have expired.
 pub(crate) fn now() -> u64 {
-    let time = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
-    seconds(time)
+    since_epoch().map_or(u64::MAX, |since| since.as_secs())
 }
 
 /// Milliseconds since the epoch.
 pub(crate) fn now_millis() -> u64 {
-    let time = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    since_epoch().map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+fn since_epoch() -> Option<Duration> {
+    hostcalls::get_current_time().ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 /// The policy key in the metadata of the route that was taken.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use toolward_policy::denial::{self, Answer};
-use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
+use toolward_policy::exchange::{Edits, Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
 
 use crate::host::{self, Side};
 use crate::metrics;
@@ -17,6 +17,10 @@ pub(crate) struct Http {
     configured: Rc<Configured>,
     id: u32,
     exchange: Option<Exchange>,
+    /// Names the policy that judges the request.
+    policy_key: Option<Vec<u8>>,
+    /// Whether the request's headers were changed, upon which Envoy chooses the route anew.
+    edited: bool,
     phase: Phase,
 }
 
@@ -39,13 +43,18 @@ enum Phase {
 
 impl Http {
     pub(crate) fn new(configured: Rc<Configured>, id: u32) -> Self {
-        Self { configured, id, exchange: None, phase: Phase::Pass }
+        Self { configured, id, exchange: None, policy_key: None, edited: false, phase: Phase::Pass }
     }
 
     fn answer(&mut self, answer: &Answer) -> Action {
         self.phase = Phase::Answered;
         host::answer(answer);
         Action::Pause
+    }
+
+    fn edit_request(&mut self, edits: &Edits) {
+        self.edited |= *edits != Edits::default();
+        host::edit_headers(Side::Request, edits);
     }
 
     fn judge_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -58,7 +67,7 @@ impl Http {
         match judged {
             Ok(rewritten) => {
                 if let Some(Rewritten { body, edits }) = rewritten {
-                    host::edit_headers(Side::Request, &edits);
+                    self.edit_request(&edits);
                     host::replace_body(Side::Request, &body);
                 }
                 self.phase = Phase::Pass;
@@ -105,7 +114,8 @@ impl Context for Http {}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        let key = host::policy_key();
+        self.policy_key = host::policy_key();
+        let key = self.policy_key.as_deref();
         if key.is_none() && host::has_no_route() {
             return self.answer(&denial::no_route());
         }
@@ -118,7 +128,7 @@ impl HttpContext for Http {
         let (exchange, step) = with_tokens(|cache| {
             let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
             let headers = Headers(&headers);
-            Exchange::request_headers(&configured.table, key.as_deref(), &headers, end_of_stream, &mut verification)
+            Exchange::request_headers(&configured.table, key, &headers, end_of_stream, &mut verification)
         });
         if let Some(key) = &exchange.record().missing_key {
             missing_keys::tell(key, self.configured.root, self.id);
@@ -126,11 +136,11 @@ impl HttpContext for Http {
         self.exchange = Some(exchange);
         match step {
             RequestStep::Continue(edits) => {
-                host::edit_headers(Side::Request, &edits);
+                self.edit_request(&edits);
                 Action::Continue
             }
             RequestStep::AwaitBody(edits) => {
-                host::edit_headers(Side::Request, &edits);
+                self.edit_request(&edits);
                 self.phase = Phase::JudgeBody;
                 Action::Pause
             }
@@ -157,6 +167,11 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let (Some(exchange), Phase::Pass) = (&mut self.exchange, self.phase) else { return Action::Continue };
+        // Envoy chooses the new route behind this filter, so that it is not known earlier.
+        if self.edited && host::policy_key() != self.policy_key {
+            let answer = exchange.route_changed();
+            return self.answer(&answer);
+        }
         if !exchange.filters_answer() {
             return Action::Continue;
         }

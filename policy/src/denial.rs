@@ -35,6 +35,8 @@ pub enum RequestFault {
     NoBody,
     #[error("the content type must be application/json in UTF-8")]
     ContentType,
+    #[error("a GET request must accept text/event-stream")]
+    NotAcceptable,
     #[error("compressed bodies are not accepted")]
     ContentEncoding,
     #[error("the body is too large")]
@@ -64,6 +66,7 @@ impl RequestFault {
             Self::UnexpectedBody => "UnexpectedBody",
             Self::NoBody => "NoBody",
             Self::ContentType => "ContentType",
+            Self::NotAcceptable => "NotAcceptable",
             Self::ContentEncoding => "ContentEncoding",
             Self::BodyTooLarge => "BodyTooLarge",
             Self::HeaderMismatch => "HeaderMismatch",
@@ -79,6 +82,7 @@ impl RequestFault {
         match self {
             Self::Origin => 403,
             Self::HttpMethod | Self::MetadataMethod => 405,
+            Self::NotAcceptable => 406,
             Self::BodyTooLarge => 413,
             Self::ContentType | Self::ContentEncoding => 415,
             _ => 400,
@@ -207,9 +211,7 @@ pub fn denied(request: &Request<'_>, item: Item<'_>, denial: Denial, by_argument
             let code = if modern { -32602 } else { -32002 };
             (missing_status(modern), json!({ "code": code, "message": format!("Resource not found: {uri}") }))
         }
-        (Denial::UnknownTool, Item::Method(_)) => {
-            (if modern { 404 } else { 200 }, json!({ "code": -32601, "message": "Method not found" }))
-        }
+        (Denial::UnknownTool, Item::Method(_)) => return unknown_method(&request.id, modern),
     };
     let body = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, request.id);
     Answer { status, headers: Vec::new(), body }
@@ -217,13 +219,6 @@ pub fn denied(request: &Request<'_>, item: Item<'_>, denial: Denial, by_argument
 
 fn missing_status(modern: bool) -> u16 {
     if modern { 400 } else { 200 }
-}
-
-/// The request's revision has no such method any more.
-#[must_use]
-pub fn removed_method(id: &Id) -> Answer {
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"Method not found"}}}}"#);
-    Answer { status: 404, headers: Vec::new(), body }
 }
 
 /// The client says nothing of knowing tasks, but asks for one (revision 2026-07-28).
@@ -253,6 +248,13 @@ pub fn unknown_session() -> Answer {
 pub fn unknown_task(id: Option<&Id>, modern: bool) -> Answer {
     let body = error(id, -32602, "Task not found", "TaskNotFound");
     Answer { status: missing_status(modern), headers: Vec::new(), body }
+}
+
+/// The method is not there for anybody.
+#[must_use]
+pub fn unknown_method(id: &Id, modern: bool) -> Answer {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"Method not found"}}}}"#);
+    Answer { status: if modern { 404 } else { 200 }, headers: Vec::new(), body }
 }
 
 /// Another message of the same array is denied, and with it this one.

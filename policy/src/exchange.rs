@@ -44,6 +44,9 @@ use revision::Revision;
 /// The route names no policy, or one that this filter does not know.
 const UNKNOWN_POLICY: &str = "UnknownPolicy";
 
+/// Without what is taken out of the request's headers, another route fits.
+const ROUTE_CHANGED: &str = "RouteChanged";
+
 /// What verifying a token needs from outside.
 pub struct Verification<'v> {
     /// Checks signatures.
@@ -118,7 +121,8 @@ struct HasLength(bool);
 /// A request whose JSON answer is to be judged.
 #[derive(Debug)]
 struct Answered {
-    id: Id,
+    /// None: the request was no message.
+    id: Option<Id>,
 }
 
 impl Exchange {
@@ -229,7 +233,7 @@ impl Exchange {
             return ResponseStep::Pass(edits);
         }
         if headers.is_encoded() {
-            let id = answered.as_ref().map(|answered| &answered.id);
+            let id = answered.as_ref().and_then(|answered| answered.id.as_ref());
             self.settle(Outcome::Refused, "EncodedAnswer");
             return ResponseStep::Answer(self.origin.shown(denial::unreadable_list(id, "EncodedAnswer")));
         }
@@ -248,7 +252,7 @@ impl Exchange {
             return None;
         }
         let id = match &self.state {
-            State::Upstream(_, Some(answered)) => Some(&answered.id),
+            State::Upstream(_, Some(answered)) => answered.id.as_ref(),
             State::Metadata(..) => None,
             _ => return None,
         };
@@ -269,7 +273,7 @@ impl Exchange {
             Filtered::Unchanged => None,
             Filtered::Changed(text) => Some(text.into_bytes()),
             Filtered::Unreadable(_) => {
-                let error = denial::unreadable_list_body(Some(&answered.id), "UnreadableList");
+                let error = denial::unreadable_list_body(answered.id.as_ref(), "UnreadableList");
                 self.settle(Outcome::Refused, "UnreadableList");
                 Some(error.into_bytes())
             }
@@ -290,6 +294,14 @@ impl Exchange {
             self.settle(Outcome::Refused, "EventTooLarge");
         }
         passed
+    }
+
+    /// Says that the request, with the changes made to its headers, took a route with another policy than the one that
+    /// judged it. The server has it by then; its answer is withheld.
+    pub fn route_changed(&mut self) -> Answer {
+        self.settle(Outcome::Closed, ROUTE_CHANGED);
+        self.state = State::Done;
+        self.origin.shown(denial::closed(ROUTE_CHANGED))
     }
 
     /// What happened so far.
@@ -433,7 +445,11 @@ impl Exchange {
             }
             b"GET" | b"DELETE" if end_of_stream => {
                 self.settle(Outcome::Allowed, "Verified");
-                self.state = State::Upstream(judge, None);
+                if headers.http_method() == b"GET" && judge.filters() && !headers.accepts_events() {
+                    return Err(self.refuse(RequestFault::NotAcceptable, None));
+                }
+                // What a server tells beside the protocol may be a list as well.
+                self.state = State::Upstream(judge, Some(Answered { id: None }));
                 Ok(RequestStep::Continue(edits))
             }
             b"GET" | b"DELETE" => Err(self.refuse(RequestFault::UnexpectedBody, None)),
@@ -591,10 +607,14 @@ impl Exchange {
         revision.check(request).map_err(|fault| self.refuse(fault, Some(&request.id)))?;
         if request.method == Method::Removed {
             self.settle(Outcome::Refused, "RemovedMethod");
-            return Err(denial::removed_method(&request.id));
+            return Err(denial::unknown_method(&request.id, true));
         }
         if self.record.outcome != Outcome::DryRunDenied {
             self.settle(Outcome::Allowed, "Verified");
+        }
+        if judge.hides(request) {
+            self.settle(Outcome::Denied, "TasksOfAll");
+            return Err(denial::unknown_method(&request.id, revision.is_modern(request.version.as_deref())));
         }
         for item in request.items() {
             match judge.verdict(item, Some(request)) {
@@ -631,7 +651,7 @@ impl Exchange {
             }
         }
         let is_judged = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
-        Ok(is_judged.then(|| Answered { id: request.id.clone() }))
+        Ok(is_judged.then(|| Answered { id: Some(request.id.clone()) }))
     }
 
     fn settle(&mut self, outcome: Outcome, reason: &'static str) {

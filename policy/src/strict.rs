@@ -1,7 +1,8 @@
 //! JSON read in the one way in which no two parsers differ; everything else is refused.
 //!
 //! `serde_json` refuses other encodings, byte order marks, lone surrogates, trailing data and whatever is not JSON. On
-//! top of that come members that stand twice (after unescaping, at any depth) and nesting past [`MAX_DEPTH`].
+//! top of that come members that stand twice (after unescaping, at any depth), members that `serde_json` takes for signs of
+//! its own, nesting past [`MAX_DEPTH`] and more than [`MAX_VALUES`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,6 +14,12 @@ use serde_json::{Map, Value};
 /// Deepest nesting of arrays and objects.
 pub(crate) const MAX_DEPTH: usize = 64;
 
+/// Most values in a text, those within others counted. In memory an empty object takes two hundred times its text.
+pub(crate) const MAX_VALUES: usize = 100_000;
+
+/// An object whose first member begins so is read by `serde_json` as another value than it is.
+const RESERVED: &str = "$serde_json::private::";
+
 /// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -20,10 +27,14 @@ pub(crate) enum Fault {
     Syntax,
     /// Nested too deep.
     Depth,
+    /// More values than are read.
+    Values,
     /// A member stands twice.
     Duplicate,
     /// A member looks like one that we know but is not it.
     LookAlike,
+    /// A member has a name that is kept for the parser.
+    Reserved,
 }
 
 /// What a value is, as far as a reader wants to know.
@@ -58,7 +69,8 @@ pub(crate) trait Reader<'de> {
 pub(crate) fn read<'de, R: Reader<'de>>(text: &'de [u8], root: R::Place, reader: &mut R) -> Result<(), Fault> {
     let mut fault = None;
     let mut json = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { reader, fault: &mut fault, place: root, depth: 0 };
+    let mut values_left = MAX_VALUES;
+    let seed = Seed { reader, fault: &mut fault, values_left: &mut values_left, place: root, depth: 0 };
     let result = seed.deserialize(&mut json).and_then(|()| json.end());
     result.map_err(|_| fault.unwrap_or(Fault::Syntax))
 }
@@ -92,6 +104,7 @@ impl Reader<'_> for Nothing {
 struct Seed<'r, R, P> {
     reader: &'r mut R,
     fault: &'r mut Option<Fault>,
+    values_left: &'r mut usize,
     place: P,
     depth: usize,
 }
@@ -103,14 +116,18 @@ impl<'de, R: Reader<'de>> Seed<'_, R, R::Place> {
     }
 
     fn inner(&mut self, place: R::Place) -> Seed<'_, R, R::Place> {
-        Seed { reader: self.reader, fault: self.fault, place, depth: self.depth + 1 }
+        Seed { reader: self.reader, fault: self.fault, values_left: self.values_left, place, depth: self.depth + 1 }
     }
 }
 
 impl<'de, R: Reader<'de>> DeserializeSeed<'de> for Seed<'_, R, R::Place> {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<(), D::Error> {
+        match self.values_left.checked_sub(1) {
+            Some(left) => *self.values_left = left,
+            None => return Err(self.refuse(Fault::Values)),
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -174,6 +191,9 @@ impl<'de, R: Reader<'de>> Visitor<'de> for Seed<'_, R, R::Place> {
         self.reader.value(self.place, Scalar::Object);
         let mut seen = Keys::default();
         while let Some(Key(key)) = object.next_key_seed(KeySeed)? {
+            if key.starts_with(RESERVED) {
+                return Err(self.refuse(Fault::Reserved));
+            }
             let place = match self.reader.member(self.place, &key) {
                 Ok(place) => place,
                 Err(fault) => return Err(self.refuse(fault)),
@@ -245,6 +265,7 @@ mod tests {
     #[test]
     fn texts() {
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let zeros = |count: usize| format!("[{}0]", "0,".repeat(count - 1)).into_bytes();
         let wide: String = (0..40).map(|n| format!("\"k{n}\":1,")).collect();
         let rows: Vec<(&str, Vec<u8>, Result<(), Fault>)> = vec![
             ("object", br#"{"a":{"b":[1,"x",null,true,1.5]}}"#.to_vec(), Ok(())),
@@ -254,6 +275,10 @@ mod tests {
             ("same name in two objects", br#"[{"a":1},{"a":1}]"#.to_vec(), Ok(())),
             ("many members", format!("{{{wide}\"z\":1}}").into_bytes(), Ok(())),
             ("duplicate among many", format!("{{{wide}\"k3\":1}}").into_bytes(), Err(Fault::Duplicate)),
+            ("as many as allowed", zeros(MAX_VALUES - 1), Ok(())),
+            ("too many", zeros(MAX_VALUES), Err(Fault::Values)),
+            ("reserved", br#"[{"$serde_json::private::RawValue":"1"}]"#.to_vec(), Err(Fault::Reserved)),
+            ("reserved by escape", br#"{"\u0024serde_json::private::Number":"1"}"#.to_vec(), Err(Fault::Reserved)),
             ("as deep as allowed", deep(64).into_bytes(), Ok(())),
             ("too deep", deep(65).into_bytes(), Err(Fault::Depth)),
             ("hopelessly deep", deep(100_000).into_bytes(), Err(Fault::Depth)),

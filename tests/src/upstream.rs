@@ -35,7 +35,8 @@ pub const TOOLS_WITHOUT_MULTIPLY: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"t
 pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
-/// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever, and everything else with [`OK`].
+/// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever,
+/// whatever carries the header `x-answer-json` with its value, and everything else with [`OK`].
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
@@ -91,6 +92,9 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         headers: parts.headers.iter().map(header).collect(),
         body: body.to_vec(),
     });
+    if let Some(json) = parts.headers.get("x-answer-json") {
+        return with_type("application/json", String::from_utf8_lossy(json.as_bytes()).into_owned());
+    }
     let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
     let wanted = parts.headers.get("x-answer").map_or(&b""[..], |value| value.as_bytes());
     match (parts.method.as_str(), is_list, wanted) {

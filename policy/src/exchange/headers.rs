@@ -65,6 +65,16 @@ impl<'h> Headers<'h> {
         self.all("content-encoding").any(|value| !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
     }
 
+    /// Whether the answer may be a stream of events, as far as `accept` tells (RFC 9110 section 12.5.1).
+    pub(super) fn accepts_events(self) -> bool {
+        let ranges = ["text/event-stream", "text/*", "*/*"];
+        let is_fitting = |value: &[u8]| {
+            let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+            ranges.iter().any(|range| value.contains(range))
+        };
+        self.first("accept").is_none() || self.all("accept").any(is_fitting)
+    }
+
     pub(super) fn content_length(self) -> Option<usize> {
         std::str::from_utf8(self.first("content-length")?).ok()?.parse().ok()
     }
@@ -118,7 +128,7 @@ impl Edits {
     pub(super) fn with_token(headers: &Headers<'_>) -> Self {
         let own = |name: &&String| name.starts_with(OWN_PREFIX);
         let mut remove: Vec<String> = headers.0.iter().map(|(name, _)| name).filter(own).cloned().collect();
-        let unwanted = METHOD_OVERRIDES.iter();
+        let unwanted = METHOD_OVERRIDES.iter().chain(&["accept-charset"]);
         remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
         let set = if headers.first("accept-encoding").is_some() {
             vec![("accept-encoding", "identity".to_owned())]

@@ -46,6 +46,9 @@ enum Transport {
 /// The method of what is sent to a server in place of a denied request, where only the server can answer. None has it.
 const DENIED: &str = "toolward/denied";
 
+/// The method that asks for all tasks.
+const LIST_OF_TASKS: &str = "tasks/list";
+
 /// A request names a task that is not the caller's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnknownTask;
@@ -60,9 +63,9 @@ impl Judge {
         let binder = policy.binds_to_callers().then(|| Rc::clone(binder));
         let path = headers.text(":path").flatten().unwrap_or_default();
         let transport = if endpoint::names_session(path) { Transport::HttpSse } else { Transport::StreamableHttp };
-        let text = |name: &str| headers.text(name).flatten().unwrap_or_default().to_owned();
         let bare = path.split_once('?').map_or(path, |(bare, _)| bare);
-        let http = HttpRequest { path: bare.to_owned(), host: text(":authority") };
+        let authority = headers.text(":authority").flatten().unwrap_or_default();
+        let http = HttpRequest { path: bare.to_owned(), host: host(authority) };
         let hints = match policy.as_ref() {
             RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), gates, .. })
                 if gates.iter().any(|gate| gate.step_up == StepUp::Challenge) =>
@@ -125,6 +128,11 @@ impl Judge {
         needed_scopes(self.gates(), &call, item)
     }
 
+    /// Whether the method asks for the tasks of all callers: a server's list does not say whose they are.
+    pub(super) fn hides(&self, request: &Request<'_>) -> bool {
+        self.binds() && request.method_name == LIST_OF_TASKS
+    }
+
     /// What a challenge tells.
     pub(super) fn hints(&self) -> &Hints {
         &self.hints
@@ -155,6 +163,13 @@ impl Judge {
             Verdict::Allowed(_) | Verdict::NeedsScopes { .. } => true,
         }
     }
+}
+
+/// The host of an authority in the one spelling in which rules name it: in lower case, without port and final dot.
+fn host(authority: &str) -> String {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host);
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Sessions.
@@ -254,7 +269,7 @@ impl Rewrite for AnswerFilter<'_> {
         let bound = |id: &str| binder.bind(Kind::Task, &judge.caller, id);
         match current.map(|current| tasks::rewrite(current, &mut |id| bound(id))) {
             Some(tasks::Rewritten::Changed(text)) => Filtered::Changed(text),
-            Some(tasks::Rewritten::Refused) => Filtered::Unreadable(None),
+            Some(tasks::Rewritten::Refused) => Filtered::Unreadable(current.and_then(list::message_id)),
             Some(tasks::Rewritten::Unchanged) | None => filtered,
         }
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::members::Members;
+use super::members::{Members, is_plain, rewrite_elements};
 use super::message::Id;
 use crate::policy::Item;
 
@@ -23,6 +23,9 @@ const LISTS: [(&str, Kind); 5] = [
 /// How long a client may keep a list that depends on the caller, in milliseconds (caching, revision 2026-07-28): a change
 /// of policy is to show soon.
 const MAX_TTL_MS: u64 = 60_000;
+
+/// How many results may stand in one another: that of a task is the result of another method.
+const MAX_RESULTS: usize = 8;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -57,41 +60,45 @@ pub fn filter(text: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
     }
 }
 
-/// A JSON text without escapes holds the name of a list's member as it is written, so most texts need not be read.
+/// Most texts need not be read, because they hold the name of no list.
 #[must_use]
 pub fn may_hold_list(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return true };
-    text.contains('\\') || LISTS.iter().any(|(member, _)| text.contains(member))
+    !is_plain(text) || LISTS.iter().any(|(member, _)| text.contains(member))
 }
 
 #[derive(Debug)]
 struct Unreadable;
 
+impl From<serde_json::Error> for Unreadable {
+    fn from(_: serde_json::Error) -> Self {
+        Self
+    }
+}
+
 fn filter_value(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
     match text.as_bytes().first() {
+        Some(b'[') => rewrite_elements(text, &mut |element| filter_element(element, keep)),
+        _ => filter_element(text, keep),
+    }
+}
+
+/// An array of messages holds no arrays of messages; whoever would look into them does not know what is in them.
+fn filter_element(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
+    match text.as_bytes().first() {
         Some(b'{') => filter_message(text, keep),
-        Some(b'[') => {
-            let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Unreadable)?;
-            let filtered: Vec<Option<String>> =
-                messages.iter().map(|message| filter_value(message.get(), keep)).collect::<Result<_, _>>()?;
-            if filtered.iter().all(Option::is_none) {
-                return Ok(None);
-            }
-            let parts: Vec<&str> =
-                messages.iter().zip(&filtered).map(|(old, new)| new.as_deref().unwrap_or(old.get())).collect();
-            Ok(Some(format!("[{}]", parts.join(","))))
-        }
+        Some(b'[') => Err(Unreadable),
         _ => Ok(None),
     }
 }
 
 fn filter_message(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    let mut message: Members<'_> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    let mut message: Members<'_> = serde_json::from_str(text)?;
     let Some(result) = message.value("result") else { return Ok(None) };
     if !result.starts_with('{') {
         return Ok(None);
     }
-    match filter_result(result, keep)? {
+    match filter_result(result, MAX_RESULTS, keep)? {
         None => Ok(None),
         Some(result) => {
             message.replace("result", result);
@@ -100,8 +107,13 @@ fn filter_message(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<
     }
 }
 
-fn filter_result(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    let mut result: Members<'_> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+fn filter_result(
+    text: &str,
+    results_left: usize,
+    keep: &mut dyn FnMut(Item<'_>) -> bool,
+) -> Result<Option<String>, Unreadable> {
+    let results_left = results_left.checked_sub(1).ok_or(Unreadable)?;
+    let mut result: Members<'_> = serde_json::from_str(text)?;
     let mut is_list = false;
     let mut changed = false;
     for (member, kind) in LISTS {
@@ -124,7 +136,7 @@ fn filter_result(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<O
     }
     // A task's result is that of another method.
     if let Some(inner) = result.value("result").filter(|inner| inner.starts_with('{'))
-        && let Some(inner) = filter_result(inner, keep)?
+        && let Some(inner) = filter_result(inner, results_left, keep)?
     {
         result.replace("result", inner);
         changed = true;
@@ -133,10 +145,10 @@ fn filter_result(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<O
 }
 
 fn filter_list(text: &str, kind: Kind, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    let elements: Vec<&RawValue> = serde_json::from_str(text)?;
     let mut kept = Vec::with_capacity(elements.len());
     for element in &elements {
-        let name = name(element.get(), kind).map_err(|_| Unreadable)?;
+        let name = name(element.get(), kind)?;
         let item = match kind {
             Kind::Tool => Item::Tool(&name),
             Kind::Prompt => Item::Prompt(&name),
@@ -174,7 +186,7 @@ fn name(element: &str, kind: Kind) -> Result<Cow<'_, str>, serde_json::Error> {
     }
 }
 
-fn message_id(text: &str) -> Option<Id> {
+pub(crate) fn message_id(text: &str) -> Option<Id> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Raw {
@@ -207,8 +219,13 @@ mod tests {
         Filtered::Changed(text.to_owned())
     }
 
+    fn nested(open: &str, close: &str) -> String {
+        format!("{}\"tools\"{}", open.repeat(100_000), close.repeat(100_000))
+    }
+
     #[test]
     fn lists() {
+        let (arrays, results) = (nested("[", "]"), nested("{\"result\":", "}"));
         let rows = [
             ("no list", r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#, Filtered::Unchanged),
             ("nothing hidden", r#"{"id":1,"result":{"tools":[{"name":"a"}]}}"#, Filtered::Unchanged),
@@ -283,6 +300,10 @@ mod tests {
                 r#"{"id":7,"result":{"tools":[{"name":"a"}],"tools":[{"name":"b"}]}}"#,
                 Filtered::Unreadable(Some(Id::Integer(7))),
             ),
+            ("an array in an array", r#"[[{"id":1,"result":{"tools":[{"name":"b"}]}}]]"#, Filtered::Unreadable(None)),
+            ("UTF-16", "{\0\"\0t\0o\0o\0l\0s\0\"\0:\01\0}\0", Filtered::Unreadable(None)),
+            ("arrays without end", arrays.as_str(), Filtered::Unreadable(None)),
+            ("results without end", results.as_str(), Filtered::Unreadable(None)),
             ("not JSON", r#"{"result":{"tools":[{"name":"b"}"#, Filtered::Unreadable(None)),
             ("a tool's own member named tools", r#"{"id":1,"result":{"content":{"tools":1}}}"#, Filtered::Unchanged),
         ];

@@ -1,4 +1,4 @@
-//! An object that is written back byte for byte but for what is replaced.
+//! Objects and arrays that are written back byte for byte but for what is replaced.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +10,28 @@ use crate::strict::Keys;
 
 /// An object's members in their order, with their values as written.
 pub(super) struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
+
+/// Whether the names of members stand in a text as they are: without escapes, and in UTF-8. A zero byte, which JSON in
+/// UTF-8 never has, tells UTF-16 and UTF-32.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.contains('\\') && !text.contains('\0')
+}
+
+/// Puts other values in place of an array's elements; `None`: there is none to replace.
+pub(super) fn rewrite_elements<E: From<serde_json::Error>>(
+    array: &str,
+    rewrite: &mut dyn FnMut(&str) -> Result<Option<String>, E>,
+) -> Result<Option<String>, E> {
+    let elements: Vec<&RawValue> = serde_json::from_str(array)?;
+    let rewritten: Vec<Option<String>> =
+        elements.iter().map(|element| rewrite(element.get())).collect::<Result<_, E>>()?;
+    if rewritten.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let parts: Vec<&str> =
+        elements.iter().zip(&rewritten).map(|(old, new)| new.as_deref().unwrap_or(old.get())).collect();
+    Ok(Some(format!("[{}]", parts.join(","))))
+}
 
 impl Members<'_> {
     /// The value of a member, as written.

@@ -168,10 +168,14 @@ pub enum MessageFault {
     Syntax,
     #[error("the body is nested deeper than {} levels", strict::MAX_DEPTH)]
     Depth,
+    #[error("the body has more than {} values", strict::MAX_VALUES)]
+    Values,
     #[error("a member of an object stands twice")]
     DuplicateMember,
     #[error("a member looks like one of the protocol but is not spelled like it")]
     LookAlikeMember,
+    #[error("a member has a name that is kept for parsers")]
+    ReservedMember,
     #[error("arrays of messages are not accepted")]
     Batch,
     #[error("the body is not a JSON-RPC 2.0 message")]
@@ -203,8 +207,10 @@ impl MessageFault {
         match self {
             Self::Syntax => "NotJson",
             Self::Depth => "TooDeep",
+            Self::Values => "TooManyValues",
             Self::DuplicateMember => "DuplicateMember",
             Self::LookAlikeMember => "LookAlikeMember",
+            Self::ReservedMember => "ReservedMember",
             Self::Batch => "Batch",
             Self::Envelope => "NotJsonRpc",
             Self::Id => "BadId",
@@ -257,8 +263,10 @@ fn message_fault(fault: &Fault) -> MessageFault {
     match fault {
         Fault::Syntax => MessageFault::Syntax,
         Fault::Depth => MessageFault::Depth,
+        Fault::Values => MessageFault::Values,
         Fault::Duplicate => MessageFault::DuplicateMember,
         Fault::LookAlike => MessageFault::LookAlikeMember,
+        Fault::Reserved => MessageFault::ReservedMember,
     }
 }
 

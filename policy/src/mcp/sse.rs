@@ -68,19 +68,23 @@ impl EventFilter {
     pub fn push(&mut self, chunk: &[u8], rewrite: &mut dyn Rewrite) -> Result<Vec<u8>, TooLarge> {
         self.carry.extend_from_slice(chunk);
         let mut passed = Vec::with_capacity(chunk.len());
+        let mut start = 0;
         loop {
             // The second half of the line end that ended the event before.
-            if self.seen == 0 && self.after_cr && self.carry.first() == Some(&b'\n') {
-                passed.push(self.carry.remove(0));
+            if self.seen == start && self.after_cr && self.carry.get(start) == Some(&b'\n') {
+                passed.push(b'\n');
+                start += 1;
+                self.seen = start;
                 self.after_cr = false;
             }
             let Some(end) = self.next_event_end() else { break };
-            let rest = self.carry.split_off(end);
-            let event = std::mem::replace(&mut self.carry, rest);
-            self.seen = 0;
+            let event = self.carry.get(start..end).unwrap_or_default();
             let first = std::mem::take(&mut self.first_event);
-            self.unreadable |= filter_event(&event, first, rewrite, &mut passed) == Readable::No;
+            self.unreadable |= filter_event(event, first, rewrite, &mut passed) == Readable::No;
+            start = end;
         }
+        self.carry.drain(..start);
+        self.seen -= start;
         if self.carry.len() > self.limit { Err(TooLarge) } else { Ok(passed) }
     }
 
@@ -266,6 +270,12 @@ mod tests {
         let mut filter = EventFilter::new(10);
         assert_eq!(filter.push(b"data: 12\n\n", &mut HidesB), Ok(b"data: 12\n\n".to_vec()));
         assert_eq!(filter.push(b"data: 123456", &mut HidesB), Err(TooLarge));
+    }
+
+    #[test]
+    fn many_events_in_one_chunk() {
+        let blank = vec![b'\n'; 1 << 20];
+        assert_eq!(filtered(&[&blank]), blank);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! Ids of tasks in messages of both sides, wherever they stand.
 
-use super::members::Members;
+use super::members::{Members, is_plain, rewrite_elements};
 
 /// The member of `_meta` by which a message says to which task it belongs.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
@@ -9,6 +9,10 @@ const RELATED: &str = "io.modelcontextprotocol/related-task";
 enum Place {
     /// It is an id, or an array of ids: the list of a `subscriptions/listen` request.
     Ids,
+    /// It is an id of whoever knows whom.
+    Foreign,
+    /// In each element of it.
+    Elements(&'static Place),
     /// In these members of it.
     Members(&'static [(&'static str, Place)]),
 }
@@ -26,7 +30,13 @@ const MESSAGE: Place = Place::Members(&[
     ),
     (
         "result",
-        Place::Members(&[("taskId", Place::Ids), ("task", Place::Members(&[("taskId", Place::Ids)])), ("_meta", META)]),
+        Place::Members(&[
+            ("taskId", Place::Ids),
+            ("task", Place::Members(&[("taskId", Place::Ids)])),
+            // A server's list of tasks does not say whose they are.
+            ("tasks", Place::Elements(&Place::Members(&[("taskId", Place::Foreign)]))),
+            ("_meta", META),
+        ]),
     ),
 ]);
 
@@ -43,18 +53,28 @@ pub(crate) enum Rewritten {
 
 struct Refused;
 
-/// A JSON text without escapes holds the name of a member as it is written, so most texts need not be read.
+impl From<serde_json::Error> for Refused {
+    fn from(_: serde_json::Error) -> Self {
+        Self
+    }
+}
+
+/// Most texts need not be read, because they hold no member that names a task.
 pub(crate) fn may_name_task(text: &str) -> bool {
-    text.contains('\\') || text.contains("taskId")
+    !is_plain(text) || text.contains("taskId")
 }
 
 /// Puts another id in place of each; where there is none for it, the message is refused.
 pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> Rewritten {
     let text = text.trim();
-    if !may_name_task(text) || !text.starts_with('{') {
+    if !may_name_task(text) {
         return Rewritten::Unchanged;
     }
-    match rewrite_at(text, &MESSAGE, change) {
+    if text.contains('\0') {
+        return Rewritten::Refused;
+    }
+    let place = if text.starts_with('[') { &Place::Elements(&MESSAGE) } else { &MESSAGE };
+    match rewrite_at(text, place, change) {
         Ok(None) => Rewritten::Unchanged,
         Ok(Some(text)) => Rewritten::Changed(text),
         Err(Refused) => Rewritten::Refused,
@@ -66,16 +86,25 @@ fn rewrite_at(
     place: &Place,
     change: &mut dyn FnMut(&str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
-    let inner_places = match place {
-        Place::Ids => return rewrite_ids(value, change),
-        Place::Members(inner) => inner,
-    };
-    if !value.starts_with('{') {
-        return Ok(None);
+    match (place, value.as_bytes().first()) {
+        (Place::Ids, _) => rewrite_ids(value, change),
+        (Place::Foreign, Some(b'"')) => Err(Refused),
+        (Place::Elements(place), Some(b'[')) => {
+            rewrite_elements(value, &mut |element| rewrite_at(element, place, change))
+        }
+        (Place::Members(places), Some(b'{')) => rewrite_members(value, places, change),
+        (Place::Foreign | Place::Elements(_) | Place::Members(_), _) => Ok(None),
     }
-    let mut members: Members<'_> = serde_json::from_str(value).map_err(|_| Refused)?;
+}
+
+fn rewrite_members(
+    value: &str,
+    places: &[(&str, Place)],
+    change: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<Option<String>, Refused> {
+    let mut members: Members<'_> = serde_json::from_str(value)?;
     let mut changed = false;
-    for (name, place) in *inner_places {
+    for (name, place) in places {
         let Some(inner) = members.value(name) else { continue };
         if let Some(inner) = rewrite_at(inner, place, change)? {
             members.replace(name, inner);
@@ -90,11 +119,11 @@ fn rewrite_ids(value: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> R
     let mut changed = |id: &str| change(id).ok_or(Refused);
     let ids = match value.as_bytes().first() {
         Some(b'"') => {
-            let id: String = serde_json::from_str(value).map_err(|_| Refused)?;
+            let id: String = serde_json::from_str(value)?;
             serde_json::to_string(&changed(&id)?)
         }
         Some(b'[') => {
-            let ids: Vec<String> = serde_json::from_str(value).map_err(|_| Refused)?;
+            let ids: Vec<String> = serde_json::from_str(value)?;
             let ids: Vec<String> = ids.iter().map(|id| changed(id)).collect::<Result<_, _>>()?;
             serde_json::to_string(&ids)
         }
@@ -127,13 +156,26 @@ mod tests {
             ("an escaped name", r#"{"result":{"task\u0049d":"t"}}"#, Some(r#"{"result":{"taskId":"T"}}"#)),
             ("an argument", r#"{"params":{"arguments":{"taskId":"t"}}}"#, None),
             ("no string", r#"{"params":{"taskId":1}}"#, None),
-            ("a list of all tasks", r#"{"result":{"tasks":[{"taskId":"t"}]}}"#, None),
+            ("tasks that are none", r#"{"result":{"taskId":1,"tasks":["taskId"]}}"#, None),
+            (
+                "an array of messages",
+                r#"[{"params":{"taskId":"t"}},{"id": 1},{"result":{"taskId":"u"}}]"#,
+                Some(r#"[{"params":{"taskId":"T"}},{"id": 1},{"result":{"taskId":"U"}}]"#),
+            ),
         ];
         for (name, text, expected) in rows {
             let expected = expected.map_or(Rewritten::Unchanged, |text| Rewritten::Changed(text.to_owned()));
             assert_eq!(rewrite(text, &mut |id| Some(id.to_uppercase())), expected, "{name}");
         }
         assert_eq!(rewrite(r#"{"params":{"taskId":"t"}}"#, &mut |_| None), Rewritten::Refused);
-        assert_eq!(rewrite(r#"{"result":{"taskId":"t","taskId":"u"}}"#, &mut |id| Some(id.into())), Rewritten::Refused);
+        let refused = [
+            ("an id twice", r#"{"result":{"taskId":"t","taskId":"u"}}"#),
+            ("a list of all tasks", r#"{"result":{"tasks":[{"taskId":"t"}]}}"#),
+            ("a list of all tasks among messages", r#"[{"id":1},{"result":{"tasks":[{"taskId":"t"}]}}]"#),
+            ("UTF-16", "{\0\"\0t\0a\0s\0k\0I\0d\0\"\0:\0}\0"),
+        ];
+        for (name, text) in refused {
+            assert_eq!(rewrite(text, &mut |id| Some(id.into())), Rewritten::Refused, "{name}");
+        }
     }
 }

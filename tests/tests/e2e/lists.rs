@@ -26,3 +26,24 @@ fn in_json_and_in_events() {
     stack.set_rules("[{ name: all, tools: ['*'] }]");
     toolward_tests::process::eventually("all visible", || stack.ask(&sales, request("tools/list")).text == TOOLS);
 }
+
+#[test]
+fn whatever_the_server_answers() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    let get = |accept: &str| {
+        let url = format!("http://127.0.0.1:{}/mcp", stack.port);
+        http::send(stack.client.get(url).bearer_auth(&ops).header("accept", accept).header("x-answer-json", TOOLS))
+    };
+    assert_eq!(get("text/event-stream").text, TOOLS_WITHOUT_MULTIPLY, "a list that answers a GET");
+    let refused = get("application/json");
+    assert_eq!((refused.status, refused.reason().as_deref()), (406, Some("NotAcceptable")));
+    let nested = |open: &str, close: &str| format!("{}\"tools\"{}", open.repeat(8000), close.repeat(8000));
+    for (name, answer) in [("arrays", nested("[", "]")), ("results", nested("{\"result\":", "}"))] {
+        let asked = stack.post(request("tools/list")).bearer_auth(&ops);
+        let answer = http::send(asked.header("x-answer-json", answer.get(..50_000).unwrap_or(&answer)));
+        assert_eq!(answer.reason().as_deref(), Some("UnreadableList"), "{name} without end: {answer:?}");
+    }
+    assert_eq!(stack.ask(&ops, request("tools/list")).text, TOOLS_WITHOUT_MULTIPLY, "the filter works on");
+}

@@ -96,3 +96,34 @@ fn a_route_whose_policy_is_not_known_is_closed() {
         );
     }
 }
+
+#[test]
+fn a_route_that_fits_only_with_the_token_has_no_answer_of_another() {
+    let cluster = "route: { cluster: mcp-server, timeout: 0s }";
+    let with_token = "- match: { path: /mcp, headers: [{ name: authorization, present_match: true }] }";
+    let rows = [
+        ("the same policy", "/mcp", KEY.to_owned(), None, 1),
+        ("another policy", "/mcp", KEY.replace("math", "other"), Some("RouteChanged"), 1),
+        ("no policy", "/mcp", "metadata: {}".to_owned(), Some("RouteChanged"), 1),
+        ("no route", "/elsewhere", KEY.to_owned(), Some("RouteChanged"), 0),
+    ];
+    for (name, path, metadata, reason, reached) in rows {
+        let lines = [
+            with_token,
+            KEY,
+            cluster,
+            &format!("- match: {{ path: {path} }}"),
+            &metadata,
+            cluster,
+            "- match: { path: /third }",
+        ];
+        let indented = lines.map(|line| if line.starts_with('-') { line.to_owned() } else { format!("  {line}") });
+        let whole = Static::start("- match: { path: /mcp }", &indented.join("\n              "));
+        let answer = whole.ask(call("add"));
+        assert_eq!(answer.reason().as_deref(), reason, "{name}: {answer:?}");
+        assert_eq!(answer.status, if reason.is_some() { 503 } else { 200 }, "{name}: {answer:?}");
+        assert_eq!(whole.upstream.take_recorded().len(), reached, "{name}");
+        let closed = whole.envoy.stat("wasmcustom.toolward_requests.tools/call.closed.RouteChanged");
+        assert_eq!(closed, u64::from(reason.is_some()), "{name}: {}", whole.envoy.admin("/stats?filter=toolward"));
+    }
+}
