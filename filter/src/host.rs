@@ -48,9 +48,13 @@ pub(crate) fn policy_key() -> Option<Vec<u8>> {
     hostcalls::get_property(path).ok().flatten()
 }
 
-/// Whether a route was taken at all; where none was, Envoy answers 404 by itself.
-pub(crate) fn has_route() -> bool {
-    hostcalls::get_property(vec!["xds", "route_metadata"]).is_ok_and(|metadata| metadata.is_some())
+/// Whether it is certain that no route was taken; then Envoy answers 404 by itself.
+pub(crate) fn has_no_route() -> bool {
+    // Each route has this map. The message around it, when empty, looks like none.
+    let metadata = hostcalls::get_property(vec!["xds", "route_metadata", "filter_metadata"]);
+    // A host that does not know `xds` can't tell.
+    let knows_xds = hostcalls::get_property(vec!["xds", "listener_direction"]).is_ok_and(|known| known.is_some());
+    metadata == Ok(None) && knows_xds
 }
 
 pub(crate) fn headers(side: Side) -> Vec<(String, Vec<u8>)> {

@@ -104,7 +104,7 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let key = host::policy_key();
-        if key.is_none() && !host::has_route() {
+        if key.is_none() && host::has_no_route() {
             return Action::Continue;
         }
         let headers = host::headers(Side::Request);

@@ -40,6 +40,9 @@ use headers::MediaType;
 use origin::{NotAllowed, Origin};
 use revision::Revision;
 
+/// The route names no policy, or one that this filter does not know.
+const UNKNOWN_POLICY: &str = "UnknownPolicy";
+
 /// What verifying a token needs from outside.
 pub struct Verification<'v> {
     /// Checks signatures.
@@ -127,8 +130,8 @@ impl Exchange {
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok());
         let Some(policy) = key.and_then(|key| table.policy(key)) else {
-            let step = exchange.close("UnknownPolicy");
-            return (exchange, step);
+            exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
+            return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY)));
         };
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
