@@ -35,7 +35,8 @@ pub const TOOLS_WITHOUT_MULTIPLY: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"t
 pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
-/// `x-answer: sse`), GET with an event every 20 ms for ever, and everything else with [`OK`].
+/// `x-answer: sse`), GET with an event every 20 ms for ever, and everything else with [`OK`]; with the header `x-wait`
+/// after so many milliseconds.
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
@@ -91,6 +92,10 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         headers: parts.headers.iter().map(header).collect(),
         body: body.to_vec(),
     });
+    if let Some(wait) = parts.headers.get("x-wait") {
+        let wait = wait.to_str().ok().and_then(|wait| wait.parse().ok()).expect("milliseconds");
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
     match (parts.method.as_str(), is_list, parts.headers.contains_key("x-answer")) {
         ("GET", ..) => events(),
