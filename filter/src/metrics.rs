@@ -25,6 +25,11 @@ pub(crate) fn count(record: &Record) {
     }
 }
 
+/// Counts a signature that was verified, by whom: `toolward_signatures.VERIFIER`.
+pub(crate) fn count_signature(verifier: &str) {
+    increment(format!("toolward_signatures.{verifier}"), 1);
+}
+
 fn increment(name: String, by: u32) {
     COUNTERS.with_borrow_mut(|counters| {
         let counter = *counters.entry(name).or_insert_with_key(|name| host::define_counter(name));

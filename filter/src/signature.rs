@@ -6,7 +6,7 @@ use toolward_policy::config::Algorithm;
 use toolward_policy::jwt::key::PublicKey;
 use toolward_policy::jwt::verify::{DigestVerification, Portable, SignatureVerifier};
 
-use crate::host;
+use crate::{host, metrics};
 
 /// Which families of algorithms the host verifies rightly.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +51,10 @@ impl HostVerifier {
 impl SignatureVerifier for HostVerifier {
     fn verify(&self, key: &PublicKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         if self.proof(algorithm) == Proof::Failed {
+            metrics::count_signature("filter");
             return Portable.verify(key, algorithm, message, signature);
         }
+        metrics::count_signature("host");
         DigestVerification::new(key, algorithm, signature).is_some_and(|terms| {
             host::verify_signature(terms.hash, terms.key, &terms.signature, message).unwrap_or(false)
         })

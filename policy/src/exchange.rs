@@ -33,7 +33,8 @@ mod judge;
 mod origin;
 mod revision;
 
-pub use headers::{Edits, Headers};
+pub use endpoint::changes_parameter;
+pub use headers::{Edits, Headers, changes_header};
 
 use judge::{AnswerFilter, Judge, UnknownTask};
 

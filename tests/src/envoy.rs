@@ -46,6 +46,19 @@ typed_dns_resolver_config:
         Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
+    /// The same with the state of the world in place of changes.
+    ///
+    /// # Panics
+    /// When the bootstrap does not say which it is.
+    #[must_use]
+    pub fn with_state_of_the_world(gateway: &str, xds: u16) -> Self {
+        let config = shipped("envoy/ads.yaml");
+        assert!(config.contains("api_type: DELTA_GRPC"), "{config}");
+        let config = config.replace("api_type: DELTA_GRPC", "api_type: GRPC");
+        let config = config.replace("port_value: 18000", &format!("port_value: {xds}"));
+        Self::start(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
+    }
+
     /// One with a bootstrap of its own that says which Gateway it is, and its admin port on 19000. It may never be ready.
     #[must_use]
     pub fn unready(config: &str) -> Self {
@@ -84,6 +97,8 @@ typed_dns_resolver_config:
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
         // The access log is read while Envoy runs.
         command.args(["--file-flush-interval-msec", "100"]);
+        // What the filter says.
+        command.args(["--component-log-level", "wasm:info"]);
         let process = Process::start("envoy", command.args(arguments).current_dir(root()));
         Self { admin, process, client: http::client(), _folder: folder }
     }

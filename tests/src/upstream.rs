@@ -36,7 +36,8 @@ pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
 /// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever,
-/// whatever carries the header `x-answer-json` with its value, and everything else with [`OK`].
+/// whatever carries the header `x-answer-json` with its value, and everything else with [`OK`]; with the header `x-wait`
+/// after so many milliseconds.
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
@@ -92,6 +93,10 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         headers: parts.headers.iter().map(header).collect(),
         body: body.to_vec(),
     });
+    if let Some(wait) = parts.headers.get("x-wait") {
+        let wait = wait.to_str().ok().and_then(|wait| wait.parse().ok()).expect("milliseconds");
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     if let Some(json) = parts.headers.get("x-answer-json") {
         return with_type("application/json", String::from_utf8_lossy(json.as_bytes()).into_owned());
     }

@@ -7,6 +7,12 @@ const SESSION: &str = "sessionid";
 /// The parameter that is added.
 const SEAL: &str = "toolward-seal";
 
+/// Whether the filter may take this query parameter away on the way to the server; see [`super::changes_header`].
+#[must_use]
+pub fn changes_parameter(name: &str) -> bool {
+    name == SEAL
+}
+
 /// Whether a request's path names a session, as messages of this transport do.
 pub(super) fn names_session(path: &str) -> bool {
     path.split_once('?').is_some_and(|(_, query)| parameters(query).any(|(name, _)| is_session(&name)))

@@ -22,6 +22,16 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 /// Headers of this prefix say what was verified; nobody but the filter may send them.
 const OWN_PREFIX: &str = "x-toolward-";
 
+/// Headers of a request that are rewritten where it says more than a server may see.
+const REWRITTEN: [&str; 5] = ["authorization", "accept-encoding", "content-length", "mcp-session-id", "mcp-name"];
+
+/// Whether the filter may change this header, by its lower-case name, on the way to the server. Envoy then looks for the
+/// route anew, so a route that is chosen by such a header is not the one that the request takes in the end.
+#[must_use]
+pub fn changes_header(name: &str) -> bool {
+    REWRITTEN.contains(&name) || METHOD_OVERRIDES.contains(&name) || name.starts_with(OWN_PREFIX)
+}
+
 impl<'h> Headers<'h> {
     /// All values of a header, by its lower-case name.
     pub fn all(self, name: &str) -> impl Iterator<Item = &'h [u8]> {
@@ -154,5 +164,23 @@ impl Edits {
     pub(super) fn of_changed_body() -> Self {
         let remove = ["content-length", "etag", "digest", "content-digest", "repr-digest", "content-md5"];
         Self { remove: remove.map(str::to_owned).to_vec(), set: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_changed_is_told() {
+        let names =
+            [&METHOD_OVERRIDES[..], &["authorization", "accept-encoding", "x-toolward-subject", "host"]].concat();
+        let headers: Vec<(String, Vec<u8>)> = names.iter().map(|name| ((*name).to_owned(), b"x".to_vec())).collect();
+        let edits = Edits::of_request(&Headers(&headers));
+        let changed: Vec<&str> =
+            edits.remove.iter().map(String::as_str).chain(edits.set.iter().map(|(name, _)| *name)).collect();
+        for name in names {
+            assert_eq!(changes_header(name), changed.contains(&name), "{name}");
+        }
     }
 }

@@ -91,3 +91,37 @@ fn hosts_have_certificates_of_their_own_which_are_rotated_under_open_streams() {
     let shown = stack.toolward.get("/snapshot?gateway=default/mcp-gateway").text;
     assert!(shown.contains("default/b") && !shown.contains("PRIVATE KEY"), "of a secret only its name is shown");
 }
+
+#[test]
+fn one_listener_has_several_certificates() {
+    let upstream = Upstream::start();
+    let issuer = Issuer::new("ES256");
+    let jwks = issuer.jwks();
+    let stack = Stack::with_policy(upstream.port, issuer, &policy(&jwks, OPS_MAY_ADD));
+    let (first, second) = (Authority::new(), Authority::new());
+    stack.folder.write("a.yaml", &secret("a", &first.host("a.example.com")));
+    stack.folder.write("b.yaml", &secret("b", &second.host("b.example.com")));
+    let listener = format!("listeners: [{{ name: mcp, port: {}, protocol: HTTP }}]", stack.port);
+    let certificates = "certificateRefs: [{ name: a }, { name: b }]";
+    let https = format!(
+        "listeners: [{{ name: mcp, port: {}, protocol: HTTPS, hostname: '*.example.com', tls: {{ {certificates} }} }}]",
+        stack.port
+    );
+    let plain = toolward_tests::stack::gateway(stack.port);
+    let gateway = plain.replace(&listener, &https);
+    assert_ne!(gateway, plain);
+    stack.folder.write("gateway.yaml", &gateway);
+    let ops = stack.issuer.of_team("ops");
+    let ask = |client: &Client, host: &str, tool: &str| {
+        let request = http::post(client, &format!("https://{host}:{}/mcp", stack.port), call(tool));
+        request.bearer_auth(&ops).send().ok().and_then(|answer| answer.text().ok())
+    };
+    let (a, b) = (client(&first, stack.port), client(&second, stack.port));
+    eventually("TLS", || ask(&a, "a.example.com", "add").is_some());
+    for (name, right, wrong) in [("a.example.com", &a, &b), ("b.example.com", &b, &a)] {
+        assert_eq!(ask(right, name, "add").as_deref(), Some(OK), "{name} has its own certificate");
+        assert!(ask(wrong, name, "add").is_none(), "{name} shows no other certificate");
+        assert!(ask(right, name, "multiply").is_some_and(|text| text.contains("Unknown tool")), "{name}");
+    }
+    assert_eq!(upstream.take_recorded().len(), 3);
+}

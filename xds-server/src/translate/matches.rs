@@ -6,6 +6,7 @@ use gateway_api::httproutes::{
     HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType as HeaderType, HttpRouteRulesMatchesMethod as Method,
     HttpRouteRulesMatchesPathType as PathType, HttpRouteRulesMatchesQueryParamsType as QueryType,
 };
+use toolward_policy::exchange::{changes_header, changes_parameter};
 
 use crate::model::{PathMatch, RouteMatch, StringMatch};
 
@@ -33,7 +34,7 @@ pub(super) fn parse(written: &HttpRouteRulesMatches) -> Result<RouteMatch, (Stri
     parsed.method = written.method.as_ref().map(|method| method_name(method).to_owned());
     for (index, header) in written.headers.iter().flatten().enumerate() {
         let at = |part: &'static str| move |fault| (format!(".headers[{index}].{part}"), fault);
-        let name = syntax::header_name(&header.name).map_err(at("name"))?;
+        let name = syntax::header_name(&header.name).and_then(lasting_header).map_err(at("name"))?;
         let value = match header.r#type.as_ref().unwrap_or(&HeaderType::Exact) {
             HeaderType::Exact => syntax::header_value(&header.value).map(StringMatch::Exact),
             HeaderType::RegularExpression => expression::check(&header.value).map(StringMatch::Regex),
@@ -63,6 +64,18 @@ pub(super) fn precedence(matches: &RouteMatch) -> impl Ord + use<> {
     (path, matches.method.is_none(), Reverse(matches.headers.len()), Reverse(matches.query.len()))
 }
 
+/// A header that reaches the server as it was sent. By another one, the route would be chosen whose policy judges, and
+/// after the change perhaps another one, by which the request goes.
+fn lasting_header(name: String) -> Result<String, Fault> {
+    if changes_header(&name) { Err(changed("header", &name)) } else { Ok(name) }
+}
+
+fn changed(what: &str, name: &str) -> Fault {
+    Fault::unsupported(format!(
+        "the {what} {name} is changed on the way to the server, so no route can be chosen by it"
+    ))
+}
+
 /// Of entries with the same name the first counts.
 fn add_first(entries: &mut Vec<(String, StringMatch)>, name: String, value: StringMatch) {
     if entries.iter().all(|(other, _)| *other != name) {
@@ -71,7 +84,9 @@ fn add_first(entries: &mut Vec<(String, StringMatch)>, name: String, value: Stri
 }
 
 fn query_name(name: &str) -> Result<String, Fault> {
-    if (1..=256).contains(&name.len()) && !name.chars().any(char::is_control) {
+    if changes_parameter(name) {
+        Err(changed("query parameter", name))
+    } else if (1..=256).contains(&name.len()) && !name.chars().any(char::is_control) {
         Ok(name.to_owned())
     } else {
         Err(Fault::unsupported(format!("{name:?} is no name of a query parameter")))
