@@ -271,7 +271,7 @@ mod tests {
 
     fn object(name: &str, version: u32, more: Value) -> Value {
         let mut object = json!({ "metadata": { "namespace": "apps", "name": name, "resourceVersion": version.to_string(),
-            "managedFields": [{ "manager": "kubectl" }] } });
+            "managedFields": [{ "manager": "kubectl" }], "annotations": { "example.com/note": "long" } } });
         for (key, value) in more.as_object().expect("an object") {
             if key == "labels" {
                 object["metadata"]["labels"] = value.clone();
@@ -315,7 +315,8 @@ mod tests {
         store.apply(kind("Service"), service(1));
         let resources = world(&mut store);
         let kept = resources.services.get(&Name::new("apps", "math")).expect("the service");
-        assert_eq!(kept.metadata.managed_fields, None, "large and of no use");
+        let (fields, annotations) = (&kept.metadata.managed_fields, &kept.metadata.annotations);
+        assert_eq!((fields, annotations), (&None, &None), "large and of no use");
         store.apply(kind("Service"), service(1));
         assert!(store.take_change().is_none(), "the same version is no change");
         store.apply(kind("Service"), Event::Deleted(object("math", 2, json!({}))));
