@@ -23,9 +23,20 @@ impl Envoy {
     /// One that gets everything from a control plane on this port: `envoy/ads.yaml`.
     #[must_use]
     pub fn with_control_plane(gateway: &str, xds: u16) -> Self {
-        let admin = ports::free();
-        let config = shipped("envoy/ads.yaml").replace("port_value: 18000", &format!("port_value: {xds}"));
-        Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
+        Self::with_control_planes(gateway, &[xds])
+    }
+
+    /// The same with several replicas of the control plane, of which it asks one at a time.
+    ///
+    /// # Panics
+    /// When `envoy/ads.yaml` has no control plane.
+    #[must_use]
+    pub fn with_control_planes(gateway: &str, xds: &[u16]) -> Self {
+        let config = shipped("envoy/ads.yaml");
+        let endpoint = config.lines().find(|line| line.contains("port_value: 18000")).expect("an endpoint");
+        let endpoints: Vec<String> = xds.iter().map(|xds| endpoint.replace("18000", &xds.to_string())).collect();
+        let config = config.replace(endpoint, &endpoints.join("\n"));
+        Self::start(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
     /// The same with a name server on this port of loopback.

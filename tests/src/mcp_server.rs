@@ -1,6 +1,6 @@
 //! Real MCP servers.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -64,12 +64,22 @@ impl McpServer {
         Self::start_command(&mut sdk.python(script))
     }
 
+    /// A script that also listens on the address that the variable `HOST` says.
+    #[must_use]
+    pub fn start_on(host: IpAddr, sdk: Sdk, script: &Path) -> Self {
+        Self::start_at(host, sdk.python(script).env("HOST", host.to_string()))
+    }
+
     /// Any program that listens on the port that the variable `PORT` says.
     #[must_use]
     pub fn start_command(command: &mut Command) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), command)
+    }
+
+    fn start_at(host: IpAddr, command: &mut Command) -> Self {
         let port = ports::free();
         let mut process = Process::start("MCP server", command.env("PORT", port.to_string()));
-        process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        process.wait_until("listening", || TcpStream::connect((host, port)).is_ok());
         Self { port, process }
     }
 

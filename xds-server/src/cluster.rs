@@ -2,28 +2,26 @@
 //!
 //! ```text
 //! Meaning (resources, translation) ─┬─ status::desired ──> statuses ─┐
-//! Facts (what Envoys refuse) ───────┘                                ├─> API server, from the leader only
+//! Facts (what Envoys refuse…) ──────┘                                ├─> API server, from the leader only
 //! Meaning ─ provision::all ──────────────────────────────> objects ──┘
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::kube::Client;
 use clap::Args;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::ads::clients::Clients;
 use crate::leader;
-use crate::model::GatewayName;
 use crate::provision::options::ProvisionArgs;
 use crate::resources::Resources;
-use crate::status::Facts;
 use crate::translate::Translation;
 
+mod facts;
 mod objects;
+mod refusals;
 mod statuses;
 
 /// Who the API server is told that writes.
@@ -34,9 +32,6 @@ const WRITES: usize = 8;
 
 /// What could not be written is tried again after this.
 const RETRY: Duration = Duration::from_secs(2);
-
-/// How often it is looked at what Envoys refuse.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Arguments that matter with a Kubernetes API server.
 #[derive(Args, Clone, Debug)]
@@ -79,8 +74,9 @@ pub fn write(
     clients: Clients,
 ) -> std::io::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(made_up_identity);
+    let leases = refusals::Leases::new(client.clone(), &args.namespace, &identity);
     let leads = leader::elect(client.clone(), &args.namespace, identity);
-    let facts = watch_facts(clients, args.provision, meanings.clone());
+    let facts = facts::watch(client.clone(), leases, clients, leads.clone(), args.provision);
     tokio::spawn(statuses::write(client.clone(), leads.clone(), meanings.clone(), facts));
     if args.provision {
         let options = args.objects.read()?;
@@ -93,42 +89,4 @@ pub fn write(
 fn made_up_identity() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("toolward-{}-{}", std::process::id(), since.as_nanos())
-}
-
-/// Looks at what Envoys refuse, as long as somebody tells what the world means.
-fn watch_facts(
-    clients: Clients,
-    provisioned: bool,
-    meanings: watch::Receiver<Option<Meaning>>,
-) -> watch::Receiver<Facts> {
-    let first = Facts { refusals: BTreeMap::new(), provisioned };
-    let (sender, receiver) = watch::channel(first);
-    tokio::spawn(async move {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while meanings.has_changed().is_ok() {
-            ticks.tick().await;
-            let refusals = refusals(&clients);
-            sender.send_if_modified(|facts| {
-                let changed = facts.refusals != refusals;
-                facts.refusals = refusals;
-                changed
-            });
-        }
-    });
-    receiver
-}
-
-/// By Gateway, what one of its Envoys refuses.
-fn refusals(clients: &Clients) -> BTreeMap<GatewayName, String> {
-    let mut refusals = BTreeMap::new();
-    for client in clients.view() {
-        for (kind, subscription) in client.stream.types {
-            if let Some(rejection) = subscription.standing_rejection() {
-                let text = format!("{kind} {}: {}", rejection.resources.join(", "), rejection.message);
-                refusals.entry(client.gateway.clone()).or_insert(text);
-            }
-        }
-    }
-    refusals
 }

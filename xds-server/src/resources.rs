@@ -11,6 +11,7 @@ use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::problem::Problem;
@@ -92,10 +93,29 @@ pub struct Malformed {
     pub protects: Protects,
     /// Whom it asks to serve it.
     pub asks: Asks,
-    /// The status that it has, where it has one.
-    pub status: Option<Value>,
+    /// What an API server has of it.
+    pub current: Current,
     /// What is wrong with it.
     pub problem: Problem,
+}
+
+/// What there is of an object, as far as it was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Current {
+    /// Its uid: another one where an object of the same name has taken its place.
+    pub uid: Option<String>,
+    /// Its resourceVersion: another one after each change, whoever made it.
+    pub version: Option<String>,
+    /// Its status.
+    pub status: Option<Value>,
+}
+
+impl Current {
+    /// Of an object with this metadata.
+    #[must_use]
+    pub fn new(metadata: &ObjectMeta, status: Option<Value>) -> Self {
+        Self { uid: metadata.uid.clone(), version: metadata.resource_version.clone(), status }
+    }
 }
 
 /// Whom a malformed object of Gateway API asks to serve it, as far as that can be read.

@@ -241,7 +241,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
 
     let translate_options = args.settings.translate_options(binding_keys.keys().to_vec());
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
-    let keeper = Keeper { pipeline, binding_keys, fetching, snapshots, reports, metrics, meanings };
+    let keeper = Keeper { pipeline, last: None, binding_keys, fetching, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -291,6 +291,8 @@ async fn kubernetes() -> Result<kube::Client, ServeError> {
 /// Keeps what is served up to date.
 struct Keeper {
     pipeline: Pipeline,
+    /// The world as it was told last.
+    last: Option<Arc<Resources>>,
     binding_keys: BindingKeys,
     fetching: Fetching,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
@@ -315,6 +317,7 @@ impl Keeper {
                     Some(Change::Endpoints { resources, services }) => {
                         block_in_place(|| self.move_endpoints(&resources, &services));
                     }
+                    Some(Change::Statuses(resources)) => self.learn_statuses(resources),
                     Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
                 },
@@ -352,13 +355,13 @@ impl Keeper {
     }
 
     fn translate_again(&mut self) {
-        let last = self.meanings.borrow().as_ref().map(|meaning| Arc::clone(&meaning.resources));
-        if let Some(resources) = last {
+        if let Some(resources) = self.last.clone() {
             self.translate(&resources);
         }
     }
 
     fn translate(&mut self, resources: &Arc<Resources>) {
+        self.last = Some(Arc::clone(resources));
         self.metrics.loaded(Load::Ok);
         let start = Instant::now();
         let (translation, snapshot) = self.pipeline.turn(resources, start);
@@ -377,11 +380,24 @@ impl Keeper {
     }
 
     fn move_endpoints(&mut self, resources: &Arc<Resources>, services: &BTreeSet<Name>) {
+        self.last = Some(Arc::clone(resources));
         match self.pipeline.endpoints(resources, services) {
             Moved::Nothing => debug!("endpoints changed, what is served did not"),
             Moved::Endpoints(snapshot) => self.publish(snapshot),
             Moved::More => self.translate(resources),
         }
+    }
+
+    /// They change nothing of what the world means.
+    fn learn_statuses(&mut self, resources: Arc<Resources>) {
+        self.last = Some(Arc::clone(&resources));
+        self.meanings.send_if_modified(|meaning| match meaning {
+            Some(meaning) => {
+                meaning.resources = resources;
+                true
+            }
+            None => false,
+        });
     }
 
     fn complain(&self, problems: Vec<Problem>) {

@@ -25,6 +25,8 @@ pub enum Change {
         /// The Services.
         services: BTreeSet<Name>,
     },
+    /// The world, of which nothing changed but what it says of itself, in statuses.
+    Statuses(Arc<Resources>),
     /// The source can't be read, for these reasons; the last world stays in force.
     Broken(Vec<Problem>),
 }

@@ -5,12 +5,14 @@
 //! Resources, Translation, Facts ─ desired ─> Desired ─ merged with what is there ─> to be written, if it differs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::GatewayName;
-use crate::resources::{ObjectRef, Resources};
+use crate::resources::{Current, ObjectRef, Resources};
 use crate::translate::Translation;
 
 mod backend;
@@ -22,15 +24,30 @@ mod merge;
 mod policy;
 mod route;
 
+pub use class::DEFINITION;
 pub use merge::merged;
 
 /// What only the running system knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// What the Envoys of a Gateway refuse at present, in their own words.
-    pub refusals: BTreeMap<GatewayName, String>,
+    /// What Envoys refuse at present.
+    pub refusals: BTreeSet<Refusal>,
     /// Whether Gateways get Envoys and a Service from us, whose address is theirs.
     pub provisioned: bool,
+    /// The release of Gateway API whose kinds are installed, as they say themselves.
+    pub bundle_version: Option<String>,
+}
+
+/// What an Envoy refuses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Whose Envoy it is.
+    pub gateway: GatewayName,
+    /// The port whose listeners are refused, or something of theirs; none where it can't be told which they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What is refused, and why, in Envoy's own words.
+    pub message: String,
 }
 
 /// The status that an object should have, but for the times at which its conditions changed.
@@ -56,23 +73,26 @@ pub fn desired(resources: &Resources, translation: &Translation, facts: &Facts) 
     all
 }
 
-/// The status that an object has now, as far as it was read.
+/// What there is of an object, as far as it was read.
 #[must_use]
-pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Value> {
+pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Current> {
+    fn of(metadata: &ObjectMeta, status: Option<&impl Serialize>) -> Current {
+        Current::new(metadata, status.and_then(|status| serde_json::to_value(status).ok()))
+    }
     if let Some(malformed) = resources.malformed.iter().find(|malformed| malformed.object == *object) {
-        return malformed.status.clone();
+        return Some(malformed.current.clone());
     }
     let name = &object.name;
-    let status = match object.kind.as_str() {
-        "GatewayClass" => serde_json::to_value(resources.gateway_classes.get(name)?.status.as_ref()?),
-        "Gateway" => serde_json::to_value(resources.gateways.get(name)?.status.as_ref()?),
-        "HTTPRoute" => serde_json::to_value(resources.http_routes.get(name)?.status.as_ref()?),
-        "BackendTLSPolicy" => serde_json::to_value(resources.backend_tls_policies.get(name)?.status.as_ref()?),
-        "MCPBackend" => serde_json::to_value(resources.backends.get(object)?.status.as_ref()?),
-        "MCPAccessPolicy" => serde_json::to_value(resources.policies.get(object)?.status.as_ref()?),
-        _ => return None,
+    let current = match object.kind.as_str() {
+        "GatewayClass" => resources.gateway_classes.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
+        "Gateway" => resources.gateways.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
+        "HTTPRoute" => resources.http_routes.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
+        "BackendTLSPolicy" => resources.backend_tls_policies.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
+        "MCPBackend" => resources.backends.get(object).map(|it| of(&it.metadata, it.status.as_ref())),
+        "MCPAccessPolicy" => resources.policies.get(object).map(|it| of(&it.metadata, it.status.as_ref())),
+        _ => None,
     };
-    status.ok()
+    current
 }
 
 #[cfg(test)]

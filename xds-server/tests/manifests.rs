@@ -17,6 +17,7 @@ use serde_json::Value;
 use toolward_xds_server::cli::Cli;
 use toolward_xds_server::provision::{self, WASM_FILE};
 use toolward_xds_server::source::kube::kinds::{Content, KINDS};
+use toolward_xds_server::status::DEFINITION;
 use toolward_xds_server::translate::CONTROLLER_NAME;
 
 fn root() -> PathBuf {
@@ -169,7 +170,7 @@ fn what_may_be_read_is_what_is_read() {
             assert!(granted.insert((group, resource.clone()), read).is_none(), "{resource} stands twice");
         }
     }
-    let needed: BTreeMap<_, _> = KINDS
+    let mut needed: BTreeMap<_, _> = KINDS
         .iter()
         .map(|kind| {
             let verbs: &[&str] = match kind.content {
@@ -180,6 +181,11 @@ fn what_may_be_read_is_what_is_read() {
             ((kind.group.to_owned(), kind.plural.to_owned()), verbs)
         })
         .collect();
+    // One of them, which says of which release the kinds of Gateway API are.
+    let definitions = ("apiextensions.k8s.io".to_owned(), "customresourcedefinitions".to_owned());
+    let rule = rules(&role).into_iter().find(|(group, ..)| *group == definitions.0).unwrap();
+    assert_eq!(rule.2, BTreeSet::from([DEFINITION.to_owned()]));
+    needed.insert(definitions, BTreeSet::from(["get".to_owned()]));
     assert_eq!(granted, needed);
 }
 
@@ -194,12 +200,10 @@ fn what_is_provisioned_may_be_written() {
         let resource = format!("{}s", text(&object, "/kind").to_lowercase());
         let rule = role.iter().find(|rule| rule.0 == group && rule.1 == resource);
         let verbs = &rule.unwrap_or_else(|| panic!("nothing about {resource}")).3;
-        // Only two kinds may be taken away again; the others go with their Gateway.
         let needed: &[&str] = match resource.as_str() {
             // rbac-read.yaml lets them be found.
-            "services" => &["create", "delete", "patch"],
-            "poddisruptionbudgets" => &["create", "delete", "list", "patch"],
-            _ => &["create", "patch"],
+            "services" | "configmaps" => &["create", "delete", "patch"],
+            _ => &["create", "delete", "list", "patch"],
         };
         assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), needed, "{resource}");
         kinds += 1;

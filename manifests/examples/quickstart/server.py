@@ -1,4 +1,5 @@
-"""The MCP server of this example: pip install mcp, then python3 server.py. The variable PORT names another port than 8000."""
+"""The MCP server of this example: pip install mcp, then python3 server.py. The variables HOST and PORT name another
+address than 127.0.0.1 and another port than 8000."""
 
 import os
 
@@ -20,4 +21,5 @@ def multiply(a: int, b: int) -> int:
 
 
 # Stateless with plain JSON answers, so that it can also be tried with curl.
-mcp.run("streamable-http", port=int(os.environ.get("PORT", "8000")), stateless_http=True, json_response=True)
+host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000"))
+mcp.run("streamable-http", host=host, port=port, stateless_http=True, json_response=True)

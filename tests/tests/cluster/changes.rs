@@ -1,5 +1,7 @@
 //! Whatever changes in the cluster is in force soon, and is said in status.
 
+use std::time::Instant;
+
 use toolward_tests::credentials::{Authority, Mount};
 use toolward_tests::http::{self, call};
 use toolward_tests::process::eventually;
@@ -21,11 +23,16 @@ fn policies_keys_grants_routes_and_gateways() {
     cluster.apply(&policy("[add]"));
     eventually("granted", || world.ask(&ops, "add").text == OK);
 
-    // The key set is rotated: the old key is refused, the new one accepted.
+    // The key set is rotated: the old key is refused, the new one accepted, in one step.
     let next = Issuer::new("RS256");
+    let steps = || ["toolward_translations_total", "toolward_xds_responses_total"].map(|it| world.toolward.metric(it));
+    let [translations, responses] = steps();
     cluster.apply(&keys(&next.jwks()));
+    let applied = Instant::now();
     eventually("the old key is refused", || world.ask(&ops, "add").status == 401);
+    println!("a rotated key was in force {:?} after the API server had it", applied.elapsed());
     assert_eq!(world.ask(&next.of_team("ops"), "add").text, OK);
+    assert_eq!(steps(), [translations + 1.0, responses + 1.0], "one translation, one response to Envoy");
     cluster.apply(&keys(r#"{"keys":[]}"#));
     eventually("no key: closed", || world.ask(&ops, "add").status == 503);
     eventually("and said", || world.has_condition("mcpaccesspolicy", "math", "ResolvedRefs", "False", "InvalidKeySet"));

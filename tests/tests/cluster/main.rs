@@ -8,6 +8,7 @@ mod outages;
 mod refusals;
 mod rights;
 mod secrets;
+mod shared_statuses;
 mod statuses;
 mod upstream_tls;
 mod world;

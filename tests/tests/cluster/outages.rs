@@ -2,31 +2,50 @@
 
 use std::time::{Duration, Instant};
 
+use toolward_tests::envoy::Envoy;
+use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::upstream::OK;
 
-use crate::world::{World, policy, replica};
+use crate::world::{World, policy, replica_on};
 
 #[test]
 fn the_leader_dies() {
     let mut world = World::start();
     let ops = world.issuer.of_team("ops");
     eventually("the first one leads", || holder(&world) == "one");
-    let second = replica(&world.cluster, "two");
+    // An Envoy that knows both replicas, of which only the leader is there yet.
+    drop(world.envoy.take());
+    let (xds, admin) = (ports::free(), ports::free());
+    world.envoy = Some(Envoy::with_control_planes("default/mcp-gateway", &[world.toolward.xds, xds]));
+    eventually("Envoy is with the leader", || world.ask(&ops, "add").text == OK);
+    let second = replica_on(&world.cluster, "two", xds, admin);
+    assert_eq!([&world.toolward, &second].map(|replica| replica.metric("toolward_xds_streams")), [1.0, 0.0]);
+
     world.toolward.process.kill();
     let died = Instant::now();
     assert_eq!(world.ask(&ops, "add").text, OK, "Envoy goes on");
+    // A change reaches Envoy from the other replica, leader or not, and no request goes wrong meanwhile.
+    world.cluster.apply(&policy("[echo]"));
+    eventually("a change is in force", || {
+        let answer = world.ask(&ops, "add");
+        let denied = answer.code() == Some(-32602);
+        assert!(denied || answer.text == OK, "{answer:?}");
+        denied
+    });
+    println!("a change was in force {:?} after the leader died, led by {}", died.elapsed(), holder(&world));
+    assert_eq!(second.metric("toolward_xds_streams"), 1.0);
     // A change that only a leader can tell.
     world.cluster.apply(&policy("[add]").replace("name: login-keys", "name: nowhere"));
     eventually("the other one writes", || {
         world.has_condition("mcpaccesspolicy", "math", "ResolvedRefs", "False", "KeySetNotFound")
     });
+    println!("its statuses were written {:?} after it died", died.elapsed());
     assert!(died.elapsed() < Duration::from_secs(20), "{:?}", died.elapsed());
     assert_eq!(holder(&world), "two");
-    drop(second);
 }
 
-fn holder(world: &World) -> String {
+pub(crate) fn holder(world: &World) -> String {
     let lease = world.cluster.try_kubectl(&["get", "lease", "-n", "toolward-system", "toolward", "-o", "json"], "");
     let lease: serde_json::Value = serde_json::from_str(&lease.unwrap_or_default()).unwrap_or_default();
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()

@@ -118,11 +118,26 @@ fn a_life(cluster: &Cluster) {
         eventually(kind, || condition_of(&cluster.get(kind, "default", name), "Accepted") == accepted);
     }
 
+    // What Envoy refuses is known to all replicas.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let refused = taken.local_addr().expect("an address").port();
+    patch(json!({ "listeners": [{ "name": "mcp", "port": port, "protocol": "HTTP" },
+        { "name": "taken", "port": refused, "protocol": "HTTP" }] }));
+    let selected = ["get", "leases", "-n", NAMESPACE, "-l", "toolward.dev/holds=refusals", "-o", "name"];
+    eventually("a refusal is told", || !cluster.kubectl(&selected).is_empty());
+
     // One Envoy needs no budget; a Gateway without a listener that can be served needs no Service.
     cluster.apply(&parameters(1));
     eventually("the budget is deleted", || object("poddisruptionbudget").is_err());
     patch(json!({ "listeners": [{ "name": "mcp", "port": port, "protocol": "TCP" }] }));
     eventually("the Service is deleted", || object("service").is_err());
+    eventually("nothing is refused any more", || cluster.kubectl(&selected).is_empty());
+    // The Gateway goes to a class of somebody else.
+    cluster.apply(crate::world::OTHER_CLASS);
+    patch(json!({ "gatewayClassName": "other" }));
+    for kind in ["deployment", "configmap", "serviceaccount"] {
+        eventually(kind, || object(kind).is_err());
+    }
     eventually("the Lease is renewed", || {
         cluster.get("lease", NAMESPACE, "toolward")["spec"]["renewTime"] != Value::Null
             && cluster.audit_log().iter().any(|event| event["verb"] == "update")

@@ -70,9 +70,14 @@ pub(crate) fn condition_of(object: &Value, condition: &str) -> (String, String) 
 
 /// `toolward` as it runs in the cluster, but for the Envoys, which the tests start themselves.
 pub(crate) fn replica(cluster: &Cluster, name: &str) -> Toolward {
+    replica_on(cluster, name, ports::free(), ports::free())
+}
+
+/// The same on these ports.
+pub(crate) fn replica_on(cluster: &Cluster, name: &str, xds: u16, admin: u16) -> Toolward {
     let account = cluster.service_account(NAMESPACE, "toolward");
     let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", name];
-    let toolward = Toolward::in_cluster(&account, &arguments);
+    let toolward = Toolward::in_cluster_on(&account, xds, admin, &arguments);
     toolward.wait_until_ready();
     toolward
 }
@@ -116,6 +121,13 @@ pub(crate) fn this_machine() -> IpAddr {
     socket.connect("192.0.2.1:9").expect("a route");
     socket.local_addr().expect("an address").ip()
 }
+
+/// A GatewayClass of another controller.
+pub(crate) const OTHER_CLASS: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: other }
+spec: { controllerName: example.com/other }
+";
 
 /// The ConfigMap `default/login-keys`.
 pub(crate) fn keys(jwks: &str) -> String {

@@ -1,30 +1,38 @@
-//! Brings statuses to the API server: what differs, by server-side apply.
+//! Brings statuses to the API server: what differs, by server-side apply. Other controllers have entries of their own in
+//! lists that can only be written whole, so each write names the version of the object that it was made for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::stream::{StreamExt as _, iter};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Client, Error};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::{MANAGER, Meaning, RETRY, WRITES};
-use crate::resources::ObjectRef;
+use crate::resources::{Current, ObjectRef};
 use crate::source::kube::kinds::KINDS;
-use crate::status::{Facts, current, desired, merged};
+use crate::status::{Desired, Facts, current, desired, merged};
+
+/// Between two looks at all statuses: our own writes come back as changes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often one status is tried at once when others write to the same object.
+const ATTEMPTS: usize = 5;
 
 /// Writes for as long as somebody tells what the world means.
 pub(super) async fn write(
     client: Client,
     mut leads: watch::Receiver<bool>,
     mut meanings: watch::Receiver<Option<Meaning>>,
-    mut facts: watch::Receiver<Facts>,
+    mut facts: watch::Receiver<Option<Facts>>,
 ) {
     // What was written since the world was told: the world does not know it yet.
-    let mut written: BTreeMap<ObjectRef, Value> = BTreeMap::new();
+    let mut written: BTreeMap<ObjectRef, Current> = BTreeMap::new();
     loop {
         if meanings.has_changed().unwrap_or(false) {
             written.clear();
@@ -33,24 +41,26 @@ pub(super) async fn write(
         let known = facts.borrow_and_update().clone();
         let leading = *leads.borrow_and_update();
         let mut failed = false;
-        if let Some(Meaning { resources, translation }) = meaning.filter(|_| leading) {
+        if let (Some(Meaning { resources, translation }), Some(known), true) = (meaning, known, leading) {
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let writes: Vec<_> = desired(&resources, &translation, &known)
                 .into_iter()
                 .filter_map(|desired| {
-                    let there = written.get(&desired.object).cloned().or_else(|| current(&desired.object, &resources));
-                    let status = merged(&desired, there.as_ref(), &now)?;
-                    Some(apply(client.clone(), desired.object, status))
+                    let there = written.get(&desired.object).cloned();
+                    let there = there.or_else(|| current(&desired.object, &resources)).unwrap_or_default();
+                    merged(&desired, there.status.as_ref(), &now)?;
+                    Some(bring(client.clone(), desired, there, now.clone()))
                 })
                 .collect();
             let results: Vec<_> = iter(writes).buffer_unordered(WRITES).collect().await;
-            for (object, status) in results {
-                match status {
-                    Some(status) => drop(written.insert(object, status)),
+            for (object, there) in results {
+                match there {
+                    Some(there) => drop(written.insert(object, there)),
                     None => failed = true,
                 }
             }
         }
+        sleep(PAUSE).await;
         tokio::select! {
             changed = meanings.changed() => if changed.is_err() { return },
             changed = facts.changed() => if changed.is_err() { return },
@@ -60,31 +70,83 @@ pub(super) async fn write(
     }
 }
 
-/// Gives the status back if it need not be tried again.
-async fn apply(client: Client, object: ObjectRef, status: Value) -> (ObjectRef, Option<Value>) {
-    let Some(kind) = KINDS.iter().find(|kind| (kind.group, kind.kind) == (object.group.as_str(), object.kind.as_str()))
-    else {
-        return (object, Some(status));
-    };
-    let resource = kind.resource();
-    let api: Api<DynamicObject> = if object.name.namespace.is_empty() {
-        Api::all_with(client, &resource)
-    } else {
-        Api::namespaced_with(client, &object.name.namespace, &resource)
-    };
-    let patch = json!({ "apiVersion": resource.api_version, "kind": resource.kind, "status": status });
-    let parameters = PatchParams::apply(MANAGER).force();
-    let written = match api.patch_status(&object.name.name, &parameters, &Patch::Apply(&patch)).await {
-        Ok(_) => {
-            debug!(%object, "status written");
-            Some(status)
+/// Gives what is there afterwards; `None` where it is to be tried again.
+async fn bring(client: Client, desired: Desired, there: Current, now: String) -> (ObjectRef, Option<Current>) {
+    let result = attempt(client, &desired, there, &now).await;
+    let there = result.unwrap_or_else(|error| {
+        warn!(object = %desired.object, %error, "can't write the status");
+        None
+    });
+    (desired.object, there)
+}
+
+async fn attempt(client: Client, desired: &Desired, there: Current, now: &str) -> Result<Option<Current>, Error> {
+    let Some(object) = Written::new(client, &desired.object) else { return Ok(Some(there)) };
+    let uid = there.uid.clone();
+    let mut there = there;
+    for _ in 0..ATTEMPTS {
+        let Some(status) = merged(desired, there.status.as_ref(), now) else { return Ok(Some(there)) };
+        let next = Current { status: Some(status), ..there.clone() };
+        match object.apply(&next).await {
+            Ok(written) => {
+                debug!(object = %desired.object, "status written");
+                return Ok(Some(written));
+            }
+            // Somebody wrote meanwhile: what that was is kept, and ours put beside it.
+            Err(Error::Api(answer)) if answer.code == 409 => match object.read().await? {
+                Some(fresh) if fresh.uid == uid => there = fresh,
+                // Another object of the same name: the world is about to tell.
+                _ => return Ok(Some(next)),
+            },
+            // Gone meanwhile.
+            Err(Error::Api(answer)) if answer.code == 404 => return Ok(Some(next)),
+            Err(error) => return Err(error),
         }
-        // Gone meanwhile.
-        Err(Error::Api(answer)) if answer.code == 404 => Some(status),
-        Err(error) => {
-            warn!(%object, %error, "can't write the status");
-            None
-        }
-    };
-    (object, written)
+    }
+    debug!(object = %desired.object, "others write its status as fast; tried again later");
+    Ok(None)
+}
+
+/// An object whose status is written.
+struct Written {
+    api: Api<DynamicObject>,
+    name: String,
+    api_version: String,
+    kind: &'static str,
+}
+
+impl Written {
+    fn new(client: Client, object: &ObjectRef) -> Option<Self> {
+        let is_it = |group: &str, kind: &str| (group, kind) == (object.group.as_str(), object.kind.as_str());
+        let kind = KINDS.iter().find(|kind| is_it(kind.group, kind.kind))?;
+        let (resource, namespace) = (kind.resource(), &object.name.namespace);
+        let api = match namespace.as_str() {
+            "" => Api::all_with(client, &resource),
+            namespace => Api::namespaced_with(client, namespace, &resource),
+        };
+        Some(Self { api, name: object.name.name.clone(), api_version: resource.api_version, kind: kind.kind })
+    }
+
+    /// Writes a status, if the object is still the one that is known.
+    async fn apply(&self, next: &Current) -> Result<Current, Error> {
+        let Current { uid, version, status } = next;
+        let patch = json!({
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": { "uid": uid, "resourceVersion": version },
+            "status": status,
+        });
+        let parameters = PatchParams::apply(MANAGER).force();
+        self.api.patch_status(&self.name, &parameters, &Patch::Apply(&patch)).await.map(|object| of(&object))
+    }
+
+    /// By a list of one, for which there is a right already.
+    async fn read(&self) -> Result<Option<Current>, Error> {
+        let selected = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        Ok(self.api.list(&selected).await?.items.first().map(of))
+    }
+}
+
+fn of(object: &DynamicObject) -> Current {
+    Current::new(&object.metadata, object.data.get("status").cloned())
 }

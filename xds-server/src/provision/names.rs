@@ -10,6 +10,12 @@ const LONGEST: usize = 63;
 /// The label that every pod which may reach the xDS port has.
 pub const APP: (&str, &str) = ("app.kubernetes.io/name", "toolward-envoy");
 
+/// The label that says who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// The label that says of which class its Gateway was then.
+pub const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+
 /// The name of all objects of a Gateway, also of the ServiceAccount by which its Envoys are known: `NAME-toolward`.
 #[must_use]
 pub fn object(gateway: &str) -> String {
@@ -30,10 +36,16 @@ pub fn labels(gateway: &str, class: &str) -> BTreeMap<String, String> {
         APP,
         ("app.kubernetes.io/instance", &name),
         ("app.kubernetes.io/component", "proxy"),
-        ("app.kubernetes.io/managed-by", "toolward"),
+        (MANAGED_BY, "toolward"),
         ("gateway.networking.k8s.io/gateway-name", &name),
-        ("gateway.networking.k8s.io/gateway-class-name", &shorten(class)),
+        (CLASS, &self::class(class)),
     ])
+}
+
+/// A class as [`CLASS`] has it.
+#[must_use]
+pub fn class(class: &str) -> String {
+    shorten(class)
 }
 
 fn labelled<const N: usize>(labels: [(&str, &str); N]) -> BTreeMap<String, String> {

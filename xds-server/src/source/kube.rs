@@ -192,10 +192,12 @@ impl Watch {
         if self.failing.contains_key(REFERENCES) {
             return !self.sender.is_closed();
         }
-        match self.store.take_change() {
-            Some(change) => self.sender.send(change).await.is_ok(),
-            None => !self.sender.is_closed(),
+        while let Some(change) = self.store.take_change() {
+            if self.sender.send(change).await.is_err() {
+                return false;
+            }
         }
+        !self.sender.is_closed()
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::agentgateway;
 use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
-use crate::resources::{Asks, Malformed, Name, ObjectRef, Protects, Resources};
+use crate::resources::{Asks, Current, Malformed, Name, ObjectRef, Protects, Resources};
 
 /// What became of an object.
 pub(super) enum Read {
@@ -115,7 +115,7 @@ struct Remains {
     generation: Option<i64>,
     protects: Protects,
     asks: Asks,
-    status: Option<Value>,
+    current: Current,
 }
 
 impl Remains {
@@ -124,18 +124,18 @@ impl Remains {
             generation: document.pointer("/metadata/generation").and_then(Value::as_i64),
             protects: protects(&object.kind, document.pointer("/spec/targetRefs")),
             asks: asks(object, document),
-            status: document.get("status").cloned(),
+            current: current(document),
         }
     }
 
     fn with(self, object: &ObjectRef, faults: Vec<Fault>) -> Vec<Malformed> {
-        let Self { generation, protects, asks, status } = self;
+        let Self { generation, protects, asks, current } = self;
         let malformed = |fault: Fault| Malformed {
             object: object.clone(),
             generation,
             protects: protects.clone(),
             asks: asks.clone(),
-            status: status.clone(),
+            current: current.clone(),
             problem: Problem {
                 file: None,
                 resource: Some(object.clone()),
@@ -248,6 +248,15 @@ fn protects(kind: &str, targets: Option<&Value>) -> Protects {
     match targets {
         Some(targets) if !targets.is_empty() => Protects::Targets(targets),
         _ => Protects::Namespace,
+    }
+}
+
+fn current(document: &Value) -> Current {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    Current {
+        uid: text("/metadata/uid"),
+        version: text("/metadata/resourceVersion"),
+        status: document.get("status").cloned(),
     }
 }
 

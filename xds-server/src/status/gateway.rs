@@ -6,11 +6,12 @@ use gateway_api::gateways::{Gateway, GatewayListeners};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::Desired;
 use super::class;
 use super::conditions::{Condition, World, conditions, is_at, messages, object};
+use super::{Desired, Refusal};
 use crate::model::GatewayName;
 use crate::problem::Problem;
+use crate::provision::names;
 use crate::resources::{Asks, Malformed, Name, ObjectRef};
 use crate::translate::ListenerOutcome;
 
@@ -77,7 +78,11 @@ fn status(name: &Name, gateway: &Gateway, outcomes: &[ListenerOutcome], world: &
         .zip(outcomes)
         .enumerate()
         .filter(|(_, (listener, _))| names.insert(&listener.name))
-        .map(|(index, (listener, outcome))| Listener::new(index, listener, outcome, problems))
+        .map(|(index, (listener, outcome))| {
+            let of_port = |refusal: &&Refusal| refusal.port.is_none_or(|port| i32::from(port) == listener.port);
+            let refused = refused_by_envoy(refusals(name, world).filter(of_port));
+            Listener::new(index, listener, outcome, problems, refused)
+        })
         .collect();
     let addresses = addresses(name, world);
     let accepted = accepted(&own, &listeners);
@@ -105,15 +110,26 @@ fn accepted(own: &[&Problem], listeners: &[Listener<'_>]) -> Condition {
 }
 
 fn programmed(name: &Name, accepted: &Condition, no_address: bool, world: &World<'_>) -> Condition {
-    let refusal = world.facts.refusals.get(&GatewayName(name.to_string()));
-    match refusal {
-        _ if !accepted.holds() => Condition::new("Programmed", false, "Invalid", "the Gateway is not accepted"),
-        Some(refusal) => Condition::new("Programmed", false, "Invalid", format!("Envoy refuses it: {refusal}")),
-        None if no_address && world.facts.provisioned => {
-            Condition::new("Programmed", false, "AddressNotAssigned", "its Service has no address yet")
-        }
-        None => Condition::yes("Programmed", "Programmed"),
+    if !accepted.holds() {
+        return Condition::new("Programmed", false, "Invalid", "the Gateway is not accepted");
     }
+    refused_by_envoy(refusals(name, world)).unwrap_or_else(|| match no_address && world.facts.provisioned {
+        true => Condition::new("Programmed", false, "AddressNotAssigned", "its Service has no address yet"),
+        false => Condition::yes("Programmed", "Programmed"),
+    })
+}
+
+/// What the Envoys of a Gateway refuse.
+fn refusals<'w>(name: &Name, world: &World<'w>) -> impl Iterator<Item = &'w Refusal> {
+    let gateway = GatewayName(name.to_string());
+    world.facts.refusals.iter().filter(move |refusal| refusal.gateway == gateway)
+}
+
+fn refused_by_envoy<'w>(refusals: impl Iterator<Item = &'w Refusal>) -> Option<Condition> {
+    // Several Envoys say the same, and of several listeners.
+    let said: BTreeSet<&str> = refusals.map(|refusal| refusal.message.as_str()).collect();
+    let message = || format!("Envoy refuses it: {}", said.iter().copied().collect::<Vec<_>>().join("\n"));
+    (!said.is_empty()).then(|| Condition::new("Programmed", false, "Invalid", message()))
 }
 
 /// The addresses of the Service that was made for a Gateway.
@@ -121,7 +137,7 @@ fn addresses(name: &Name, world: &World<'_>) -> Vec<Value> {
     if !world.facts.provisioned {
         return Vec::new();
     }
-    let service = world.resources.services.get(&Name::new(&name.namespace, format!("{}-toolward", name.name)));
+    let service = world.resources.services.get(&Name::new(&name.namespace, names::object(&name.name)));
     service.map(service_addresses).unwrap_or_default()
 }
 
@@ -149,7 +165,13 @@ struct Listener<'w> {
 }
 
 impl<'w> Listener<'w> {
-    fn new(index: usize, listener: &'w GatewayListeners, outcome: &'w ListenerOutcome, problems: &[&Problem]) -> Self {
+    fn new(
+        index: usize,
+        listener: &'w GatewayListeners,
+        outcome: &'w ListenerOutcome,
+        problems: &[&Problem],
+        refused: Option<Condition>,
+    ) -> Self {
         let field = format!("spec.listeners[{index}]");
         let here = || problems.iter().copied().filter(|problem| is_at(problem, &field));
         let is_reference = |problem: &&Problem| LISTENER_REFERENCES.contains(&problem.reason.as_str());
@@ -160,7 +182,7 @@ impl<'w> Listener<'w> {
             None => Condition::new("Conflicted", false, "NoConflicts", ""),
         };
         let programmed = if outcome.served {
-            Condition::yes("Programmed", "Programmed")
+            refused.unwrap_or_else(|| Condition::yes("Programmed", "Programmed"))
         } else {
             Condition::new("Programmed", false, "Invalid", "the listener is not served")
         };

@@ -31,14 +31,11 @@ pub fn merged(desired: &Desired, current: Option<&Value>, now: &str) -> Option<V
     let mut stale = keep_times(&mut next, current, now);
     for (name, most) in SHARED {
         let Some(entries) = next.get_mut(name).and_then(Value::as_array_mut) else { continue };
-        let mut all: Vec<Value> = list(current, name).filter(|entry| !is_ours(entry)).cloned().collect();
-        for mut entry in std::mem::take(entries) {
-            let last = list(current, name).find(|last| is_ours(last) && same_subject(last, &entry));
-            stale |= keep_times(&mut entry, last, now);
-            all.push(entry);
+        for entry in &mut *entries {
+            let last = list(current, name).find(|last| is_ours(last) && same_subject(last, entry));
+            stale |= keep_times(entry, last, now);
         }
-        all.truncate(most);
-        *entries = all;
+        *entries = beside_others(std::mem::take(entries), list(current, name), most);
     }
     for listener in next.get_mut("listeners").and_then(Value::as_array_mut).into_iter().flatten() {
         let last = list(current, "listeners").find(|last| last.get("name") == listener.get("name"));
@@ -47,7 +44,24 @@ pub fn merged(desired: &Desired, current: Option<&Value>, now: &str) -> Option<V
     (!stale && current.map(own) != Some(own(&next))).then_some(next)
 }
 
-fn list<'v>(object: Option<&'v Value>, name: &str) -> impl Iterator<Item = &'v Value> {
+/// Our entries among those of others, each where it stood before: two controllers that put theirs in order would write
+/// for ever.
+fn beside_others<'v>(mut ours: Vec<Value>, last: impl Iterator<Item = &'v Value> + Clone, most: usize) -> Vec<Value> {
+    let others = last.clone().filter(|entry| !is_ours(entry)).count();
+    ours.truncate(most.saturating_sub(others));
+    let mut all = Vec::new();
+    for last in last {
+        if !is_ours(last) {
+            all.push(last.clone());
+        } else if let Some(index) = ours.iter().position(|entry| same_subject(last, entry)) {
+            all.push(ours.remove(index));
+        }
+    }
+    all.extend(ours);
+    all
+}
+
+fn list<'v>(object: Option<&'v Value>, name: &str) -> impl Iterator<Item = &'v Value> + Clone {
     object.and_then(|object| object.get(name)).and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -163,7 +177,7 @@ mod tests {
         let current = json!({ "parents": [entry(CONTROLLER_NAME, "a", Some(BEFORE)), other.clone(), entry(CONTROLLER_NAME, "gone", Some(BEFORE))] });
         let desired =
             desired(json!({ "parents": [entry(CONTROLLER_NAME, "a", None), entry(CONTROLLER_NAME, "b", None)] }));
-        let expected = json!({ "parents": [other, entry(CONTROLLER_NAME, "a", Some(BEFORE)), entry(CONTROLLER_NAME, "b", Some(NOW))] });
+        let expected = json!({ "parents": [entry(CONTROLLER_NAME, "a", Some(BEFORE)), other, entry(CONTROLLER_NAME, "b", Some(NOW))] });
         let next = merged(&desired, Some(&current), NOW);
         assert_eq!(next.as_ref(), Some(&expected));
         assert_eq!(merged(&desired, next.as_ref(), "later"), None, "and then there is nothing to write");

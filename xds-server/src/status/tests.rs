@@ -15,7 +15,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Desired, Facts, current, desired, merged};
-use crate::model::GatewayName;
 use crate::resources::status::{BackendStatus, PolicyStatus};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::documents::{self, File};
@@ -72,11 +71,12 @@ impl Case {
 }
 
 fn facts_of(written: &Value) -> Facts {
-    let refusals = written.get("refusals").and_then(Value::as_object).into_iter().flatten();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let refusals = written.get("refusals").and_then(Value::as_array).into_iter().flatten();
+    let version = written.get("bundleVersion").unwrap_or(&Value::Null);
     Facts {
-        refusals: refusals.map(|(name, refusal)| (GatewayName(name.clone()), text(refusal))).collect(),
+        refusals: refusals.map(|refusal| serde_json::from_value(refusal.clone()).unwrap()).collect(),
         provisioned: written.get("provisioned").and_then(Value::as_bool).unwrap_or_default(),
+        bundle_version: Some(version.as_str().unwrap_or("v1.5.1").to_owned()),
     }
 }
 
@@ -203,7 +203,7 @@ fn what_is_written_needs_no_second_writing() {
             put(&wanted.object, &status, &mut resources);
         }
         for wanted in case.desired(&resources) {
-            let there = current(&wanted.object, &resources);
+            let there = current(&wanted.object, &resources).and_then(|there| there.status);
             assert_eq!(merged(&wanted, there.as_ref(), "later"), None, "{}: {}", case.name, wanted.object);
         }
     }
@@ -216,7 +216,7 @@ fn put(object: &ObjectRef, status: &Value, resources: &mut Resources) {
     }
     let name = &object.name;
     if let Some(malformed) = resources.malformed.iter_mut().find(|malformed| malformed.object == *object) {
-        malformed.status = Some(status.clone());
+        malformed.current.status = Some(status.clone());
         return;
     }
     match object.kind.as_str() {
@@ -246,7 +246,7 @@ fn a_route_that_leaves_us_loses_our_entries_and_no_others() {
     let mut left = case.resources(&case.manifests.replace("- name: gw\n", "- name: theirs\n"));
     put(&route, &there, &mut left);
     let wanted = case.desired(&left).into_iter().find(|desired| desired.object == route).unwrap();
-    let next = merged(&wanted, current(&route, &left).as_ref(), NOW).unwrap();
+    let next = merged(&wanted, current(&route, &left).and_then(|there| there.status).as_ref(), NOW).unwrap();
     assert_eq!(next, serde_json::json!({ "parents": [other] }));
     put(&route, &next, &mut left);
     assert!(case.desired(&left).iter().all(|desired| desired.object != route), "none of our business any more");

@@ -39,6 +39,8 @@ pub struct Store {
     /// Objects that are kept because they are referred to.
     fetched: BTreeMap<ObjectRef, Version>,
     changed: Changed,
+    /// Whether somebody wrote a status: we ourselves, or others.
+    statuses: bool,
 }
 
 /// Which state of an object is known.
@@ -68,6 +70,7 @@ impl Default for Store {
             known: BTreeMap::new(),
             fetched: BTreeMap::new(),
             changed: Changed::Anything,
+            statuses: false,
         }
     }
 }
@@ -107,9 +110,11 @@ impl Store {
         if kind.content == Content::WhenReferenced || last.as_ref() == Some(&version) {
             return;
         }
-        // Of a kind with generations nothing but the status may have changed, which we write ourselves.
+        // Of a kind with generations nothing but the status may have changed.
         if version.meaning.is_none() || last.is_none_or(|last| last.meaning != version.meaning) {
             self.note(kind, &name, Some(&object));
+        } else {
+            self.statuses = true;
         }
         self.put(kind, name, object);
     }
@@ -131,7 +136,7 @@ impl Store {
         let object = object_ref(kind, &name);
         let resources = Arc::make_mut(&mut self.resources);
         object::remove(&object, resources);
-        strip(&mut document);
+        strip(kind, &mut document);
         let read = object::read(&object, kind.version, Origin::ApiServer, document, resources);
         if let Read::Malformed(malformed) = read {
             self.changed = Changed::Anything;
@@ -207,9 +212,12 @@ impl Store {
         }
         let resources = Arc::clone(&self.resources);
         match std::mem::replace(&mut self.changed, Changed::Nothing) {
-            Changed::Nothing => None,
+            Changed::Nothing => std::mem::take(&mut self.statuses).then_some(Change::Statuses(resources)),
             Changed::Endpoints(services) => Some(Change::Endpoints { resources, services }),
-            Changed::Anything => Some(Change::World(resources)),
+            Changed::Anything => {
+                self.statuses = false;
+                Some(Change::World(resources))
+            }
         }
     }
 
@@ -238,9 +246,13 @@ impl Version {
 }
 
 /// Takes away what is large and means nothing to us.
-fn strip(object: &mut Value) {
+fn strip(kind: &Kind, object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
+        // Of Kubernetes' own kinds we read no annotation.
+        if matches!(kind.kind, "Namespace" | "Service" | "EndpointSlice") {
+            metadata.remove("annotations");
+        }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
@@ -259,7 +271,7 @@ mod tests {
 
     fn object(name: &str, version: u32, more: Value) -> Value {
         let mut object = json!({ "metadata": { "namespace": "apps", "name": name, "resourceVersion": version.to_string(),
-            "managedFields": [{ "manager": "kubectl" }] } });
+            "managedFields": [{ "manager": "kubectl" }], "annotations": { "example.com/note": "long" } } });
         for (key, value) in more.as_object().expect("an object") {
             if key == "labels" {
                 object["metadata"]["labels"] = value.clone();
@@ -303,7 +315,8 @@ mod tests {
         store.apply(kind("Service"), service(1));
         let resources = world(&mut store);
         let kept = resources.services.get(&Name::new("apps", "math")).expect("the service");
-        assert_eq!(kept.metadata.managed_fields, None, "large and of no use");
+        let (fields, annotations) = (&kept.metadata.managed_fields, &kept.metadata.annotations);
+        assert_eq!((fields, annotations), (&None, &None), "large and of no use");
         store.apply(kind("Service"), service(1));
         assert!(store.take_change().is_none(), "the same version is no change");
         store.apply(kind("Service"), Event::Deleted(object("math", 2, json!({}))));
@@ -356,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_alone_is_no_change_but_is_known() {
+    fn a_status_alone_is_told_apart() {
         let mut store = store();
         let backend = |version: u32, generation: u32, status: Value| {
             let spec = json!({ "targets": [{ "name": "m", "static": { "host": "h", "port": 80 } }] });
@@ -369,6 +382,15 @@ mod tests {
         let accepted = json!({ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z" });
         store.apply(kind("MCPBackend"), backend(2, 1, json!({ "conditions": [accepted] })));
+        store.apply(kind("EndpointSlice"), slice("s-1", 1, "math"));
+        assert!(matches!(store.take_change(), Some(Change::Endpoints { .. })));
+        match store.take_change() {
+            Some(Change::Statuses(resources)) => {
+                let backend = resources.backends.values().next().expect("the backend");
+                assert_eq!(backend.metadata.resource_version.as_deref(), Some("2"));
+            }
+            other => panic!("{other:?}"),
+        }
         assert!(store.take_change().is_none());
         store.apply(kind("MCPBackend"), backend(3, 2, json!({ "conditions": [accepted] })));
         let resources = world(&mut store);
