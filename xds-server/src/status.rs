@@ -83,7 +83,7 @@ pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Current> {
         return Some(malformed.current.clone());
     }
     let name = &object.name;
-    let current = match object.kind.as_str() {
+    match object.kind.as_str() {
         "GatewayClass" => resources.gateway_classes.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
         "Gateway" => resources.gateways.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
         "HTTPRoute" => resources.http_routes.get(name).map(|it| of(&it.metadata, it.status.as_ref())),
@@ -91,8 +91,7 @@ pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Current> {
         "MCPBackend" => resources.backends.get(object).map(|it| of(&it.metadata, it.status.as_ref())),
         "MCPAccessPolicy" => resources.policies.get(object).map(|it| of(&it.metadata, it.status.as_ref())),
         _ => None,
-    };
-    current
+    }
 }
 
 #[cfg(test)]

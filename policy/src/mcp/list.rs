@@ -301,7 +301,7 @@ mod tests {
                 Filtered::Unreadable(Some(Id::Integer(7))),
             ),
             ("an array in an array", r#"[[{"id":1,"result":{"tools":[{"name":"b"}]}}]]"#, Filtered::Unreadable(None)),
-            ("UTF-16", "{\0\"\0t\0o\0o\0l\0s\0\"\0:\01\0}\0", Filtered::Unreadable(None)),
+            ("UTF-16", "{\0\"\0t\0o\0o\0l\0s\0\"\0:\0\x31\0}\0", Filtered::Unreadable(None)),
             ("arrays without end", arrays.as_str(), Filtered::Unreadable(None)),
             ("results without end", results.as_str(), Filtered::Unreadable(None)),
             ("not JSON", r#"{"result":{"tools":[{"name":"b"}"#, Filtered::Unreadable(None)),

@@ -18,7 +18,6 @@ pub(super) fn filters(credential: &Credential, secrets: Option<&ConfigSource>) -
         credential: Some(SdsSecretConfig { name: credential.name.clone(), sds_config: secrets.cloned() }),
         header: credential.header.clone(),
         header_value_prefix: credential.prefix.clone(),
-        ..Default::default()
     };
     let injector = CredentialInjector {
         // What a client sends in this header is not passed on.

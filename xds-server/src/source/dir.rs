@@ -163,7 +163,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Result<(), (Pa
 
 fn is_manifest(path: &Path) -> bool {
     let is = |known: &&str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known));
-    ["yaml", "yml", "json"].iter().any(|known| is(&known))
+    ["yaml", "yml", "json"].iter().any(is)
 }
 
 fn read(path: &Path, size: u64) -> io::Result<File> {

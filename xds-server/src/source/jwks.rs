@@ -18,14 +18,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::key_sets::cached::{Cached, Fetched};
+use crate::key_sets::cached::Cached;
 use crate::key_sets::{KeySets, Known, Place};
 use crate::metrics::{Load, Metrics};
 
 mod fetch;
 pub mod networks;
 
-use fetch::{FetchError, Fetcher, Version};
+use fetch::{FetchResult, Fetcher, Version};
 use networks::Networks;
 
 /// Keys that filters miss and that nobody has looked at yet; more are not kept.
@@ -105,7 +105,7 @@ struct Task {
     max_age: Duration,
     metrics: Arc<Metrics>,
     entries: BTreeMap<Place, Entry>,
-    fetches: JoinSet<(Place, Result<(Fetched, Option<Version>), FetchError>)>,
+    fetches: JoinSet<(Place, FetchResult)>,
     publish: watch::Sender<Arc<KeySets>>,
 }
 
@@ -189,7 +189,7 @@ impl Task {
         }
     }
 
-    fn fetched(&mut self, place: &Place, result: Result<(Fetched, Option<Version>), FetchError>) {
+    fn fetched(&mut self, place: &Place, result: FetchResult) {
         self.metrics.fetched_key_set(if result.is_ok() { Load::Ok } else { Load::Failed });
         // Wanted no longer.
         let Some(entry) = self.entries.get_mut(place) else { return };

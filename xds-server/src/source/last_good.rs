@@ -68,7 +68,8 @@ mod tests {
     fn a_broken_file_holds_up_no_other() {
         let (one, two, moved) = (service("one", 1), service("two", 2), service("two", 3));
         let both = format!("{one}---\n{two}");
-        let rows: [(&str, &[(&str, &str)], &[&str]); 7] = [
+        type Row<'r> = (&'r str, &'r [(&'r str, &'r str)], &'r [&'r str]);
+        let rows: [Row<'_>; 7] = [
             ("another file changed", &[("a", "a: ["), ("b", &moved)], &["world", "broken"]),
             ("nothing else changed", &[("a", "a: ["), ("b", &two)], &["broken"]),
             ("a resource is gone", &[("a", "a: [")], &["broken"]),
@@ -83,8 +84,8 @@ mod tests {
             let changes = last.read(files.iter().map(|(path, content)| file(path, content)).collect());
             let kind = |change: &Change| match change {
                 Change::World(_) => "world",
-                Change::Endpoints { .. } => "endpoints",
                 Change::Broken(_) => "broken",
+                Change::Endpoints { .. } | Change::Statuses(_) => "part of a world",
             };
             assert_eq!(changes.iter().map(kind).collect::<Vec<_>>(), told, "{name}");
         }

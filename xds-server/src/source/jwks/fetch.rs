@@ -30,6 +30,9 @@ pub(super) struct Fetcher {
     client: Client,
 }
 
+/// What a fetch found and which version of it that is.
+pub(super) type FetchResult = Result<(Fetched, Option<Version>), FetchError>;
+
 /// Why a key set could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
@@ -91,7 +94,7 @@ impl Fetcher {
     }
 
     /// Fetches the key set, or learns that it has not changed since this version of it.
-    pub(super) async fn fetch(&self, last: Option<Version>) -> Result<(Fetched, Option<Version>), FetchError> {
+    pub(super) async fn fetch(&self, last: Option<Version>) -> FetchResult {
         let (url, metadata) = match &self.place.found {
             Found::At(url) => (url.clone(), None),
             Found::ByMetadata(issuer) => {
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn how_long_an_answer_is_fresh() {
-        let rows: [(&str, &[(&str, &str)], Option<u64>); 8] = [
+        type Row<'r> = (&'r str, &'r [(&'r str, &'r str)], Option<u64>);
+        let rows: [Row<'_>; 8] = [
             ("nothing is said", &[], None),
             ("something else", &[("cache-control", "public")], None),
             ("a time", &[("cache-control", "public, max-age=300")], Some(300)),
