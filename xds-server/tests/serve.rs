@@ -147,7 +147,7 @@ fn a_folder_is_served_and_followed() {
     assert_ne!(first, second);
 
     folder.write("route.yaml", "rules: [");
-    server.logs("the last good snapshot stays in force");
+    server.logs("what was last good, if anything, stays in force");
     assert_eq!(server.get("/ready").0, 200);
     assert_eq!(server.get("/snapshot?gateway=ns/gw").1, second);
     assert!(server.get("/problems").1.contains("route.yaml"));
