@@ -102,6 +102,15 @@ impl Server {
         }
     }
 
+    /// Whether it is made for the conformance suite.
+    #[must_use]
+    pub fn is_for_conformance(self) -> bool {
+        matches!(
+            self,
+            Self::PythonConformance | Self::TypeScriptConformance | Self::GoConformance | Self::GoConformanceStateless
+        )
+    }
+
     /// Starts it; its path is `/mcp`.
     #[must_use]
     pub fn start(self) -> McpServer {

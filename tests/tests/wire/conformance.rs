@@ -70,12 +70,15 @@ fn compare(server: Server) -> Vec<Value> {
         // The suite waits for some answers a moment only, which a busy machine may exceed: what differs is asked again.
         for _ in 0..ATTEMPTS {
             compared = compare_once(server, *era, &run(running.port, *era), &run(helper, *era));
-            if !compared.iter().any(is_regression) {
+            if !compared.iter().any(|row| is_regression(row) || is_unfit(server, row)) {
                 break;
             }
         }
         rows.extend(compared);
     }
+    // Two failures are equal too, so those that are made for the suite must pass.
+    let unfit: Vec<&Value> = rows.iter().filter(|row| is_unfit(server, row)).collect();
+    assert!(unfit.is_empty(), "{server}: {unfit:?}");
     rows
 }
 
@@ -91,6 +94,14 @@ fn compare_once(
 
 fn is_regression(row: &Value) -> bool {
     row["verdict"] == "regression"
+}
+
+/// Whether a server that is made for the suite fails in what it should pass. None has the extension for tasks, and the
+/// TypeScript SDK does not look into the headers for parameters.
+fn is_unfit(server: Server, row: &Value) -> bool {
+    let scenario = row["scenario"].as_str().unwrap_or_default();
+    let is_known = scenario.starts_with("tasks-") || scenario == "http-custom-header-server-validation";
+    server.is_for_conformance() && !is_known && row["through"]["failure"].is_u64()
 }
 
 fn row(server: Server, era: Era, scenario: &str, direct: &[Check], through: &[Check]) -> Value {
