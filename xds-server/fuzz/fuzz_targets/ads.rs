@@ -26,10 +26,12 @@ fuzz_target!(|data: &[u8]| {
             0 => client.change(bytes),
             1 => client.now += Duration::from_secs(u64::from(*length)),
             _ if kind & 4 == 0 => client.acknowledge(*length),
-            _ => match read(protocol, bytes) {
-                Some(message) if client.hear(message) => {}
-                _ => return,
-            },
+            _ => {
+                let Some(message) = read(protocol, bytes) else { return };
+                if !client.hear(message) {
+                    return;
+                }
+            }
         }
         client.take_all();
     }
