@@ -95,11 +95,8 @@ spec:
                 self.surprises.push(format!("a login without the step {kind:?}"));
             }
         }
-        self.show(
-            "Inspector prints the sum",
-            report.to_string().contains("13"),
-            &report["content"][0]["text"].to_string(),
-        );
+        let said = report.to_string();
+        self.show("Inspector prints the sum", said.contains("13"), &said);
     }
 
     /// What was granted is what the policy says.
@@ -108,6 +105,7 @@ spec:
         let (home, url) = (tempfile::tempdir().expect("a temporary folder"), self.stack.url());
         let ask = |arguments: &[&str]| client::inspector_login_in(home.path(), &url, arguments, |_| ());
         let list = ask(&["--method", "tools/list"]);
+        let list = list.get("result").unwrap_or(&list);
         let names = list["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         let denied =
@@ -175,7 +173,6 @@ spec:
     }
 
     fn stay_up(&mut self) {
-        self.login = AuthorizationServer::start();
         *self = Self::start();
         let inspector = format!("{} {}", tools().node.display(), tools().inspector.display());
         println!("\nTry it:\n\n  {inspector} --cli {} --transport http --method tools/list", self.stack.url());

@@ -167,9 +167,11 @@ fn what_is_not_fetched_closes() {
         eventually(&format!("{said} is said of {jwks}"), || stack.toolward.get("/problems").text.contains(said));
         eventually("closed", || status(&stack, &token) == 503);
         assert!(stack.toolward.get("/problems").text.contains("KeySetNotFetched"), "{jwks}");
+        // Until the first was told to Envoy, the keys of before counted.
+        let reached = upstream.take_recorded();
+        assert!(reached.is_empty() || said == "another host", "what is closed reaches no server: {jwks}");
     }
     assert_eq!(other.take_asked(), [], "no other host is asked");
-    assert_eq!(upstream.take_recorded().len(), 1, "what is closed reaches no server");
 }
 
 #[test]
