@@ -25,6 +25,8 @@ const provider = new Provider(issuer, {
   findAccount: () => account,
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   pkce: { required: () => true },
+  // Clients' metadata documents are on loopback here, where it would not look by itself.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   scopes: ["openid", "offline_access", "tools.read", "tools.write"],
   ttl: { AccessToken: Number(seconds), Grant: 3600, Interaction: 600, Session: 3600, RefreshToken: 3600, IdToken: 600 },
   features: {

@@ -27,9 +27,19 @@ impl AuthorizationServer {
     /// When it does not.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(|_| ())
+    }
+
+    /// The same with more for its process to know.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(prepare: impl Fn(&mut Command)) -> Self {
         let port = ports::free();
         let mut command = Command::new(&tools().node);
         command.arg(root().join("tests/servers/authorization_server.cjs")).arg(port.to_string());
+        prepare(&mut command);
         command.env("NODE_PATH", tools().node.ancestors().nth(2).expect("node_modules"));
         let mut process = Process::start("authorization server", &mut command);
         process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use toolward_tests::authorization_server::AuthorizationServer;
 use toolward_tests::client;
+use toolward_tests::credentials::Authority;
 use toolward_tests::mcp_server::{McpServer, Sdk};
+use toolward_tests::publisher::{Published, Publisher};
+use toolward_tests::tls_front::TlsFront;
 
 use crate::world::{RULES, protected};
 
@@ -81,4 +84,39 @@ fn inspector_and_typescript_and_vscode_log_in() {
         assert!([200, 405].contains(&report["channel"].as_u64().unwrap_or(0)), "{row}");
     }
     assert_eq!(server.ran("multiply"), 0);
+}
+
+/// Nobody registers: the client's id is the URL of a document that describes it (MCP authorization, "Client ID Metadata
+/// Documents").
+#[test]
+fn clients_that_describe_themselves_log_in() {
+    let (authority, publisher, folder) = (Authority::new(), Publisher::start(), tempfile::tempdir().expect("a folder"));
+    let front = TlsFront::start(publisher.port, &authority.host("localhost"), None);
+    let document = format!("https://localhost:{}/client.json", front.port);
+    let described = json!({
+        "client_id": document,
+        "client_name": "test",
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "application_type": "native",
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+    });
+    publisher.publish("/client.json", Published::Json(described.to_string()));
+    let file = folder.path().join("ca.crt");
+    std::fs::write(&file, &authority.pem).expect("writable");
+    let login = AuthorizationServer::start_with(|command| drop(command.env("NODE_EXTRA_CA_CERTS", &file)));
+    let server = McpServer::start(Sdk::V2);
+    let rules = format!("  authorization:\n    rules: {RULES}");
+    let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
+    let flow = format!("cimd={document}");
+    for (name, report) in [
+        ("Python 2.x", client::login(Sdk::V2, &stack.url(), &flow, &["add"])),
+        ("TypeScript", client::login_ts(&stack.url(), &flow, &["add"], |_| ())),
+    ] {
+        let row = format!("{name}: {report:#}\n{}", login.process.log());
+        assert_eq!(report["calls"]["add"], "13", "{row}");
+        assert_eq!(statuses(&report, "/reg"), [] as [u64; 0], "{row}");
+    }
+    assert!(publisher.take_asked().iter().any(|(path, status)| path == "/client.json" && *status == 200));
 }
