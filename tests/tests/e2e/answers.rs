@@ -1,7 +1,11 @@
 //! What callers get: every kind of request with its answer, and what of it reached the server.
 
+use std::io::Read;
+
+use reqwest::blocking::{Body, RequestBuilder};
 use serde_json::{Value, json};
 use toolward_tests::http::{self, call, request};
+use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy};
 use toolward_tests::toolward::Issuer;
 use toolward_tests::upstream::{OK, Upstream};
@@ -252,8 +256,21 @@ fn bodies_that_are_not_one_message() {
         );
         assert_eq!((answer.status, answer.reason().as_deref()), (415, Some("ContentType")), "{content_type}");
     }
-    let empty = http::send(stack.post("").bearer_auth(&ops));
-    assert_eq!((empty.status, empty.code()), (400, Some(-32700)), "an empty body");
+    let bare = |body: &'static str| stack.client.post(stack.url()).bearer_auth(&ops).body(body);
+    let json = |request: RequestBuilder| request.header("content-type", "application/json");
+    let chunks = |size: usize| stack.client.post(stack.url()).bearer_auth(&ops).body(Body::new(Chunks(size)));
+    let rows = [
+        ("no content type", bare("{}"), 415, -32600, "ContentType"),
+        ("two content types, which Envoy joins", json(json(bare("{}"))), 415, -32600, "ContentType"),
+        ("an empty body", json(bare("")), 400, -32700, "NoBody"),
+        ("an empty body in chunks", json(chunks(0)), 400, -32700, "NotJson"),
+        ("too large in chunks", json(chunks(5 * 1024 * 1024)), 413, -32600, "BodyTooLarge"),
+    ];
+    for (name, request, status, code, reason) in rows {
+        let answer = http::send(request);
+        let is = (answer.status, answer.code(), answer.reason());
+        assert_eq!(is, (status, Some(code), Some(reason.to_owned())), "{name}: {answer:?}");
+    }
     let put = http::send(stack.client.put(stack.url()).bearer_auth(&ops).body(call("add")));
     assert_eq!(put.status, 405);
     assert_eq!(upstream.take_recorded(), [], "nothing of this may reach the server");
@@ -266,22 +283,45 @@ fn bodies_that_are_not_one_message() {
             .body(call("add")),
     );
     assert_eq!(spelled.text, OK, "a lawful spelling of the content type");
+    assert_eq!(with("content-encoding", "identity").text, OK, "no encoding");
+}
+
+/// So many blanks without a length beforehand.
+struct Chunks(usize);
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let size = self.0.min(buffer.len());
+        buffer[..size].fill(b' ');
+        self.0 -= size;
+        Ok(size)
+    }
 }
 
 #[test]
 fn what_is_broken_is_closed() {
     let (upstream, stack) = protected();
-    let ops = stack.issuer.of_team("ops");
-    let broken = policy(r#"{"keys":[]}"#, OPS_MAY_ADD);
-    stack.folder.write("policy.yaml", &broken);
-    toolward_tests::process::eventually("closed", || stack.ask(&ops, call("add")).status == 503);
-    let answer = stack.ask(&ops, call("add"));
-    assert!(answer.reason().is_some_and(|reason| !reason.is_empty()), "{answer:?}");
-    let _ = upstream.take_recorded();
-    assert_eq!(stack.ask(&ops, call("add")).status, 503);
-    assert_eq!(upstream.take_recorded(), []);
-    stack.set_rules(OPS_MAY_ADD);
-    toolward_tests::process::eventually("open again", || stack.ask(&ops, call("add")).text == OK);
+    let (ops, good) = (stack.issuer.of_team("ops"), policy(&stack.issuer.jwks(), OPS_MAY_ADD));
+    let inline = format!("inline: '{}'", stack.issuer.jwks());
+    let rows = [
+        ("no key", policy(r#"{"keys":[]}"#, OPS_MAY_ADD), "InvalidKeySet"),
+        ("no key set", good.replace(&inline, "configMapRef: { name: missing, key: jwks }"), "KeySetNotFound"),
+        ("an unknown field", good.replace("tools:", "tool:"), "UnknownField"),
+        ("a wrong type", good.replace("tools: [add, echo]", "tools: add"), "Invalid"),
+        ("a glob that is none", good.replace("[add, echo]", "['']"), "Invalid"),
+    ];
+    for (name, broken, reason) in rows {
+        assert_ne!(broken, good, "{name}");
+        stack.folder.write("policy.yaml", &broken);
+        eventually(name, || stack.ask(&ops, call("add")).status == 503);
+        let _ = upstream.take_recorded();
+        for answer in [stack.ask(&ops, call("add")), http::send(stack.post(call("add")))] {
+            assert_eq!((answer.status, answer.reason().as_deref()), (503, Some(reason)), "{name}: {answer:?}");
+        }
+        assert_eq!(upstream.take_recorded(), [], "{name}");
+        stack.folder.write("policy.yaml", &good);
+        eventually("open again", || stack.ask(&ops, call("add")).text == OK);
+    }
 }
 
 #[test]
@@ -292,7 +332,10 @@ fn a_server_that_is_down_is_no_denial() {
     let answer = stack.ask(&stack.issuer.of_team("ops"), call("add"));
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(stack.envoy.stat("wasmcustom.toolward_requests.tools/call.allowed.RuleMatches"), 1);
-    assert!(!stack.envoy.admin("/stats?filter=toolward_requests").contains("denied"));
+    let counters = stack.envoy.admin("/stats?filter=toolward_requests");
+    assert!(!["denied", "closed"].iter().any(|word| counters.contains(word)), "{counters}");
+    let is_logged = |entry: &Value| entry["status"] == 503 && entry["decision"] == "allowed" && entry["flags"] != "-";
+    eventually("the log says whose fault it is", || stack.envoy.access_log().iter().any(is_logged));
 }
 
 #[test]

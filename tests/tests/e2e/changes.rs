@@ -65,8 +65,8 @@ fn a_thousand_requests_during_fifty_changes_see_only_old_or_new_answers() {
     for change in 0..50 {
         let (granted, world) = &worlds[change % worlds.len()];
         stack.folder.write("policy.yaml", world);
-        let mut asked = 0;
-        // At least so many requests per change, and until it is in force.
+        let (mut asked, mut in_force) = (0, false);
+        // At least so many requests per change, and until it is in force; then the old answer never comes again.
         eventually(&format!("change {change} in force, and 20 requests"), || {
             let answer = stack.ask(&ops, call("add"));
             let is_granted = match answer.text.as_str() {
@@ -74,10 +74,20 @@ fn a_thousand_requests_during_fifty_changes_see_only_old_or_new_answers() {
                 _ if answer.status == 200 && answer.code() == Some(-32602) => false,
                 _ => panic!("during change {change}: {answer:?}"),
             };
+            assert!(!in_force || is_granted == *granted, "change {change} was taken back");
+            in_force = is_granted == *granted;
             asked += 1;
-            asked >= 20 && is_granted == *granted
+            asked >= 20 && in_force
         });
         answered += asked;
     }
     assert!(answered >= 1000, "{answered}");
+    let listener = format!("http.default/mcp-gateway/{}", stack.port);
+    assert!(
+        stack.envoy.stat(&format!("{listener}.downstream_rq_2xx")) >= 1000,
+        "{}",
+        stack.envoy.admin("/stats?filter=downstream_rq")
+    );
+    assert_eq!(stack.envoy.stat(&format!("{listener}.downstream_rq_5xx")), 0);
+    assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
 }
