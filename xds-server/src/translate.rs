@@ -177,7 +177,8 @@ impl World<'_> {
                     model.certificates.extend(certificates.clone());
                 }
             }
-            let listener = virtual_hosts::listener(&gateway.name, *port, listeners, self, outcomes, problems);
+            let refused = gateway.refused_hostnames(*port);
+            let listener = virtual_hosts::listener(&gateway.name, *port, listeners, &refused, self, outcomes, problems);
             model.listeners.insert(*port, listener);
         }
         model

@@ -109,12 +109,14 @@ fn allowed<'g>(
     let mut refused = false;
     for (index, listener) in listeners {
         // Whether a listener is served does not matter here: that is its own problem, not the route's.
-        match &listener.admits {
-            Some(admits) if listener.takes_http_routes && admits.namespaces.selects(&route.namespace, resources) => {
-                allowed.push((index, &admits.hostname));
+        match (&listener.namespaces, &listener.hostname) {
+            (Some(namespaces), Some(hostname))
+                if listener.takes_http_routes && namespaces.selects(&route.namespace, resources) =>
+            {
+                allowed.push((index, hostname));
             }
-            Some(_) => refused = true,
-            None => {}
+            (Some(_), Some(_)) => refused = true,
+            _ => {}
         }
     }
     if !allowed.is_empty() {

@@ -38,16 +38,11 @@ pub(super) struct OwnListener {
     pub(super) port: i32,
     /// Whether HTTPRoutes may attach at all.
     pub(super) takes_http_routes: bool,
-    /// Which of them it admits, served or not; `None` where that can't be read.
-    pub(super) admits: Option<Admits>,
+    /// The hosts that are its own, served or not; `None` where that can't be read.
+    pub(super) hostname: Option<Hostname>,
+    /// Which namespaces' routes it admits, served or not; `None` where that can't be read.
+    pub(super) namespaces: Option<NamespaceSelector>,
     pub(super) state: ListenerState,
-}
-
-/// Which routes a listener admits.
-#[derive(Clone, Debug)]
-pub(super) struct Admits {
-    pub(super) namespaces: NamespaceSelector,
-    pub(super) hostname: Hostname,
 }
 
 /// Whether a listener is served.
@@ -82,6 +77,14 @@ impl OwnGateway {
             takes_http_routes: listener.takes_http_routes,
         };
         self.listeners.iter().map(outcome).collect()
+    }
+
+    /// The hosts of a port whose listeners are not served.
+    pub(super) fn refused_hostnames(&self, port: u16) -> Vec<&Hostname> {
+        let refused = self.listeners.iter().filter(|listener| {
+            listener.port == i32::from(port) && matches!(listener.state, ListenerState::Refused)
+        });
+        refused.filter_map(|listener| listener.hostname.as_ref()).collect()
     }
 }
 
@@ -203,6 +206,17 @@ fn listeners(
         }
         listeners.push(parsed);
     }
+    // INVARIANT: the hosts of a listener never become those of a looser one beside it. Where they can't be read, they may
+    // be any.
+    let nameless = listeners.iter().filter(|listener| listener.hostname.is_none());
+    let nameless: BTreeMap<i32, String> = nameless.map(|listener| (listener.port, listener.name.clone())).collect();
+    for (index, listener) in listeners.iter_mut().enumerate() {
+        if let (Some(other), Some(_)) = (nameless.get(&listener.port), &listener.hostname) {
+            let message = format!("the hostname of the listener {other} on the same port can't be read");
+            reporter.report(format!("spec.listeners[{index}]"), Fault::unsupported(message));
+            listener.state = ListenerState::Refused;
+        }
+    }
     listeners
 }
 
@@ -276,15 +290,14 @@ fn parse(
     let namespaces = NamespaceSelector::parse(namespaces, &gateway.name.namespace);
     let namespaces = reporter.accept(format!("{field}.allowedRoutes.namespaces"), namespaces);
     let kinds_fit = takes_http_routes(allowed, field, reporter);
-    let admits = namespaces.zip(hostname).map(|(namespaces, hostname)| Admits { namespaces, hostname });
-    let state = match (transport, port, &admits) {
-        (Some(transport), Some(port), Some(admits)) => {
-            ListenerState::Served(ServedListener { port, hostname: admits.hostname.clone(), transport })
+    let state = match (transport, port, &hostname, &namespaces) {
+        (Some(transport), Some(port), Some(hostname), Some(_)) => {
+            ListenerState::Served(ServedListener { port, hostname: hostname.clone(), transport })
         }
         _ => ListenerState::Refused,
     };
     let takes_http_routes = kinds_fit && matches!(listener.protocol.as_str(), "HTTP" | "HTTPS");
-    OwnListener { name: listener.name.clone(), port: listener.port, takes_http_routes, admits, state }
+    OwnListener { name: listener.name.clone(), port: listener.port, takes_http_routes, hostname, namespaces, state }
 }
 
 fn clear(tls: Option<&GatewayListenersTls>) -> Result<Transport, Fault> {

@@ -1,7 +1,7 @@
 //! The listeners of one port: who owns which host, and in which order routes are tried.
 //!
 //! A host belongs to the most specific listener that covers it, and to no other: where that listener has no route for a
-//! request the answer is 404, even if a less specific listener has one.
+//! request the answer is 404, even if a less specific listener has one, and where it is not served, 503.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,7 @@ pub(super) fn listener<'r>(
     gateway: &Name,
     port: u16,
     listeners: &[AttachedListener<'_>],
+    refused: &[&Hostname],
     world: &World<'_>,
     outcomes: &mut BTreeMap<Name, RouteOutcome>,
     problems: &mut Problems<'r>,
@@ -49,20 +50,23 @@ pub(super) fn listener<'r>(
     let name = format!("{gateway}/{port}");
     let table = Table::new(world.options.limits.clone(), world.options.binding_keys.clone());
     let mut builder = Builder { gateway, port, world, secure: false, table, outcomes, problems };
+    let owners: BTreeSet<&Hostname> =
+        listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
     let mut virtual_hosts = BTreeMap::new();
     let mut tls = Vec::new();
     for listener in listeners {
         match &listener.served.transport {
-            Transport::Clear => virtual_hosts.extend(builder.hosts(&name, listener, listeners)),
+            Transport::Clear => virtual_hosts.extend(builder.hosts(&name, listener, &owners)),
             // A connection belongs to the listener of its server name. Clients that ask on it for a host of another
             // listener are told to open another one (GEP-3567): else they would pass by what protects that listener.
             Transport::Tls(certificates) => {
                 let name = format!("{name}/{}", listener.name);
-                let mut hosts = builder.hosts(&name, listener, listeners);
+                let mut hosts = builder.hosts(&name, listener, &owners);
                 for other in listeners {
                     let domain = other.served.hostname.domain();
-                    hosts.entry(domain.clone()).or_insert_with(|| builder.misdirected(&name, domain));
+                    hosts.entry(domain.clone()).or_insert_with(|| builder.answering(421, &name, domain));
                 }
+                hosts.extend(builder.refused(&name, refused));
                 tls.push(TlsHosts {
                     server_name: listener.served.hostname.server_name(),
                     certificates: certificates.keys().cloned().collect(),
@@ -72,16 +76,19 @@ pub(super) fn listener<'r>(
             }
         }
     }
+    if tls.is_empty() {
+        virtual_hosts.extend(builder.refused(&name, refused));
+    }
     let filter = builder.table.finish(&mut problems.of(gateway_ref(gateway)));
     Listener { name, virtual_hosts: virtual_hosts.into_values().collect(), tls, filter }
 }
 
 /// The hostnames for which a listener needs a virtual host: its own, even without routes, and those of its routes,
 /// except where a more specific listener of the port owns them.
-fn domains(listener: &AttachedListener<'_>, all: &[AttachedListener<'_>]) -> BTreeSet<Hostname> {
+fn domains(listener: &AttachedListener<'_>, owners: &BTreeSet<&Hostname>) -> BTreeSet<Hostname> {
     let own = &listener.served.hostname;
     let routes = listener.routes.iter().flat_map(|attached| attached.hostnames).filter(|hostname| {
-        let covering = all.iter().map(|other| &other.served.hostname).filter(|other| other.covers(hostname));
+        let covering = owners.iter().copied().filter(|owner| owner.covers(hostname));
         covering.max() == Some(own)
     });
     routes.chain([own]).cloned().collect()
@@ -144,12 +151,12 @@ struct Builder<'b, 'r> {
 }
 
 impl Builder<'_, '_> {
-    /// The virtual hosts of a listener by domain, beside these others.
+    /// The virtual hosts of a listener by domain, beside the hostnames of the port's other listeners.
     fn hosts(
         &mut self,
         name: &str,
         listener: &AttachedListener<'_>,
-        all: &[AttachedListener<'_>],
+        owners: &BTreeSet<&Hostname>,
     ) -> BTreeMap<String, VirtualHost> {
         self.secure = matches!(listener.served.transport, Transport::Tls(_));
         let protected: Vec<_> =
@@ -160,11 +167,17 @@ impl Builder<'_, '_> {
             let domain = hostname.domain();
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
-        domains(listener, all).into_iter().map(host).collect()
+        domains(listener, owners).into_iter().map(host).collect()
     }
 
-    /// Answers 421 for a domain.
-    fn misdirected(&self, name: &str, domain: String) -> VirtualHost {
+    /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
+    fn refused(&self, name: &str, refused: &[&Hostname]) -> Vec<(String, VirtualHost)> {
+        let domains = refused.iter().map(|hostname| hostname.domain());
+        domains.map(|domain| (domain.clone(), self.answering(503, name, domain))).collect()
+    }
+
+    /// Answers every request for a domain.
+    fn answering(&self, status: u16, name: &str, domain: String) -> VirtualHost {
         let name = format!("{name}/{domain}");
         let route = Route {
             name: name.clone(),
@@ -174,7 +187,7 @@ impl Builder<'_, '_> {
                 headers: Vec::new(),
                 query: Vec::new(),
             },
-            action: RouteAction::Respond { status: 421 },
+            action: RouteAction::Respond { status },
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             policy: self.table.harmless(),
