@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
-use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
+use gateway_api::httproutes::HttpRoute;
 use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -76,7 +76,8 @@ pub struct Resources {
     pub backends: BTreeMap<ObjectRef, MCPBackend>,
     /// By group, kind and name: `MCPAccessPolicy`, and the kinds that are read as one.
     pub policies: BTreeMap<ObjectRef, MCPAccessPolicy>,
-    /// Objects that are there but can't be read. What they protect is closed.
+    /// Objects that are there but can't be read. What they protect is closed. What is left of an HTTPRoute is among
+    /// the routes, and closed.
     pub malformed: Vec<Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
     pub origins: BTreeMap<ObjectRef, PathBuf>,
@@ -127,8 +128,6 @@ pub enum Asks {
     Controller(String),
     /// A Gateway: the controller of this GatewayClass.
     Class(String),
-    /// An HTTPRoute: these Gateways.
-    Parents(Vec<HttpRouteParentRefs>),
 }
 
 /// What a malformed object was meant to protect.

@@ -12,6 +12,7 @@ pub mod jwks;
 pub mod kube;
 mod last_good;
 mod object;
+mod route;
 
 /// What a source has to say.
 #[derive(Clone, Debug)]

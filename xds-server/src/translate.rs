@@ -109,6 +109,7 @@ pub struct Translation {
 pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translation {
     let mut problems = Problems::new(&resources.origins);
     resources.malformed.iter().for_each(|malformed| problems.known(&malformed.problem));
+    let malformed: BTreeSet<&ObjectRef> = resources.malformed.iter().map(|malformed| &malformed.object).collect();
     let gateways = gateways::own(resources, &mut problems);
     let backends = Backends::new(resources, &mut problems);
     let mut routes = Vec::new();
@@ -117,7 +118,10 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
         let mut reporter = problems.of(route_ref(name));
         let attachments = attach::attach(route, name, &gateways, resources, &mut reporter);
         if !attachments.parents.is_empty() {
-            let parsed = routes::parse(name, route, &backends, &mut reporter);
+            let mut parsed = routes::parse(name, route, &backends, &mut reporter);
+            if malformed.contains(&route_ref(name)) {
+                parsed.refuse();
+            }
             outcomes.insert(name.clone(), parsed.outcome(&attachments));
             routes.push((attachments, parsed));
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use gateway_api::httproutes::HttpRouteParentRefs;
+use gateway_api::httproutes::HttpRoute;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::route;
 use crate::agentgateway;
 use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
@@ -59,7 +60,7 @@ pub(super) fn read(
     resources: &mut Resources,
 ) -> Read {
     let name = object.name.clone();
-    let remains = Remains::of(object, &document);
+    let mut remains = Remains::of(object, &document);
     let group = object.group.as_str();
     let result = match (group, object.kind.as_str(), version) {
         ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
@@ -106,7 +107,12 @@ pub(super) fn read(
     };
     match result {
         Ok(()) => Read::Ok,
-        Err(faults) => Read::Malformed(remains.with(object, faults)),
+        Err(faults) => {
+            if let Some(route) = remains.route.take() {
+                resources.http_routes.insert(object.name.clone(), route);
+            }
+            Read::Malformed(remains.with(object, faults))
+        }
     }
 }
 
@@ -116,6 +122,7 @@ struct Remains {
     protects: Protects,
     asks: Asks,
     current: Current,
+    route: Option<HttpRoute>,
 }
 
 impl Remains {
@@ -125,11 +132,12 @@ impl Remains {
             protects: protects(&object.kind, document.pointer("/spec/targetRefs")),
             asks: asks(object, document),
             current: current(document),
+            route: is_route(object).then(|| route::remains(document)),
         }
     }
 
     fn with(self, object: &ObjectRef, faults: Vec<Fault>) -> Vec<Malformed> {
-        let Self { generation, protects, asks, current } = self;
+        let Self { generation, protects, asks, current, .. } = self;
         let malformed = |fault: Fault| Malformed {
             object: object.clone(),
             generation,
@@ -265,12 +273,13 @@ fn asks(object: &ObjectRef, document: &Value) -> Asks {
     let asks = match (object.group.as_str(), object.kind.as_str()) {
         (GATEWAY_API, "GatewayClass") => text("/spec/controllerName").map(Asks::Controller),
         (GATEWAY_API, "Gateway") => text("/spec/gatewayClassName").map(Asks::Class),
-        (GATEWAY_API, "HTTPRoute") => document.pointer("/spec/parentRefs").and_then(Value::as_array).map(|parents| {
-            Asks::Parents(parents.iter().filter_map(|parent| HttpRouteParentRefs::deserialize(parent).ok()).collect())
-        }),
         _ => None,
     };
     asks.unwrap_or(Asks::Nobody)
+}
+
+fn is_route(object: &ObjectRef) -> bool {
+    (object.group.as_str(), object.kind.as_str()) == (GATEWAY_API, "HTTPRoute")
 }
 
 fn unsupported(object: &ObjectRef, version: &str) -> Fault {

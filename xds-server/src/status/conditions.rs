@@ -39,6 +39,11 @@ impl<'w> World<'w> {
         self.problems.get(object).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether an object can't be read.
+    pub(super) fn is_malformed(&self, object: &ObjectRef) -> bool {
+        self.malformed.contains_key(object)
+    }
+
     /// The objects of a kind that can't be read.
     pub(super) fn malformed(&self, group: &str, kind: &str) -> impl Iterator<Item = &'w Malformed> {
         let malformed = self.malformed.values().copied();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Desired;
 use super::conditions::{Condition, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
-use crate::resources::{Asks, Malformed, Name};
+use crate::resources::{Malformed, Name};
 use crate::translate::{CONTROLLER_NAME, ParentOutcome, RouteOutcome, RouteProtection};
 
 const GROUP: &str = "gateway.networking.k8s.io";
@@ -25,6 +25,9 @@ pub(super) fn routes(world: &World<'_>) -> Vec<Desired> {
 /// The status of a route; none where it has nothing to do with us, and never had.
 fn status(name: &Name, route: &HttpRoute, world: &World<'_>) -> Option<Desired> {
     let object = object(GROUP, "HTTPRoute", name);
+    if world.is_malformed(&object) {
+        return None;
+    }
     let Some(outcome) = world.translation.routes.get(name) else {
         let mut parents = route.status.iter().flat_map(|status| &status.parents);
         let was_ours = parents.any(|parent| parent.controller_name == CONTROLLER_NAME);
@@ -121,10 +124,10 @@ fn list<T: ToString>(entries: &BTreeSet<T>) -> String {
     entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The status of a route that can't be read: nothing is served of it.
+/// The status of a route that can't be read: every request for it is answered 500.
 fn status_of_malformed(malformed: &Malformed, world: &World<'_>) -> Option<Desired> {
-    let Asks::Parents(parents) = &malformed.asks else { return None };
     let object = &malformed.object;
+    let parents = world.resources.http_routes.get(&object.name)?.spec.parent_refs.as_deref()?;
     let ours = |parent: &&HttpRouteParentRefs| {
         let (group, kind) = (parent.group.as_deref().unwrap_or(GROUP), parent.kind.as_deref().unwrap_or("Gateway"));
         let name = Name::new(parent.namespace.as_ref().unwrap_or(&object.name.namespace), &parent.name);

@@ -19,9 +19,11 @@ pub(super) fn any() -> RouteMatch {
     RouteMatch { path: PathMatch::Prefix("/".to_owned()), method: None, headers: Vec::new(), query: Vec::new() }
 }
 
-/// Reads one match. The fault comes with the field below the match.
-pub(super) fn parse(written: &HttpRouteRulesMatches) -> Result<RouteMatch, (String, Fault)> {
+/// Reads one match, and says what is wrong with it by the fields below the match. What is wrong is left out: the match is
+/// then for more requests than was meant, and none of those that were meant falls to another one.
+pub(super) fn parse(written: &HttpRouteRulesMatches) -> (RouteMatch, Vec<(String, Fault)>) {
     let mut parsed = any();
+    let mut faults = Vec::new();
     if let Some(path) = &written.path {
         let value = path.value.as_deref().unwrap_or("/");
         let path = match path.r#type.as_ref().unwrap_or(&PathType::PathPrefix) {
@@ -29,28 +31,38 @@ pub(super) fn parse(written: &HttpRouteRulesMatches) -> Result<RouteMatch, (Stri
             PathType::PathPrefix => syntax::path_prefix(value).map(PathMatch::Prefix),
             PathType::RegularExpression => expression::check(value).map(PathMatch::Regex),
         };
-        parsed.path = path.map_err(|fault| (".path.value".to_owned(), fault))?;
+        match path {
+            Ok(path) => parsed.path = path,
+            Err(fault) => faults.push((".path.value".to_owned(), fault)),
+        }
     }
     parsed.method = written.method.as_ref().map(|method| method_name(method).to_owned());
     for (index, header) in written.headers.iter().flatten().enumerate() {
-        let at = |part: &'static str| move |fault| (format!(".headers[{index}].{part}"), fault);
-        let name = syntax::header_name(&header.name).and_then(lasting_header).map_err(at("name"))?;
         let value = match header.r#type.as_ref().unwrap_or(&HeaderType::Exact) {
             HeaderType::Exact => syntax::header_value(&header.value).map(StringMatch::Exact),
             HeaderType::RegularExpression => expression::check(&header.value).map(StringMatch::Regex),
         };
-        add_first(&mut parsed.headers, name, value.map_err(at("value"))?);
+        match entry(syntax::header_name(&header.name).and_then(lasting_header), value) {
+            Ok((name, value)) => add_first(&mut parsed.headers, name, value),
+            Err((part, fault)) => faults.push((format!(".headers[{index}].{part}"), fault)),
+        }
     }
     for (index, parameter) in written.query_params.iter().flatten().enumerate() {
-        let at = |part: &'static str| move |fault| (format!(".queryParams[{index}].{part}"), fault);
-        let name = query_name(&parameter.name).map_err(at("name"))?;
         let value = match parameter.r#type.as_ref().unwrap_or(&QueryType::Exact) {
             QueryType::Exact => query_value(&parameter.value).map(StringMatch::Exact),
             QueryType::RegularExpression => expression::check(&parameter.value).map(StringMatch::Regex),
         };
-        add_first(&mut parsed.query, name, value.map_err(at("value"))?);
+        match entry(query_name(&parameter.name), value) {
+            Ok((name, value)) => add_first(&mut parsed.query, name, value),
+            Err((part, fault)) => faults.push((format!(".queryParams[{index}].{part}"), fault)),
+        }
     }
-    Ok(parsed)
+    (parsed, faults)
+}
+
+fn entry<V>(name: Result<String, Fault>, value: Result<V, Fault>) -> Result<(String, V), (&'static str, Fault)> {
+    let name = name.map_err(|fault| ("name", fault))?;
+    Ok((name, value.map_err(|fault| ("value", fault))?))
 }
 
 /// The order in which matches are tried, as far as the matches themselves decide: the least comes first.

@@ -19,7 +19,10 @@ fn invalid(message: impl Into<String>) -> Fault {
 pub(super) fn audience(issuer: &IssuerSpec) -> Result<Audience, Fault> {
     match issuer.audiences.as_slice() {
         [] if is_url(&issuer.issuer) => Ok(Audience::Resource {}),
-        [] => Ok(Audience::Any {}),
+        [] => Err(invalid(
+            "the issuer is no URL, so its tokens are not for the URL of an endpoint; name the audiences that its tokens \
+             have, or * for all",
+        )),
         [any] if any == ANY => Ok(Audience::Any {}),
         audiences if audiences.iter().any(|one| one.is_empty() || one == ANY) => {
             Err(invalid("an audience can't be empty, and * stands alone"))

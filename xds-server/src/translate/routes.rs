@@ -67,25 +67,30 @@ pub(super) fn parse(
     let mut rules = Vec::new();
     for (index, rule) in written.iter().enumerate() {
         let field = format!("spec.rules[{index}]");
-        let matches = parse_matches(rule, &field, reporter);
-        all_matches_hold &= matches.len() == rule.matches.as_ref().map_or(0, Vec::len).max(1);
+        let (matches, hold) = parse_matches(rule, &field, reporter);
+        all_matches_hold &= hold;
         rules.push(parse_rule(name, rule, matches, &field, backends, reporter));
-    }
-    if !all_matches_hold {
-        // INVARIANT: a request that a broken match was meant to catch must not fall to a looser rule beside it.
-        rules.iter_mut().for_each(ParsedRule::refuse);
     }
     let references = written.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
     let services = references.filter_map(|reference| backends.service(&route_ref(name), &target(name, reference)));
-    ParsedRoute {
+    let mut parsed = ParsedRoute {
         name: name.clone(),
         created: route.metadata.creation_timestamp.clone(),
         services: services.collect(),
         rules,
+    };
+    if !all_matches_hold {
+        parsed.refuse();
     }
+    parsed
 }
 
 impl ParsedRoute {
+    /// INVARIANT: a request that a broken match was meant to catch must not fall to a looser rule.
+    pub(super) fn refuse(&mut self) {
+        self.rules.iter_mut().for_each(ParsedRule::refuse);
+    }
+
     /// The MCP servers that it leads to.
     pub(super) fn backends(&self) -> impl Iterator<Item = &ObjectRef> {
         self.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten())
@@ -114,23 +119,28 @@ impl ParsedRule {
     }
 }
 
-/// The matches that hold.
-fn parse_matches(rule: &HttpRouteRules, field: &str, reporter: &mut Reporter<'_, '_>) -> Vec<(usize, RouteMatch)> {
+/// The matches, and whether all of them hold.
+fn parse_matches(
+    rule: &HttpRouteRules,
+    field: &str,
+    reporter: &mut Reporter<'_, '_>,
+) -> (Vec<(usize, RouteMatch)>, bool) {
     let written = rule.matches.as_deref().unwrap_or_default();
     if written.is_empty() {
-        return vec![(0, matches::any())];
+        return (vec![(0, matches::any())], true);
     }
     let mut parsed = Vec::new();
+    let mut hold = true;
     for (index, written) in written.iter().enumerate() {
-        match matches::parse(written) {
-            Ok(matches) => parsed.push((index, matches)),
-            Err((part, fault)) => {
-                let message = format!("{}; all rules of this route answer 500 until this is right", fault.message);
-                reporter.report(format!("{field}.matches[{index}]{part}"), Fault::new(fault.reason, message));
-            }
+        let (matches, faults) = matches::parse(written);
+        parsed.push((index, matches));
+        for (part, fault) in faults {
+            hold = false;
+            let message = format!("{}; all rules of this route answer 500 until this is right", fault.message);
+            reporter.report(format!("{field}.matches[{index}]{part}"), Fault::new(fault.reason, message));
         }
     }
-    parsed
+    (parsed, hold)
 }
 
 fn parse_rule(
