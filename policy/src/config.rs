@@ -20,8 +20,37 @@ pub const VERSION: u32 = 1;
 /// The namespace of route metadata that carries the policy key.
 pub const METADATA_NAMESPACE: &str = "toolward";
 
-/// The field in [`METADATA_NAMESPACE`] whose string value names an entry of [`FilterConfig::policies`].
+/// The field in [`METADATA_NAMESPACE`] whose string value is a [`RouteKey`].
 pub const METADATA_POLICY_FIELD: &str = "policy";
+
+/// What a route tells the filter: a string, of two lines where there is an origin. Two fields would have no order, and
+/// equal routes are to be equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteKey<'r> {
+    /// Names an entry of [`FilterConfig::policies`].
+    pub policy: &'r str,
+    /// Scheme, host and port by which clients know the route's host; none: the route is for many hosts, or it does not
+    /// matter.
+    pub origin: Option<&'r str>,
+}
+
+impl<'r> RouteKey<'r> {
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &'r str) -> Self {
+        match text.split_once('\n') {
+            Some((policy, origin)) => Self { policy, origin: Some(origin) },
+            None => Self { policy: text, origin: None },
+        }
+    }
+}
+
+impl fmt::Display for RouteKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.policy)?;
+        self.origin.map_or(Ok(()), |origin| write!(f, "\n{origin}"))
+    }
+}
 
 /// The configuration of one filter: a table of policies for the routes of one listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,7 +317,7 @@ pub enum Authentication {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProtectedResource {
-    /// Scheme, host and port by which clients reach the gateway; none: those of each request.
+    /// Scheme, host and port by which clients reach the gateway; none: those of the route, or else of each request.
     #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
     /// Issuers of tokens; never empty. Many clients use the first alone.
@@ -312,7 +341,8 @@ pub enum Audience {
     Any {},
     /// Its `aud` must hold one of these, byte for byte; never empty.
     OneOf(Vec<String>),
-    /// Its `aud` must hold the URL of the endpoint, or of a part of the gateway that the endpoint is in.
+    /// Its `aud` must hold the URL of the endpoint, or of a part of the gateway that the endpoint is in. The host that a
+    /// request names is none of it: its client chose that, and could choose one for which a stolen token is.
     Resource {},
 }
 

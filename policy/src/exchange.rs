@@ -12,7 +12,7 @@
 use std::rc::Rc;
 
 use crate::claims::Caller;
-use crate::config::{Batches, Limits, ProtectedResource};
+use crate::config::{Batches, Limits, ProtectedResource, RouteKey};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::cache::TokenCache;
@@ -97,6 +97,8 @@ pub struct Exchange {
     state: State,
     record: Record,
     origin: Origin,
+    /// By which clients know the route's host.
+    route_origin: Option<String>,
     /// Where the metadata of a server are told that asks for tokens itself.
     remote: Option<String>,
 }
@@ -136,10 +138,11 @@ impl Exchange {
         verification: &mut Verification<'_>,
     ) -> (Self, RequestStep) {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
-        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, remote: None };
+        let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
+        let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
+        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
-        let key = policy_key.and_then(|key| std::str::from_utf8(key).ok());
-        let Some(policy) = key.and_then(|key| table.policy(key)) else {
+        let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
             return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY)));
         };
@@ -150,7 +153,7 @@ impl Exchange {
             }
             RoutePolicy::Remote => {
                 exchange.settle(Outcome::Open, "Unprotected");
-                exchange.remote = Endpoint::of(None, headers).map(|endpoint| endpoint.metadata_url());
+                exchange.remote = exchange.endpoint(None, headers).map(|endpoint| endpoint.metadata_url());
                 RequestStep::Continue(Edits::default())
             }
             RoutePolicy::RemoteMetadata { public_url, path, server } => {
@@ -313,10 +316,16 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// The endpoint that is asked, by the URL that is known of it, or else by the one that the request names.
+    fn endpoint(&self, public_url: Option<&str>, headers: &Headers<'_>) -> Option<Endpoint> {
+        Endpoint::of(public_url.or(self.route_origin.as_deref()), headers)
+    }
+
     /// Says who issues tokens for an endpoint.
     fn metadata(&mut self, resource: &ProtectedResource, path: Option<&str>, headers: &Headers<'_>) -> Answer {
+        let public_url = resource.public_url.clone().or_else(|| self.route_origin.clone());
         self.told(headers, || {
-            let endpoint = Endpoint::described(resource.public_url.as_deref(), path, headers)?;
+            let endpoint = Endpoint::described(public_url.as_deref(), path, headers)?;
             Some(protected_resource::metadata(resource, &endpoint))
         })
     }
@@ -346,7 +355,7 @@ impl Exchange {
         self.settle(Outcome::Allowed, "Metadata");
         match headers.http_method() {
             b"OPTIONS" => Err(denial::metadata_preflight()),
-            b"GET" => Endpoint::described(public_url, path, headers)
+            b"GET" => Endpoint::described(public_url.or(self.route_origin.as_deref()), path, headers)
                 .ok_or_else(|| self.refuse(RequestFault::Unnameable, None)),
             _ => Err(self.refuse(RequestFault::MetadataMethod, None)),
         }
@@ -421,13 +430,13 @@ impl Exchange {
         let caller = match &protection.authentication {
             CallerAuthentication::Anonymous => Rc::new(Caller::anonymous()),
             CallerAuthentication::Passthrough { .. } => {
-                self.remote = Endpoint::of(public_url, headers).map(|endpoint| endpoint.metadata_url());
+                self.remote = self.endpoint(public_url, headers).map(|endpoint| endpoint.metadata_url());
                 Rc::new(Caller::anonymous())
             }
             CallerAuthentication::Jwt(authentication) => self.authenticate(authentication, headers, verification)?,
         };
         self.record.caller = Some(Rc::clone(&caller));
-        let judge = Judge::new(policy, caller, &table.binder, headers);
+        let judge = Judge::new(policy, caller, &table.binder, self.route_origin.as_deref(), headers);
         let Some(session) = judge.unbound_session(headers) else {
             self.settle(Outcome::Denied, "SessionNotFound");
             return Err(denial::unknown_session());
@@ -466,7 +475,8 @@ impl Exchange {
     ) -> Result<Rc<Caller>, Answer> {
         self.record.policy = Some(authentication.policy.clone());
         let resource = authentication.resource.as_ref();
-        let hints = || Hints::new(resource, headers);
+        let route_origin = self.route_origin.clone();
+        let hints = || Hints::new(resource, route_origin.as_deref(), headers);
         // RFC 6750 section 2.3 allows it; OAuth 2.1 and MCP do not.
         if headers.text(":path").flatten().is_some_and(endpoint::carries_token) {
             return Err(self.refuse(RequestFault::TokenInUrl, None));
@@ -482,8 +492,10 @@ impl Exchange {
         let caller = self.verified(token, authentication, verification);
         let caller = caller.and_then(|caller| {
             let is_for_endpoint = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
+            // In doubt deny: which host a request names is its client's choice, and says nothing.
+            let known = resource.and_then(|resource| resource.public_url.as_deref()).or(route_origin.as_deref());
             let is_for_it = !authentication.is_for_endpoint(&caller)
-                || Endpoint::of(resource.and_then(|it| it.public_url.as_deref()), headers).is_some_and(is_for_endpoint);
+                || known.and_then(|origin| Endpoint::of(Some(origin), headers)).is_some_and(is_for_endpoint);
             if is_for_it { Ok(caller) } else { Err(TokenFault::WrongAudience) }
         });
         caller.map_err(|fault| {

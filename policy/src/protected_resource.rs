@@ -106,9 +106,9 @@ pub struct Hints {
 impl Hints {
     /// Those for the endpoint of a request.
     #[must_use]
-    pub fn new(resource: Option<&ProtectedResource>, headers: &Headers<'_>) -> Self {
+    pub fn new(resource: Option<&ProtectedResource>, origin: Option<&str>, headers: &Headers<'_>) -> Self {
         let Some(resource) = resource else { return Self::default() };
-        let endpoint = Endpoint::of(resource.public_url.as_deref(), headers);
+        let endpoint = Endpoint::of(resource.public_url.as_deref().or(origin), headers);
         Self { scopes: resource.scopes.clone(), metadata_url: endpoint.map(|endpoint| endpoint.metadata_url()) }
     }
 

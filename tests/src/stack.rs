@@ -37,7 +37,7 @@ impl Stack {
         Self::with_policy(upstream, issuer, &policy(&jwks, rules))
     }
 
-    /// Protects the server on this port with this policy.
+    /// Protects the server on this port with this policy, in which [`PUBLIC_URL`] stands for how clients reach the gateway.
     #[must_use]
     pub fn with_policy(upstream: u16, issuer: Issuer, policy: &str) -> Self {
         Self::with_arguments(upstream, issuer, policy, &[])
@@ -51,7 +51,7 @@ impl Stack {
         folder.write("gateway.yaml", &gateway(port));
         folder.write("route.yaml", &route("/mcp"));
         folder.write("backend.yaml", &backend(upstream));
-        folder.write("policy.yaml", policy);
+        folder.write("policy.yaml", &policy.replace(PUBLIC_URL, &format!("http://127.0.0.1:{port}")));
         let toolward = Toolward::serve_with(folder.path(), arguments);
         toolward.wait_until_ready();
         let envoy = Envoy::with_control_plane("default/mcp-gateway", toolward.xds);
@@ -83,6 +83,9 @@ impl Stack {
         self.folder.write("policy.yaml", &policy(&self.issuer.jwks(), rules));
     }
 }
+
+/// Stands in policies for how clients reach the gateway: an address is no hostname that a route could have.
+pub const PUBLIC_URL: &str = "PUBLIC_URL";
 
 /// Rules by which team ops may add and echo.
 pub const OPS_MAY_ADD: &str = "

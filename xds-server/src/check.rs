@@ -33,13 +33,16 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
     };
     let options = TranslateOptions { unprotected_routes: args.unprotected_routes, ..TranslateOptions::default() };
-    let Translation { model, problems, unprotected, .. } = translate(&resources, &options);
+    let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let (note, open) = match args.unprotected_routes {
         UnprotectedRoutes::Allow => ("note", 0),
         UnprotectedRoutes::Deny => ("problem", unprotected.len()),
     };
     for route in &unprotected {
         println!("{note}: no policy protects {route}");
+    }
+    for note in &notes {
+        println!("note: {note}");
     }
     // Nothing is fetched here.
     let (to_fetch, problems): (Vec<Problem>, Vec<Problem>) =

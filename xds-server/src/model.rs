@@ -133,6 +133,9 @@ pub struct Route {
     /// The key in [`Listener::filter`] that judges requests of this route. Always written to route metadata, so that
     /// a missing key can mean "closed".
     pub policy: String,
+    /// Scheme, host and port by which clients know its host, where the policy asks for it and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// What a request must look like; all parts must fit.

@@ -29,6 +29,7 @@ mod hostname;
 mod keys;
 mod matches;
 mod metadata;
+mod notes;
 mod oauth;
 mod outcome;
 mod policies;
@@ -90,6 +91,8 @@ pub struct Translation {
     pub model: Model,
     /// Everything wrong with the resources, sorted. What a broken resource protects is closed in the model.
     pub problems: Vec<Problem>,
+    /// What is right and may yet be other than it was meant, sorted.
+    pub notes: Vec<Problem>,
     /// Rules of routes that no policy protects.
     pub unprotected: BTreeSet<UnprotectedRule>,
     /// How the Envoys of our Gateways are to be run. A Gateway whose parameters can't be used is not here.
@@ -142,6 +145,7 @@ pub fn translate(resources: &Resources, options: &TranslateOptions) -> Translati
         services: world.reached_by(|route| route.services.clone()),
         gateways: gateways.iter().map(|(name, gateway)| (name.clone(), gateway.outcome())).collect(),
         routes: outcomes,
+        notes: problems.notes(),
         problems: problems.into_sorted(),
     }
 }

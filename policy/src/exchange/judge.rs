@@ -58,6 +58,7 @@ impl Judge {
         policy: &Rc<RoutePolicy>,
         caller: Rc<Caller>,
         binder: &Rc<Binder>,
+        route_origin: Option<&str>,
         headers: &Headers<'_>,
     ) -> Self {
         let binder = policy.binds_to_callers().then(|| Rc::clone(binder));
@@ -70,7 +71,7 @@ impl Judge {
             RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), gates, .. })
                 if gates.iter().any(|gate| gate.step_up == StepUp::Challenge) =>
             {
-                Hints::new(jwt.resource.as_ref(), headers)
+                Hints::new(jwt.resource.as_ref(), route_origin, headers)
             }
             _ => Hints::default(),
         };

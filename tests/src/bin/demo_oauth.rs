@@ -9,7 +9,7 @@ use toolward_tests::authorization_server::AuthorizationServer;
 use toolward_tests::client;
 use toolward_tests::http::{self, call};
 use toolward_tests::mcp_server::{McpServer, Sdk};
-use toolward_tests::stack::Stack;
+use toolward_tests::stack::{PUBLIC_URL, Stack};
 use toolward_tests::tools::{root, tools};
 use toolward_tests::toolward::Issuer;
 
@@ -55,7 +55,7 @@ spec:
   targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
   authentication:
     issuers: [{{ issuer: '{}', jwks: {{ discovery: {{}} }} }}]
-    resource: {{ scopes: [tools.read] }}
+    resource: {{ publicURL: {PUBLIC_URL}, scopes: [tools.read] }}
   authorization:
     rules: [{{ name: reading, tools: [add], scopes: [tools.read] }}]
 ",
@@ -66,7 +66,11 @@ spec:
         println!("  authorization server   {}  (oidc-provider; its keys are found by discovery)", login.issuer);
         println!("  MCP server             http://127.0.0.1:{}/mcp  (knows nothing of OAuth)", server.port);
         println!("\nThe policy, all of it:\n");
-        policy.lines().skip(3).for_each(|line| println!("  {line}"));
+        policy
+            .replace(PUBLIC_URL, stack.url().trim_end_matches("/mcp"))
+            .lines()
+            .skip(3)
+            .for_each(|line| println!("  {line}"));
         Self { login, server, stack, steps: 0, surprises: Vec::new() }
     }
 

@@ -4,9 +4,12 @@ use reqwest::Method;
 use serde_json::json;
 use toolward_tests::authorization_server::AuthorizationServer;
 use toolward_tests::http::{self, call};
+use toolward_tests::process::eventually;
+use toolward_tests::stack::{Stack, route};
+use toolward_tests::toolward::Issuer;
 use toolward_tests::upstream::Upstream;
 
-use crate::world::{RULES, protected};
+use crate::world::{RULES, policy, protected};
 
 #[test]
 fn metadata_and_challenges() {
@@ -88,6 +91,34 @@ fn tokens_are_for_one_resource() {
             let answer = http::send(stack.post(call("add")).bearer_auth(&token).header("host", host));
             assert_eq!(answer.status, status, "{audience} at {host}: {answer:?}");
         }
+    }
+}
+
+#[test]
+fn the_host_that_a_client_chooses_is_no_resource() {
+    let (login, upstream) = (AuthorizationServer::start(), Upstream::start());
+    let stack = Stack::with_policy(upstream.port, Issuer::new("ES256"), &policy(&login, "{ name: Math }", ""));
+    let own = login.token(&stack.url(), "tools.read");
+    let closed = stack.ask(&own, call("add"));
+    assert_eq!((closed.status, closed.reason().as_deref()), (503, Some("HostUnknown")), "a route for any host");
+
+    let named = route("/mcp").replace("spec:\n", "spec:\n  hostnames: [mcp.example.com]\n");
+    stack.folder.write("route.yaml", &named);
+    let ask = |audience: &str, host: &str| {
+        let token = login.token(audience, "tools.read");
+        http::send(stack.post(call("add")).bearer_auth(&token).header("host", host)).status
+    };
+    let port = stack.port;
+    let good = format!("http://mcp.example.com:{port}/mcp");
+    eventually("the route names its host", || ask(&good, "mcp.example.com") == 200);
+    for (audience, host, status) in [
+        (good.as_str(), "mcp.example.com:9", 200),
+        ("http://mcp.example.com:9/mcp", "mcp.example.com:9", 401),
+        ("http://mcp.example.com/mcp", "mcp.example.com", 401),
+        ("http://evil.example.com/mcp", "mcp.example.com", 401),
+        ("http://evil.example.com/mcp", "evil.example.com", 404),
+    ] {
+        assert_eq!(ask(audience, host), status, "{audience} at {host}");
     }
 }
 

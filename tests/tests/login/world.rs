@@ -1,7 +1,7 @@
 //! What all tests begin with: an authorization server, and an MCP server behind a gateway that accepts its tokens.
 
 use toolward_tests::authorization_server::AuthorizationServer;
-use toolward_tests::stack::Stack;
+use toolward_tests::stack::{PUBLIC_URL, Stack};
 use toolward_tests::toolward::Issuer;
 
 /// Everybody may add; multiply takes another scope.
@@ -11,8 +11,21 @@ pub(crate) const RULES: &str = "
 
 /// A gateway for a server on this port, and what more its policy says.
 pub(crate) fn protected(upstream: u16, login: &AuthorizationServer, resource: &str, more: &str) -> Stack {
+    Stack::with_policy(upstream, Issuer::new("ES256"), &policy(login, &public(resource), more))
+}
+
+/// With how clients reach the gateway.
+fn public(resource: &str) -> String {
+    if resource.contains("publicURL") {
+        return resource.to_owned();
+    }
+    resource.replacen('{', &format!("{{ publicURL: {PUBLIC_URL},"), 1)
+}
+
+/// A policy by which tokens of an issuer must be for the endpoint.
+pub(crate) fn policy(login: &AuthorizationServer, resource: &str, more: &str) -> String {
     let (issuer, jwks) = (&login.issuer, login.jwks());
-    let policy = format!(
+    format!(
         "apiVersion: toolward.dev/v1alpha1
 kind: MCPAccessPolicy
 metadata: {{ name: math }}
@@ -23,12 +36,12 @@ spec:
     resource: {resource}
 {more}
 "
-    );
-    Stack::with_policy(upstream, Issuer::new("ES256"), &policy)
+    )
 }
 
 /// A gateway for a server on this port that fetches the keys of these issuers from loopback, and what more its policy says.
 pub(crate) fn discovering(upstream: u16, issuers: &str, resource: &str, more: &str) -> Stack {
+    let resource = public(resource);
     let policy = format!(
         "apiVersion: toolward.dev/v1alpha1
 kind: MCPAccessPolicy

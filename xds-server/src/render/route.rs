@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     route_match::PathSpecifier,
 };
 use envoy_types::pb::google::protobuf::Struct;
-use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD, RouteKey};
 
 use super::message::{no, regex, string, string_matcher};
 use super::path::without_slash;
@@ -56,7 +56,7 @@ fn routes(route: &model::Route, port: u16) -> Vec<Route> {
     let build = |(runtime_fraction, action)| Route {
         name: route.name.clone(),
         r#match: Some(RouteMatch { runtime_fraction, ..matches.clone() }),
-        metadata: Some(policy_metadata(&route.policy)),
+        metadata: Some(policy_metadata(&RouteKey { policy: &route.policy, origin: route.origin.as_deref() })),
         request_headers_to_add: headers::to_add(&route.request_headers),
         request_headers_to_remove: route.request_headers.remove.clone(),
         response_headers_to_add: headers::to_add(&route.response_headers),
@@ -68,8 +68,8 @@ fn routes(route: &model::Route, port: u16) -> Vec<Route> {
 }
 
 /// Where the filter reads which policy judges the request.
-fn policy_metadata(policy: &str) -> Metadata {
-    let fields = HashMap::from([(METADATA_POLICY_FIELD.to_owned(), string(policy))]);
+fn policy_metadata(key: &RouteKey<'_>) -> Metadata {
+    let fields = HashMap::from([(METADATA_POLICY_FIELD.to_owned(), string(&key.to_string()))]);
     Metadata {
         filter_metadata: HashMap::from([(METADATA_NAMESPACE.to_owned(), Struct { fields })]),
         ..Default::default()

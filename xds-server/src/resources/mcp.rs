@@ -311,8 +311,8 @@ pub struct ScopeSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ResourceSpec {
-    /// Scheme, host and port by which clients reach the gateway, such as `https://mcp.example.com`; those of each request
-    /// by default. Give it where tokens are to be for the endpoint and the gateway answers to any hostname.
+    /// Scheme, host and port by which clients reach the gateway, such as `https://mcp.example.com`; by default those of
+    /// the route's or listener's hostname and the listener's port, or of each request where that is none or has a `*`.
     #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^https?://[A-Za-z0-9._:\[\]-]+$"))]
     pub public_url: Option<String>,
@@ -337,8 +337,9 @@ pub struct IssuerSpec {
     /// Compared byte for byte with the token's `iss`.
     #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
-    /// The token's `aud` must hold one of these; `*` alone: not checked. Absent: the URL of the endpoint (RFC 8707) where the
-    /// name of the issuer is a URL, and not checked where it is not.
+    /// The token's `aud` must hold one of these; `*` alone: not checked. Absent: the URL of the endpoint (RFC 8707), which is
+    /// known by `publicURL`, or by hostnames without `*` of routes or listeners; other routes are closed. An issuer that is
+    /// no URL needs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,

@@ -1,9 +1,7 @@
 //! What is left of an HTTPRoute that can't be read as a whole: which requests were meant for it, so that none of them falls
 //! to a looser route. In doubt more than it was meant for.
 
-use gateway_api::httproutes::{
-    HttpRoute, HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesMatches, HttpRouteSpec,
-};
+use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesMatches, HttpRouteSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -81,9 +81,10 @@ impl OwnGateway {
 
     /// The hosts of a port whose listeners are not served.
     pub(super) fn refused_hostnames(&self, port: u16) -> Vec<&Hostname> {
-        let refused = self.listeners.iter().filter(|listener| {
-            listener.port == i32::from(port) && matches!(listener.state, ListenerState::Refused)
-        });
+        let refused = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.port == i32::from(port) && matches!(listener.state, ListenerState::Refused));
         refused.filter_map(|listener| listener.hostname.as_ref()).collect()
     }
 }

@@ -152,5 +152,6 @@ fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: St
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         policy,
+        origin: None,
     }
 }

@@ -11,6 +11,7 @@ use crate::resources::{Name, ObjectRef, Protects, Resources};
 
 use super::backends::is_mcp_kind;
 use super::gateways::OwnGateway;
+use super::notes;
 use super::problems::{Fault, GATEWAY_API, Problems, object};
 use super::sections::{self, Sections};
 
@@ -74,6 +75,8 @@ impl Policies {
         let targets = Targets { resources, gateways };
         let mut policies = Self::default();
         for (policy, written) in &resources.policies {
+            let notes = written.spec.authorization.iter().flat_map(notes::of_rules);
+            notes.for_each(|(field, note)| problems.of(policy.clone()).note(field, note));
             let content = match sections::check(&policy.name, &written.spec, resources, key_sets) {
                 Ok(sections) => {
                     let mut reporter = problems.of(policy.clone());

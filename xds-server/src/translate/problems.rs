@@ -33,11 +33,12 @@ impl Fault {
 pub(super) struct Problems<'r> {
     origins: &'r BTreeMap<ObjectRef, PathBuf>,
     found: BTreeSet<Problem>,
+    notes: BTreeSet<Problem>,
 }
 
 impl<'r> Problems<'r> {
     pub(super) fn new(origins: &'r BTreeMap<ObjectRef, PathBuf>) -> Self {
-        Self { origins, found: BTreeSet::new() }
+        Self { origins, found: BTreeSet::new(), notes: BTreeSet::new() }
     }
 
     /// Takes over a problem that was found when the object was read.
@@ -47,6 +48,10 @@ impl<'r> Problems<'r> {
 
     pub(super) fn of(&mut self, object: ObjectRef) -> Reporter<'_, 'r> {
         Reporter { problems: self, object }
+    }
+
+    pub(super) fn notes(&self) -> Vec<Problem> {
+        self.notes.iter().cloned().collect()
     }
 
     pub(super) fn into_sorted(self) -> Vec<Problem> {
@@ -62,13 +67,24 @@ pub(super) struct Reporter<'p, 'r> {
 
 impl Reporter<'_, '_> {
     pub(super) fn report(&mut self, field: impl Into<String>, fault: Fault) {
-        self.problems.found.insert(Problem {
+        let problem = self.problem(field, fault);
+        self.problems.found.insert(problem);
+    }
+
+    /// Tells what is no problem.
+    pub(super) fn note(&mut self, field: impl Into<String>, fault: Fault) {
+        let note = self.problem(field, fault);
+        self.problems.notes.insert(note);
+    }
+
+    fn problem(&self, field: impl Into<String>, fault: Fault) -> Problem {
+        Problem {
             file: self.problems.origins.get(&self.object).cloned(),
             resource: Some(self.object.clone()),
             field: field.into(),
             reason: fault.reason.to_owned(),
             message: fault.message,
-        });
+        }
     }
 
     /// The value, or `None` after reporting why there is none.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Authentication, Gate, KeySet, Protocol, RoutePolicy};
+use toolward_policy::config::{Audience, Authentication, Gate, KeySet, Protocol, RoutePolicy};
 
 use crate::resources::{Name, ObjectRef};
 
@@ -13,6 +13,9 @@ use super::metadata::Told;
 use super::policies::{Attached, Content, Policies, Target, conflict};
 use super::problems::Fault;
 use super::sections::{self, Asked};
+
+/// It can't be told for which host a token must be.
+const HOST_UNKNOWN: &str = "HostUnknown";
 
 /// The way of a request through one rule.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ pub(super) struct Protection {
     /// The metadata of an issuer that the policy names.
     issuer_metadata: Option<String>,
     /// What is wrong with the way itself, where each policy is right.
-    pub(super) fault: Option<Fault>,
+    fault: Option<Fault>,
 }
 
 impl Protection {
@@ -60,6 +63,39 @@ impl Protection {
     /// Whether callers are verified.
     pub(super) fn verifies_callers(&self) -> bool {
         matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Jwt { .. }, .. })
+    }
+
+    /// Whether tokens must be for the URL of the endpoint, and the policy does not say how clients reach the gateway.
+    fn takes_any_host(&self) -> bool {
+        match &self.policy {
+            RoutePolicy::Protected { authentication: Authentication::Jwt { issuers, resource, .. }, .. } => {
+                let is_public = resource.as_ref().is_some_and(|resource| resource.public_url.is_some());
+                !is_public && issuers.iter().any(|issuer| issuer.audience == Audience::Resource {})
+            }
+            _ => false,
+        }
+    }
+
+    /// The same for a route that is for many hosts: closed where it must be known for which one a token is. A client could
+    /// name whichever host it has a token for.
+    pub(super) fn for_many_hosts(self) -> Self {
+        if !self.takes_any_host() {
+            return self;
+        }
+        let message = "tokens must be for the URL of the endpoint, but neither the route nor its listener says for which \
+                       host; give one of them hostnames without `*`, or the policy resource.publicURL or audiences";
+        let key = format!("{}; any host", self.key);
+        Self { key, ..self.closed(Fault::new(HOST_UNKNOWN, message)) }
+    }
+
+    /// What is wrong with the way itself, by the field of the route.
+    pub(super) fn fault(&self, rule: usize) -> Option<(String, Fault)> {
+        let fault = self.fault.clone()?;
+        let field = match fault.reason {
+            HOST_UNKNOWN => "spec.hostnames".to_owned(),
+            _ => format!("spec.rules[{rule}].backendRefs"),
+        };
+        Some((field, fault))
     }
 
     /// The same, closed.

@@ -200,6 +200,11 @@ impl ParsedRule {
         let upstreams = || used().filter_map(|destination| destination.upstream.as_ref());
         let backend_timeout = common_timeout(upstreams());
         let backend_timeout = reporter.accept(format!("{field}.backendRefs"), backend_timeout)?;
+        if destinations.is_empty() {
+            let message =
+                "the rule has neither backendRefs nor a RequestRedirect: every request for it is answered 500";
+            reporter.note(field, Fault::new("NoBackends", message));
+        }
         if upstreams().next().is_none() {
             return Some(());
         }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
+use toolward_policy::config::{Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
 use toolward_policy::policy::PolicyTable;
 
 use super::UnprotectedRoutes;
 use super::problems::{Fault, Reporter};
 use super::protection::Protection;
 
-/// The key of routes that are meant to be open. Keys of protections have a colon in them.
+/// The key of routes to servers that are meant to be open. Keys of protections have a colon in them.
 const OPEN: &str = "open";
+
+/// The key of routes behind which there is nothing to protect.
+const HARMLESS: &str = "harmless";
 
 /// The key of routes that are meant to be open and lead to a server outside.
 const REMOTE: &str = "remote";
@@ -37,11 +40,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The open policy is always there: a route that gets its first policy stays answered while Envoy has the new table
-    /// and the old routes.
+    /// A key is there only as long as a route has it. Envoy gets the table before the routes: should it refuse the routes,
+    /// what was open and is to be closed is closed by the table alone, once no route of the port is meant to be open.
     pub(super) fn new(limits: Limits, binding_keys: Vec<BindingKey>) -> Self {
-        let policies = BTreeMap::from([(OPEN.to_owned(), RoutePolicy::Open {})]);
-        let key_sets = BTreeMap::new();
+        let (key_sets, policies) = (BTreeMap::new(), BTreeMap::new());
         Self { config: FilterConfig { version: VERSION, limits, binding_keys, key_sets, policies } }
     }
 
@@ -95,7 +97,7 @@ impl Table {
                 self.config.policies.insert(REMOTE.to_owned(), RoutePolicy::Remote {});
                 REMOTE.to_owned()
             }
-            UnprotectedRoutes::Allow => OPEN.to_owned(),
+            UnprotectedRoutes::Allow => self.add_open(OPEN),
             UnprotectedRoutes::Deny => {
                 let closed =
                     RoutePolicy::Closed { reason: "Unprotected".to_owned(), message: UNPROTECTED_MESSAGE.to_owned() };
@@ -114,8 +116,26 @@ impl Table {
     }
 
     /// The key for a route without any policy behind which there is nothing to protect.
-    pub(super) fn harmless(&self) -> String {
-        OPEN.to_owned()
+    pub(super) fn add_harmless(&mut self) -> String {
+        self.add_open(HARMLESS)
+    }
+
+    fn add_open(&mut self, key: &str) -> String {
+        self.config.policies.insert(key.to_owned(), RoutePolicy::Open {});
+        key.to_owned()
+    }
+
+    /// Whether what the filter says on a route depends on the URL by which clients know it.
+    pub(super) fn names_endpoint(&self, key: &str) -> bool {
+        match self.config.policies.get(key) {
+            Some(RoutePolicy::Metadata { .. } | RoutePolicy::RemoteMetadata { .. } | RoutePolicy::Remote {}) => true,
+            Some(RoutePolicy::Protected { authentication, .. }) => match authentication {
+                Authentication::Jwt { resource, .. } => resource.is_some(),
+                Authentication::Passthrough { .. } => true,
+                Authentication::Anonymous {} => false,
+            },
+            _ => false,
+        }
     }
 
     /// The table, such that the filter takes it. Each policy was checked when it was read; what the filter still would

@@ -17,6 +17,8 @@ use serde_yaml_ng::with::singleton_map_recursive;
 #[derive(Serialize)]
 struct Golden<'t> {
     problems: &'t [Problem],
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    notes: &'t [Problem],
     unprotected: Vec<String>,
     model: &'t Model,
 }
@@ -59,10 +61,10 @@ fn every_case_means_what_its_golden_file_says() {
     let mut differing = Vec::new();
     for (case, manifests) in cases {
         let translation = translation(&case, &manifests);
-        let Translation { model, problems, unprotected, .. } = &translation;
+        let Translation { model, problems, notes, unprotected, .. } = &translation;
         let unprotected = unprotected.iter().map(ToString::to_string).collect();
         let mut actual = Vec::new();
-        let golden = Golden { problems, unprotected, model };
+        let golden = Golden { problems, notes, unprotected, model };
         singleton_map_recursive::serialize(&golden, &mut serde_yaml_ng::Serializer::new(&mut actual)).unwrap();
         let actual = String::from_utf8(actual).unwrap();
         let golden = folder().join(format!("{case}.out.yaml"));

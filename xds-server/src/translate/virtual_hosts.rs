@@ -17,6 +17,7 @@ use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
 use super::metadata::{self, Described, Told};
+use super::notes;
 use super::outcome::RouteOutcome;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
@@ -160,10 +161,14 @@ impl Builder<'_, '_> {
     ) -> BTreeMap<String, VirtualHost> {
         self.secure = matches!(listener.served.transport, Transport::Tls(_));
         let protected: Vec<_> =
-            listener.routes.iter().map(|attached| self.routes_of(listener.name, attached.route)).collect();
+            listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
             let (mut routes, described) = in_order(&hostname, listener, &protected);
             routes.splice(0..0, metadata::at_root(&routes, &described, &mut self.table));
+            let origin = self.origin(&hostname);
+            for route in routes.iter_mut().filter(|route| self.table.names_endpoint(&route.policy)) {
+                route.origin.clone_from(&origin);
+            }
             let domain = hostname.domain();
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
@@ -171,13 +176,13 @@ impl Builder<'_, '_> {
     }
 
     /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
-    fn refused(&self, name: &str, refused: &[&Hostname]) -> Vec<(String, VirtualHost)> {
+    fn refused(&mut self, name: &str, refused: &[&Hostname]) -> Vec<(String, VirtualHost)> {
         let domains = refused.iter().map(|hostname| hostname.domain());
         domains.map(|domain| (domain.clone(), self.answering(503, name, domain))).collect()
     }
 
     /// Answers every request for a domain.
-    fn answering(&self, status: u16, name: &str, domain: String) -> VirtualHost {
+    fn answering(&mut self, status: u16, name: &str, domain: String) -> VirtualHost {
         let name = format!("{name}/{domain}");
         let route = Route {
             name: name.clone(),
@@ -190,15 +195,28 @@ impl Builder<'_, '_> {
             action: RouteAction::Respond { status },
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
-            policy: self.table.harmless(),
+            policy: self.table.add_harmless(),
+            origin: None,
         };
         VirtualHost { name, domain, routes: vec![route] }
     }
 
-    fn routes_of(&mut self, listener: &str, route: &ParsedRoute) -> Vec<RuleRoutes> {
+    /// Scheme, host and port by which clients know a host of the listener at hand.
+    fn origin(&self, hostname: &Hostname) -> Option<String> {
+        let Hostname::Exact(host) = hostname else { return None };
+        Some(match (self.secure, self.port) {
+            (true, 443) => format!("https://{host}"),
+            (true, port) => format!("https://{host}:{port}"),
+            (false, 80) => format!("http://{host}"),
+            (false, port) => format!("http://{host}:{port}"),
+        })
+    }
+
+    fn routes_of(&mut self, listener: &str, attached: &AttachedRoute<'_>) -> Vec<RuleRoutes> {
+        let route = attached.route;
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, told) = self.policy(listener, route, index, rule);
+            let (policy, told) = self.policy(listener, attached, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -211,6 +229,7 @@ impl Builder<'_, '_> {
                     request_headers: rule.request_headers.clone(),
                     response_headers: rule.response_headers.clone(),
                     policy: policy.clone(),
+                    origin: None,
                 };
                 let table = &mut self.table;
                 let described = told.as_ref().and_then(|told| Described::new(&route, told, &rule.clusters, table));
@@ -226,10 +245,13 @@ impl Builder<'_, '_> {
     fn policy(
         &mut self,
         listener: &str,
-        route: &ParsedRoute,
+        attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
     ) -> (String, Option<Told>) {
+        let AttachedRoute { route, hostnames } = attached;
+        let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
+        let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
         let way = Way {
             gateway: self.gateway,
             listener,
@@ -244,15 +266,17 @@ impl Builder<'_, '_> {
                 let lends = rule.has_credential && !protection.verifies_callers();
                 let open = matches!(protection.policy, RoutePolicy::Protected { .. });
                 let protection = if lends && open { protection.closed(table::lent()) } else { protection };
+                let protection = if leads_to_server && !one_by_one { protection.for_many_hosts() } else { protection };
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
                 }
-                if let Some(fault) = &protection.fault {
-                    let mut reporter = self.problems.of(route_ref(&route.name));
-                    reporter.report(format!("spec.rules[{index}].backendRefs"), fault.clone());
+                if let Some((field, fault)) = protection.fault(index) {
+                    self.problems.of(route_ref(&route.name)).report(field, fault);
                 }
-                let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
+                if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
+                    self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
+                }
                 let told = protection.told().filter(|_| leads_to_server);
                 (self.table.add(protection), told)
             }
@@ -274,7 +298,7 @@ impl Builder<'_, '_> {
                 let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
                 (self.table.add_unprotected(unprotected, rule.is_remote), told)
             }
-            None => (self.table.harmless(), None),
+            None => (self.table.add_harmless(), None),
         }
     }
 
