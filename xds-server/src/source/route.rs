@@ -14,7 +14,7 @@ pub(super) fn remains(document: &Value) -> HttpRoute {
     let rules = list(spec, "rules").map(|rules| rules.iter().map(rule).collect());
     HttpRoute {
         metadata: part(document, "metadata").unwrap_or_default(),
-        spec: HttpRouteSpec { parent_refs, hostnames, rules, ..HttpRouteSpec::default() },
+        spec: HttpRouteSpec { parent_refs, hostnames, rules },
         status: part(document, "status"),
     }
 }
