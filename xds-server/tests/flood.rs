@@ -1,7 +1,7 @@
 //! 30,000 changes, as a thousand a second for half a minute would come: what is served in the end is what there is, in a
 //! few steps and without more memory than before. Without an API server, which would not be as fast.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

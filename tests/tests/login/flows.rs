@@ -105,7 +105,9 @@ fn clients_that_describe_themselves_log_in() {
     publisher.publish("/client.json", Published::Json(described.to_string()));
     let file = folder.path().join("ca.crt");
     std::fs::write(&file, &authority.pem).expect("writable");
-    let login = AuthorizationServer::start_with(|command| drop(command.env("NODE_EXTRA_CA_CERTS", &file)));
+    let login = AuthorizationServer::start_with(|command| {
+        command.env("NODE_EXTRA_CA_CERTS", &file);
+    });
     let server = McpServer::start(Sdk::V2);
     let rules = format!("  authorization:\n    rules: {RULES}");
     let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
