@@ -2,6 +2,7 @@
 //! lists that can only be written whole, so each write names the version of the object that it was made for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{StreamExt as _, iter};
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::{MANAGER, Meaning, RETRY, WRITES};
-use crate::resources::{Current, ObjectRef};
+use crate::resources::{Current, ObjectRef, Resources};
 use crate::source::kube::kinds::KINDS;
 use crate::status::{Desired, Facts, current, desired, merged};
 
@@ -33,11 +34,14 @@ pub(super) async fn write(
 ) {
     // What was written since the world was told: the world does not know it yet.
     let mut written: BTreeMap<ObjectRef, Current> = BTreeMap::new();
+    let mut told: Option<Arc<Resources>> = None;
     loop {
-        if meanings.has_changed().unwrap_or(false) {
+        let meaning = meanings.borrow_and_update().clone();
+        let resources = meaning.as_ref().map(|meaning| Arc::clone(&meaning.resources));
+        if resources.as_ref().map(Arc::as_ptr) != told.as_ref().map(Arc::as_ptr) {
             written.clear();
         }
-        let meaning = meanings.borrow_and_update().clone();
+        told = resources;
         let known = facts.borrow_and_update().clone();
         let leading = *leads.borrow_and_update();
         let mut failed = false;
