@@ -244,7 +244,7 @@ fn bodies_that_are_not_one_message() {
         ("content-encoding", "gzip", 415, "ContentEncoding"),
         ("mcp-name", "multiply", 400, "HeaderMismatch"),
         ("mcp-method", "ping", 400, "HeaderMismatch"),
-        ("mcp-protocol-version", "2026-07-28", 400, "HeaderMismatch"),
+        ("mcp-protocol-version", "2026-07-28", 400, "NoVersion"),
     ];
     for (name, value, status, reason) in rows {
         let answer = with(name, value);
@@ -306,7 +306,7 @@ fn what_is_broken_is_closed() {
     let rows = [
         ("no key", policy(r#"{"keys":[]}"#, OPS_MAY_ADD), "InvalidKeySet"),
         ("no key set", good.replace(&inline, "configMapRef: { name: missing, key: jwks }"), "KeySetNotFound"),
-        ("an unknown field", good.replace("tools:", "tool:"), "UnknownField"),
+        ("an unknown field", good.replace("tools:", "tool:"), "Invalid"),
         ("a wrong type", good.replace("tools: [add, echo]", "tools: add"), "Invalid"),
         ("a glob that is none", good.replace("[add, echo]", "['']"), "Invalid"),
     ];
