@@ -163,7 +163,7 @@ fn a_stream_outlasts_the_timeout_and_an_answer_that_does_not_come_does_not() {
     let start = Instant::now();
     let hanging = http::send(http::post(&client, &front.url(), call("hang")).bearer_auth(&token));
     assert_eq!(hanging.status, 504, "{hanging:?}");
-    assert!((2.0..4.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+    assert!(start.elapsed() > Duration::from_secs(1), "not at once: {:?}", start.elapsed());
 
     let start = Instant::now();
     let mut stream =
