@@ -3,6 +3,7 @@
 
 mod answers;
 mod credentials;
+mod example;
 mod flows;
 mod issuers;
 mod key_sets;
