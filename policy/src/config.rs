@@ -235,6 +235,12 @@ pub enum RoutePolicy {
         /// JSON.
         document: String,
     },
+    /// No MCP endpoint: tells whoever would register as a client (RFC 7591) which one that the issuer knows it is to be. The
+    /// answer is the same for all, and nothing of a request is in it.
+    Registration {
+        /// JSON.
+        document: String,
+    },
     /// Callers are verified and every gate must let the call pass.
     Protected {
         /// Who may come in at all.
@@ -320,7 +326,7 @@ pub struct ProtectedResource {
     /// Scheme, host and port by which clients reach the gateway; none: those of the route, or else of each request.
     #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
-    /// Issuers of tokens; never empty. Many clients use the first alone.
+    /// Issuers of tokens; empty where clients take the gateway for the issuer. Many clients use the first alone.
     pub authorization_servers: Vec<String>,
     /// Scopes to ask for at first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -49,6 +49,8 @@ pub enum RequestFault {
     Unnameable,
     #[error("only GET is accepted")]
     MetadataMethod,
+    #[error("only POST is accepted")]
+    RegistrationMethod,
     #[error("the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version must say what the body says")]
     HeaderMismatch,
     #[error("params._meta must name the revision, as the header MCP-Protocol-Version does")]
@@ -75,13 +77,14 @@ impl RequestFault {
             Self::Origin => "OriginNotAllowed",
             Self::Unnameable => "Unnameable",
             Self::MetadataMethod => "MetadataMethod",
+            Self::RegistrationMethod => "RegistrationMethod",
         }
     }
 
     fn status(self) -> u16 {
         match self {
             Self::Origin => 403,
-            Self::HttpMethod | Self::MetadataMethod => 405,
+            Self::HttpMethod | Self::MetadataMethod | Self::RegistrationMethod => 405,
             Self::NotAcceptable => 406,
             Self::BodyTooLarge => 413,
             Self::ContentType | Self::ContentEncoding => 415,
@@ -144,13 +147,20 @@ pub fn metadata(document: String) -> Answer {
     Answer { status: 200, headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(), body: document }
 }
 
-/// Pages of all origins may ask for metadata, with whatever headers they send: MCP Inspector 1.x names a type of content for
+/// A client is registered (RFC 7591 section 3.2.1).
+#[must_use]
+pub fn registered(document: String) -> Answer {
+    let headers = [("cache-control", "no-store"), ("access-control-allow-origin", "*")];
+    Answer { status: 201, headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(), body: document }
+}
+
+/// Pages of all origins may ask for what is public, with whatever headers they send: MCP Inspector 1.x names a type of content for
 /// its lack of a body.
 #[must_use]
-pub fn metadata_preflight() -> Answer {
+pub fn preflight_of_all_pages(methods: &str) -> Answer {
     let headers = [
         ("access-control-allow-origin", "*"),
-        ("access-control-allow-methods", "GET, OPTIONS"),
+        ("access-control-allow-methods", methods),
         ("access-control-allow-headers", "*"),
         ("access-control-max-age", "7200"),
     ];
@@ -176,6 +186,7 @@ pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
     let headers = match fault {
         RequestFault::HttpMethod => vec![("allow", "POST, GET, DELETE".to_owned())],
         RequestFault::MetadataMethod => vec![("allow", "GET, OPTIONS".to_owned())],
+        RequestFault::RegistrationMethod => vec![("allow", "POST, OPTIONS".to_owned())],
         // RFC 9110 section 15.5.16.
         RequestFault::ContentEncoding => vec![("accept-encoding", "identity".to_owned())],
         _ => Vec::new(),

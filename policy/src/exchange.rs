@@ -173,6 +173,7 @@ impl Exchange {
                 let document = Some(document.clone());
                 RequestStep::Answer(exchange.told(headers, || document))
             }
+            RoutePolicy::Registration { document } => RequestStep::Answer(exchange.registered(document, headers)),
             RoutePolicy::Protected(protection) => exchange
                 .admit(&policy, protection, table, headers, end_of_stream, verification)
                 .unwrap_or_else(|answer| RequestStep::Answer(exchange.origin.shown(answer))),
@@ -335,12 +336,23 @@ impl Exchange {
         self.record.method_class = headers.http_method_class();
         self.settle(Outcome::Allowed, "Metadata");
         match headers.http_method() {
-            b"OPTIONS" => denial::metadata_preflight(),
+            b"OPTIONS" => denial::preflight_of_all_pages("GET, OPTIONS"),
             b"GET" => match document() {
                 Some(document) => denial::metadata(document),
                 None => self.refuse(RequestFault::Unnameable, None),
             },
             _ => self.refuse(RequestFault::MetadataMethod, None),
+        }
+    }
+
+    /// Tells which client to be; what the request asks for makes no difference.
+    fn registered(&mut self, document: &str, headers: &Headers<'_>) -> Answer {
+        self.record.method_class = headers.http_method_class();
+        self.settle(Outcome::Allowed, "Registration");
+        match headers.http_method() {
+            b"OPTIONS" => denial::preflight_of_all_pages("POST, OPTIONS"),
+            b"POST" => denial::registered(document.to_owned()),
+            _ => self.refuse(RequestFault::RegistrationMethod, None),
         }
     }
 
@@ -354,7 +366,7 @@ impl Exchange {
         self.record.method_class = headers.http_method_class();
         self.settle(Outcome::Allowed, "Metadata");
         match headers.http_method() {
-            b"OPTIONS" => Err(denial::metadata_preflight()),
+            b"OPTIONS" => Err(denial::preflight_of_all_pages("GET, OPTIONS")),
             b"GET" => Endpoint::described(public_url.or(self.route_origin.as_deref()), path, headers)
                 .ok_or_else(|| self.refuse(RequestFault::Unnameable, None)),
             _ => Err(self.refuse(RequestFault::MetadataMethod, None)),

@@ -170,6 +170,11 @@ pub enum RoutePolicy {
         /// JSON.
         document: String,
     },
+    /// Which client whoever would register is to be.
+    Registration {
+        /// JSON.
+        document: String,
+    },
     /// The metadata of a server with an authorization server of its own.
     RemoteMetadata {
         /// How clients reach the gateway; none: as each request says.
@@ -229,6 +234,7 @@ impl RoutePolicy {
             RoutePolicyConfig::Closed { reason, .. } => Ok(Self::Closed { reason: reason.clone() }),
             RoutePolicyConfig::Remote {} => Ok(Self::Remote),
             RoutePolicyConfig::IssuerMetadata { document } => Ok(Self::IssuerMetadata { document: document.clone() }),
+            RoutePolicyConfig::Registration { document } => Ok(Self::Registration { document: document.clone() }),
             RoutePolicyConfig::RemoteMetadata { public_url, path, server } => {
                 Ok(Self::RemoteMetadata { public_url: public_url.clone(), path: path.clone(), server: server.clone() })
             }

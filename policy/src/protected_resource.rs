@@ -108,7 +108,8 @@ impl Hints {
     #[must_use]
     pub fn new(resource: Option<&ProtectedResource>, origin: Option<&str>, headers: &Headers<'_>) -> Self {
         let Some(resource) = resource else { return Self::default() };
-        let endpoint = Endpoint::of(resource.public_url.as_deref().or(origin), headers);
+        let has_metadata = !resource.authorization_servers.is_empty();
+        let endpoint = Endpoint::of(resource.public_url.as_deref().or(origin), headers).filter(|_| has_metadata);
         Self { scopes: resource.scopes.clone(), metadata_url: endpoint.map(|endpoint| endpoint.metadata_url()) }
     }
 

@@ -1,8 +1,8 @@
 """A client on the 2.x line of the Python SDK that has no token: it finds out where to log in, does so, then lists the tools
 and calls some. Prints JSON: with all HTTP exchanges of the client.
 
-usage: login_v2.py URL register|known|cimd=URL TOOL...     register: as a new client; known: as known-client; cimd: as
-the client that the document at this URL describes
+usage: login_v2.py URL register|legacy|known|cimd=URL TOOL...     register: as a new client; legacy: the same with no revision
+but those before 2026-07-28; known: as known-client; cimd: as the client that the document at this URL describes
 """
 
 import asyncio
@@ -67,7 +67,8 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
     document = flow.removeprefix("cimd=") if flow.startswith("cimd=") else None
     provider = OAuthClientProvider(url, metadata, memory, go, come_back, client_metadata_url=document)
     async with httpx2.AsyncClient(auth=provider, event_hooks={"response": [record]}, timeout=30) as http:
-        async with Client(streamable_http_client(url, http_client=http)) as client:
+        mode = "legacy" if flow == "legacy" else "auto"
+        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
             report = {"tools": [tool.name for tool in (await client.list_tools()).tools], "calls": {}}
             for tool in tools:
                 try:

@@ -2,9 +2,13 @@
 authorization code with PKCE, dynamic registration, access tokens of RFC 9068 signed with ES256. It does not know the parameter
 `resource` (RFC 8707): its tokens are for one audience. Whoever is sent to log in is Bob and consents.
 
-usage: second_authorization_server.py PORT AUDIENCE
+With `strict` it is as Microsoft Entra ID is: clients can't register, it knows one, pages can't read its metadata, and it
+refuses requests with the parameter `resource`.
+
+usage: second_authorization_server.py PORT AUDIENCE [strict]
 """
 
+import re
 import sys
 import time
 
@@ -16,7 +20,8 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, jsonify, request
 from joserfc.jwk import ECKey
 
-port, audience = sys.argv[1:]
+port, audience, *mode = sys.argv[1:]
+strict = mode == ["strict"]
 issuer = f"http://127.0.0.1:{port}/tenant"
 key = ECKey.generate_key("P-256", {"kid": "second", "use": "sig", "alg": "ES256"})
 app = Flask(__name__)
@@ -42,7 +47,9 @@ class Client(ClientMixin):
         return scope
 
     def check_redirect_uri(self, uri):
-        return uri in self.metadata["redirect_uris"]
+        # Loopback with any port (RFC 8252 section 7.3).
+        of_any_port = re.sub(r"^http://127\.0\.0\.1:\d+/", "http://127.0.0.1/", uri)
+        return uri in self.metadata["redirect_uris"] or of_any_port in self.metadata["redirect_uris"]
 
     def check_endpoint_auth_method(self, method, endpoint):
         return method == "none"
@@ -118,13 +125,28 @@ server.register_endpoint(Registration)
 server.register_token_generator("default", Tokens(issuer, alg="ES256", expires_generator=lambda client, grant: 600))
 
 
+if strict:
+    redirects = ["http://127.0.0.1/callback", "http://127.0.0.1/oauth/callback", "http://127.0.0.1/"]
+    clients["known-client"] = Client({"client_id": "known-client"}, {"redirect_uris": redirects})
+
+
+@app.before_request
+def refuse():
+    if strict and "resource" in request.values:
+        text = "AADSTS901002: The 'resource' request parameter is not supported."
+        return jsonify(error="invalid_request", error_description=text), 400
+    if strict and request.path == "/tenant/register":
+        return jsonify(error="not_found"), 404
+
+
 @app.get("/.well-known/oauth-authorization-server/tenant")
 def metadata():
+    registration = {} if strict else {"registration_endpoint": f"{issuer}/register"}
     return jsonify(
+        **registration,
         issuer=issuer,
         authorization_endpoint=f"{issuer}/authorize",
         token_endpoint=f"{issuer}/token",
-        registration_endpoint=f"{issuer}/register",
         jwks_uri=f"{issuer}/jwks",
         response_types_supported=["code"],
         grant_types_supported=["authorization_code"],

@@ -81,10 +81,21 @@ impl SecondServer {
     /// Starts one.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as(&[])
+    }
+
+    /// One with the gaps of Microsoft Entra ID: clients can't register (it knows `known-client`), pages can't read its
+    /// metadata, and the parameter `resource` is refused.
+    #[must_use]
+    pub fn start_strict() -> Self {
+        Self::start_as(&["strict"])
+    }
+
+    fn start_as(mode: &[&str]) -> Self {
         let port = ports::free();
         let mut command = Command::new("python3");
         command.arg(root().join("tests/servers/second_authorization_server.py"));
-        command.args([&port.to_string(), SECOND_AUDIENCE]).env("PYTHONPATH", &tools().python_issuers);
+        command.args([&port.to_string(), SECOND_AUDIENCE]).args(mode).env("PYTHONPATH", &tools().python_issuers);
         command.env("AUTHLIB_INSECURE_TRANSPORT", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::start("second authorization server", &mut command);
         process.wait_until("listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());

@@ -95,7 +95,7 @@ pub fn inspector_login(url: &str, arguments: &[&str], prepare: impl Fn(&mut Comm
 pub fn inspector_login_in(home: &Path, url: &str, arguments: &[&str], prepare: impl Fn(&mut Command)) -> Value {
     // It would wait for ever for a person who does not come.
     let mut command = Command::new("timeout");
-    command.arg("60").arg(&tools().node).arg(&tools().inspector);
+    command.args(["--signal", "KILL", "60"]).arg(&tools().node).arg(&tools().inspector);
     command.args(["--cli", url, "--transport", "http", "--format", "json"]).args(arguments);
     command.env("MCP_STORAGE_DIR", home).env("MCP_AUTO_OPEN_ENABLED", "true").env("BROWSER", "/bin/true");
     // The callback is on loopback and needs no other port than a free one.
@@ -121,11 +121,7 @@ pub fn inspector_login_in(home: &Path, url: &str, arguments: &[&str], prepare: i
             }
             browser.env_remove("NODE_OPTIONS").arg(line[at..].trim());
             let output = browser.output().expect("python3 starts");
-            let failed = !output.status.success();
             person = Some(output);
-            if failed {
-                let _ = child.kill();
-            }
         }
         said.push_str(&line);
         said.push('\n');

@@ -179,6 +179,7 @@ impl AgentgatewayPolicy {
                 issuer: provider.issuer,
                 audiences: if provider.audiences.is_empty() { vec!["*".to_owned()] } else { provider.audiences },
                 algorithms: Vec::new(),
+                client: None,
                 jwks: JwksSpec { inline: Some(provider.jwks.inline), ..JwksSpec::default() },
                 clock_skew: None,
                 token_type: Default::default(),

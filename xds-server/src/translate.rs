@@ -26,6 +26,7 @@ mod filters;
 mod gateways;
 mod grants;
 mod hostname;
+mod in_place;
 mod keys;
 mod matches;
 mod metadata;

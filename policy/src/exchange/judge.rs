@@ -103,6 +103,7 @@ impl Judge {
             | RoutePolicy::Closed { .. }
             | RoutePolicy::Metadata { .. }
             | RoutePolicy::IssuerMetadata { .. }
+            | RoutePolicy::Registration { .. }
             | RoutePolicy::Remote
             | RoutePolicy::RemoteMetadata { .. } => None,
         }

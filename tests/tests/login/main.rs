@@ -5,6 +5,7 @@ mod answers;
 mod credentials;
 mod example;
 mod flows;
+mod in_place;
 mod issuers;
 mod key_sets;
 mod pages;

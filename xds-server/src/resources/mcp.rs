@@ -349,6 +349,11 @@ pub struct IssuerSpec {
     pub algorithms: Vec<Algorithm>,
     /// The issuer's public keys.
     pub jwks: JwksSpec,
+    /// For an issuer where clients can't register, or that refuses the parameter `resource` (RFC 8707): clients take the
+    /// gateway for the issuer, and are told to be this client, which the issuer knows. It is then the only issuer, with
+    /// `discovery` and `audiences`, and `publicURL` must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientSpec>,
     /// Allowed difference of clocks, in whole seconds and at most `60s`; `30s` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
@@ -360,6 +365,19 @@ pub struct IssuerSpec {
     /// Which `typ` headers pass.
     #[serde(default)]
     pub token_type: TokenType,
+}
+
+/// A public client, which has no secret, as the issuer knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ClientSpec {
+    /// Its `client_id`.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^[\x20-\x7e]+$"))]
+    pub id: String,
+    /// Where the issuer sends callers back to. The issuer decides; clients are told.
+    #[serde(rename = "redirectURIs")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 2048), regex(pattern = r"^https?://")))]
+    pub redirect_uris: Vec<String>,
 }
 
 /// Where an issuer's JWK Set is; exactly one of `inline`, `configMapRef`, `uri` and `discovery` is given.

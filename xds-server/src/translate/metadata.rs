@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 use super::expression;
+use super::in_place::{IssuerAtGateway, REGISTRATION};
 use super::table::Table;
 
 /// Where clients look for an issuer's metadata that take the gateway for the issuer.
@@ -23,8 +24,8 @@ pub(super) enum Told {
     Own {
         /// What it says.
         resource: ProtectedResource,
-        /// The metadata of an issuer, for clients that look for them at the gateway.
-        issuer: Option<String>,
+        /// An issuer, for clients that take the gateway for it.
+        issuer: Option<IssuerAtGateway>,
     },
     /// The server.
     Remote {
@@ -35,11 +36,12 @@ pub(super) enum Told {
 
 /// The routes that tell of an endpoint.
 pub(super) struct Described {
-    /// The first is that of its own metadata.
+    /// The first is that of its own metadata, if it has any.
     pub(super) routes: Vec<Route>,
     endpoint: PathMatch,
     policy: String,
-    metadata: RoutePolicy,
+    /// None: the endpoint has none of its own, for its clients take the gateway for the issuer.
+    metadata: Option<RoutePolicy>,
 }
 
 impl Described {
@@ -51,6 +53,9 @@ impl Described {
         clusters: &BTreeMap<String, Cluster>,
         table: &mut Table,
     ) -> Option<Self> {
+        if let Told::Own { issuer: Some(IssuerAtGateway { metadata, registration: Some(registration) }), .. } = told {
+            return Some(Self::in_place(route, metadata, registration, table));
+        }
         let endpoint = route.matches.path.clone();
         let path = match &endpoint {
             PathMatch::Exact(path) | PathMatch::Prefix(path) if path.starts_with(WELL_KNOWN) => return None,
@@ -69,12 +74,26 @@ impl Described {
         let policy = route.policy.clone();
         let key = table.add_metadata(&policy, metadata.clone(), None);
         let mut routes = vec![metadata_route(format!("{}/metadata", route.name), path, action, key)];
-        if let (Told::Own { issuer: Some(document), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
-            let key = table.add_issuer_metadata(&policy, document);
+        if let (Told::Own { issuer: Some(issuer), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
+            let key = table.add_issuer_metadata(&policy, &issuer.metadata);
             let respond = RouteAction::Respond { status: 404 };
             routes.push(metadata_route(format!("{}/issuer", route.name), path, respond, key));
         }
-        Some(Self { routes, endpoint, policy, metadata })
+        Some(Self { routes, endpoint, policy, metadata: Some(metadata) })
+    }
+
+    /// Clients look for an issuer at the root of a host, so there can be one for each.
+    fn in_place(route: &Route, metadata: &str, registration: &str, table: &mut Table) -> Self {
+        let policy = route.policy.clone();
+        let told = [
+            ("issuer", ISSUER, table.add_issuer_metadata(&policy, metadata)),
+            ("registration", REGISTRATION, table.add_registration(&policy, registration)),
+        ];
+        let routes = told.map(|(what, path, key)| {
+            let path = PathMatch::Exact(path.to_owned());
+            metadata_route(format!("{}/{what}", route.name), path, RouteAction::Respond { status: 404 }, key)
+        });
+        Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None }
     }
 }
 
@@ -93,7 +112,7 @@ fn alone(routes: &[Route], described: &[&Described], table: &mut Table) -> Optio
         .collect::<Option<_>>()?;
     let (path, described) = endpoints.iter().next().filter(|(path, _)| endpoints.len() == 1 && **path != "/")?;
     let taken = |root: &PathMatch| routes.iter().any(|route| route.matches.path == *root);
-    let mut metadata = described.metadata.clone();
+    let mut metadata = described.metadata.clone()?;
     if let RoutePolicy::Metadata { path: told, .. } | RoutePolicy::RemoteMetadata { path: told, .. } = &mut metadata {
         *told = Some((*path).to_owned());
     }

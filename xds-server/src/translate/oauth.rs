@@ -54,8 +54,11 @@ pub(super) fn resource(spec: &AuthenticationSpec, faults: &mut Vec<(String, Faul
     if let Some(url) = documentation.as_ref().filter(|url| !is_url(url)) {
         fault(".documentation", invalid(format!("{url:?} is no URL")));
     }
-    let resource = ProtectedResource { public_url, authorization_servers, scopes, name, documentation };
-    (!resource.authorization_servers.is_empty()).then_some(resource)
+    let is_url = !authorization_servers.is_empty();
+    // Clients that take the gateway for the issuer have no metadata of the resource, or they would ask the issuer itself.
+    let stands_in = spec.issuers.iter().any(|issuer| issuer.client.is_some());
+    let authorization_servers = if stands_in { Vec::new() } else { authorization_servers };
+    is_url.then_some(ProtectedResource { public_url, authorization_servers, scopes, name, documentation })
 }
 
 /// What is wrong with the URL by which clients reach the gateway.

@@ -9,6 +9,7 @@ use toolward_policy::config::{Audience, Authentication, Gate, KeySet, Protocol, 
 
 use crate::resources::{Name, ObjectRef};
 
+use super::in_place::IssuerAtGateway;
 use super::metadata::Told;
 use super::policies::{Attached, Content, Policies, Target, conflict};
 use super::problems::Fault;
@@ -39,8 +40,8 @@ pub(super) struct Protection {
     pub(super) policy: RoutePolicy,
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
-    /// The metadata of an issuer that the policy names.
-    issuer_metadata: Option<String>,
+    /// An issuer that the policy names, for clients that take the gateway for it.
+    issuer_at_gateway: Option<IssuerAtGateway>,
     /// What is wrong with the way itself, where each policy is right.
     fault: Option<Fault>,
 }
@@ -50,7 +51,7 @@ impl Protection {
     pub(super) fn told(&self) -> Option<Told> {
         match &self.policy {
             RoutePolicy::Protected { authentication: Authentication::Jwt { resource, .. }, .. } => {
-                let issuer = self.issuer_metadata.clone();
+                let issuer = self.issuer_at_gateway.clone();
                 resource.clone().map(|resource| Told::Own { resource, issuer })
             }
             RoutePolicy::Protected { authentication: Authentication::Passthrough { public_url }, .. } => {
@@ -101,7 +102,7 @@ impl Protection {
     /// The same, closed.
     pub(super) fn closed(self, fault: Fault) -> Self {
         let policy = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
-        Self { policy, key_sets: BTreeMap::new(), issuer_metadata: None, fault: Some(fault), ..self }
+        Self { policy, key_sets: BTreeMap::new(), issuer_at_gateway: None, fault: Some(fault), ..self }
     }
 }
 
@@ -115,7 +116,7 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
         attached: attached(),
         policy: RoutePolicy::Closed { reason, message },
         key_sets: BTreeMap::new(),
-        issuer_metadata: None,
+        issuer_at_gateway: None,
         fault: None,
     };
     for attached in levels.all() {
@@ -134,13 +135,13 @@ pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> 
         }
     };
     let key_sets = authentication.map(|(_, asked)| asked.key_sets()).unwrap_or_default();
-    let issuer_metadata = authentication.and_then(|(_, asked)| asked.issuer_metadata().cloned());
+    let issuer_at_gateway = authentication.and_then(|(_, asked)| asked.issuer_at_gateway().cloned());
     let authentication = match authentication {
         Some((policy, asked)) => asked.authentication(policy.name.to_string()),
         None => Authentication::Anonymous {},
     };
     let policy = RoutePolicy::Protected { authentication, gates: levels.gates(), protocol: levels.protocol() };
-    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, issuer_metadata, fault: None })
+    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
 }
 
 /// The policies of one level.

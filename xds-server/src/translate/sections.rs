@@ -14,6 +14,7 @@ use crate::resources::mcp::{
 };
 use crate::resources::{Name, Resources};
 
+use super::in_place::{self, IssuerAtGateway};
 use super::keys;
 use super::oauth;
 use super::problems::Fault;
@@ -58,9 +59,9 @@ impl Asked {
     }
 
     /// The metadata of an issuer, for clients that look for them at the gateway.
-    pub(super) fn issuer_metadata(&self) -> Option<&String> {
+    pub(super) fn issuer_at_gateway(&self) -> Option<&IssuerAtGateway> {
         match self {
-            Self::Token(table) => table.issuer_metadata.as_ref(),
+            Self::Token(table) => table.issuer_at_gateway.as_ref(),
             Self::Passthrough { .. } => None,
         }
     }
@@ -81,8 +82,8 @@ pub(super) struct IssuerTable {
     pub(super) key_sets: BTreeMap<String, KeySet>,
     pub(super) resource: Option<ProtectedResource>,
     pub(super) scope_implies: BTreeMap<String, Vec<String>>,
-    /// The metadata of the first issuer of which there are any.
-    pub(super) issuer_metadata: Option<String>,
+    /// The first issuer of which there are metadata.
+    pub(super) issuer_at_gateway: Option<IssuerAtGateway>,
 }
 
 impl IssuerTable {
@@ -212,7 +213,12 @@ fn issuers(
         match keys::resolve(issuer, namespace, resources, key_sets) {
             Err(found) => fault("jwks", found),
             Ok(set) => {
-                table.issuer_metadata = table.issuer_metadata.take().or(set.metadata);
+                let at_gateway = set.metadata.map(|metadata| at_gateway(spec, issuer, metadata)).transpose();
+                let at_gateway = at_gateway.unwrap_or_else(|found| {
+                    fault("client", found);
+                    None
+                });
+                table.issuer_at_gateway = table.issuer_at_gateway.take().or(at_gateway);
                 notes.extend(set.note.map(|note| (format!("{field}.jwks"), note)));
                 table.issuers.push(Issuer {
                     issuer: issuer.issuer.clone(),
@@ -226,9 +232,23 @@ fn issuers(
             }
         }
     }
+    for (part, found) in in_place::faults(spec) {
+        let index = spec.issuers.iter().position(|issuer| issuer.client.is_some()).unwrap_or_default();
+        faults.push((format!("{FIELD}[{index}].client{part}"), found));
+    }
     table.resource = oauth::resource(spec, faults);
     table.scope_implies = oauth::scope_implies(spec, faults);
     table
+}
+
+/// What clients find at the gateway of an issuer with these metadata.
+fn at_gateway(spec: &AuthenticationSpec, issuer: &IssuerSpec, metadata: String) -> Result<IssuerAtGateway, Fault> {
+    match (&issuer.client, &spec.resource) {
+        (Some(client), Some(ResourceSpec { public_url: Some(public_url), .. })) => {
+            in_place::stand_in(&metadata, public_url, client)
+        }
+        _ => Ok(IssuerAtGateway { metadata, registration: None }),
+    }
 }
 
 fn clock_skew(issuer: &IssuerSpec) -> Result<u32, Fault> {

@@ -90,6 +90,14 @@ impl Table {
         key
     }
 
+    /// Adds which client is to be whoever would register at an issuer that a policy names, and gives the key for the route.
+    pub(super) fn add_registration(&mut self, policy: &str, document: &str) -> String {
+        let key = format!("registration: {policy}");
+        let registration = RoutePolicy::Registration { document: document.to_owned() };
+        self.config.policies.insert(key.clone(), registration);
+        key
+    }
+
     /// The key for a route without any policy that sends requests to a backend.
     pub(super) fn add_unprotected(&mut self, unprotected: UnprotectedRoutes, is_remote: bool) -> String {
         match unprotected {

@@ -1,0 +1,147 @@
+//! The gateway in place of an issuer where clients can't register: they find its metadata under the gateway's name, and are
+//! told which client they are to be. Everything else they ask of the issuer.
+//!
+//! Nothing of a client's is kept or passed on: the issuer alone decides where it sends callers back to, as for every public
+//! client. Since the clients' users see one client, the issuer can't tell them apart.
+
+use serde_json::{Map, Value, json};
+
+use crate::resources::mcp::{AuthenticationSpec, ClientSpec};
+
+use super::oauth;
+use super::problems::Fault;
+
+/// Where clients are told who they are.
+pub(super) const REGISTRATION: &str = "/.well-known/toolward-registration";
+
+/// What clients find at the gateway that take it for an issuer (MCP authorization, revision 2025-03-26).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IssuerAtGateway {
+    /// Its metadata (RFC 8414), as JSON.
+    pub(super) metadata: String,
+    /// Which client to be (RFC 7591 section 3.2.1), as JSON; none: the issuer registers clients itself.
+    pub(super) registration: Option<String>,
+}
+
+/// What is wrong with the client of a policy, by the part of the field that it concerns.
+pub(super) fn faults(spec: &AuthenticationSpec) -> Vec<(&'static str, Fault)> {
+    let invalid = |message: &str| Fault::new("Invalid", message);
+    let Some(issuer) = spec.issuers.iter().find(|issuer| issuer.client.is_some()) else { return Vec::new() };
+    let public_url = spec.resource.as_ref().and_then(|resource| resource.public_url.as_ref());
+    let uris = issuer.client.iter().flat_map(|client| &client.redirect_uris);
+    let rows = [
+        (
+            "",
+            spec.issuers.len() > 1,
+            "clients can take the gateway for one issuer alone, so a policy with `client` has no other",
+        ),
+        ("", issuer.jwks.discovery.is_none(), "`client` needs the issuer's metadata: jwks: { discovery: {} }"),
+        ("", public_url.is_none(), "`client` needs resource.publicURL, by which clients know the gateway"),
+        (
+            "",
+            issuer.audiences.is_empty(),
+            "clients that take the gateway for the issuer name no resource; name the audiences that its tokens have",
+        ),
+        (".redirectURIs", uris.clone().count() == 0, "at least one redirect URI is needed"),
+        (
+            ".redirectURIs",
+            !uris.clone().all(|uri| oauth::is_url(uri)),
+            "a redirect URI is of the form https://host/path, or http://127.0.0.1/path",
+        ),
+    ];
+    rows.into_iter().filter(|(_, wrong, _)| *wrong).map(|(part, _, message)| (part, invalid(message))).collect()
+}
+
+/// An issuer's metadata under the gateway's name.
+pub(super) fn stand_in(metadata: &str, public_url: &str, client: &ClientSpec) -> Result<IssuerAtGateway, Fault> {
+    let unusable = |message: &str| Fault::new("ClientUnusable", message);
+    let mut metadata: Map<String, Value> =
+        serde_json::from_str(metadata).map_err(|_| unusable("the issuer's metadata are no JSON object"))?;
+    // RFC 9207 section 2.4: clients that compare would take each answer of the issuer for a mix-up.
+    if metadata.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)) {
+        return Err(unusable("the issuer says its name in its answers (RFC 9207), so nothing can stand in its place"));
+    }
+    // What is signed would count before what stands here; documents of clients' own would pass the client by.
+    for member in ["signed_metadata", "client_id_metadata_document_supported"] {
+        metadata.remove(member);
+    }
+    metadata.extend([
+        ("issuer".to_owned(), json!(public_url)),
+        ("registration_endpoint".to_owned(), json!(format!("{public_url}{REGISTRATION}"))),
+        ("token_endpoint_auth_methods_supported".to_owned(), json!(["none"])),
+    ]);
+    let registration = json!({
+        "client_id": client.id,
+        "redirect_uris": client.redirect_uris,
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+    });
+    Ok(IssuerAtGateway { metadata: Value::Object(metadata).to_string(), registration: Some(registration.to_string()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ClientSpec {
+        ClientSpec { id: "known".to_owned(), redirect_uris: vec!["http://127.0.0.1/callback".to_owned()] }
+    }
+
+    fn spec(issuers: Value, resource: Value) -> AuthenticationSpec {
+        serde_json::from_value(json!({ "issuers": issuers, "resource": resource })).unwrap()
+    }
+
+    #[test]
+    fn what_the_client_of_a_policy_needs() {
+        let client = json!({ "id": "known", "redirectURIs": ["http://127.0.0.1/callback"] });
+        let (discovery, public) = (json!({ "discovery": {} }), json!({ "publicURL": "https://mcp.example.com" }));
+        let good = json!({ "issuer": "https://a", "audiences": ["api"], "jwks": discovery, "client": client });
+        let with = |name: &str, value: Value| {
+            let mut changed = good.clone();
+            changed[name] = value;
+            json!([changed])
+        };
+        let other = json!({ "issuer": "https://b", "audiences": ["api"], "jwks": discovery });
+        let no_uris = json!({ "id": "known", "redirectURIs": [] });
+        let bad_uri = json!({ "id": "known", "redirectURIs": ["javascript:alert(1)"] });
+        for (row, spec, parts) in [
+            ("all of it", spec(json!([good]), public.clone()), vec![]),
+            ("no client", spec(json!([other]), json!({})), vec![]),
+            ("another issuer", spec(json!([good, other]), public.clone()), vec![""]),
+            ("no metadata", spec(with("jwks", json!({ "uri": "https://a/jwks" })), public.clone()), vec![""]),
+            ("no public URL", spec(json!([good]), json!({})), vec![""]),
+            ("no audience", spec(with("audiences", json!([])), public.clone()), vec![""]),
+            ("no redirect URI", spec(with("client", no_uris), public.clone()), vec![".redirectURIs"]),
+            ("a script", spec(with("client", bad_uri), public), vec![".redirectURIs"]),
+        ] {
+            let found: Vec<&str> = faults(&spec).into_iter().map(|(part, _)| part).collect();
+            assert_eq!(found, parts, "{row}");
+        }
+    }
+
+    #[test]
+    fn metadata_under_the_name_of_the_gateway() {
+        let metadata = json!({
+            "issuer": "https://a",
+            "token_endpoint": "https://a/token",
+            "registration_endpoint": "https://a/register",
+            "signed_metadata": "x",
+            "client_id_metadata_document_supported": true,
+            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        });
+        let at_gateway = stand_in(&metadata.to_string(), "https://mcp.example.com", &client()).unwrap();
+        let expected = json!({
+            "issuer": "https://mcp.example.com",
+            "token_endpoint": "https://a/token",
+            "registration_endpoint": "https://mcp.example.com/.well-known/toolward-registration",
+            "token_endpoint_auth_methods_supported": ["none"],
+        });
+        assert_eq!(serde_json::from_str::<Value>(&at_gateway.metadata).unwrap(), expected);
+
+        let says_its_name = json!({ "authorization_response_iss_parameter_supported": true }).to_string();
+        for unusable in [says_its_name.as_str(), "[]", ""] {
+            assert!(stand_in(unusable, "https://mcp.example.com", &client()).is_err(), "{unusable}");
+        }
+    }
+}
