@@ -161,8 +161,12 @@ fn filter_list(text: &str, kind: Kind, keep: &mut dyn FnMut(Item<'_>) -> bool) -
     Ok((kept.len() < elements.len()).then(|| format!("[{}]", kept.join(","))))
 }
 
-/// Reads the member that names an element; one that stands twice is an error.
-fn name(element: &str, kind: Kind) -> Result<Cow<'_, str>, serde_json::Error> {
+/// Reads the member that names an element; one that stands twice is an error, as is an element that is no object: `serde`
+/// would read `["x"]` as an object whose first member is `x`.
+fn name(element: &str, kind: Kind) -> Result<Cow<'_, str>, Unreadable> {
+    if !element.starts_with('{') {
+        return Err(Unreadable);
+    }
     #[derive(serde::Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
@@ -288,6 +292,11 @@ mod tests {
                 "array of messages",
                 r#"[{"id":1,"result":{"tools":[{"name":"b"}]}},{"id":2,"result":{}}]"#,
                 changed(r#"[{"id":1,"result":{"tools":[]}},{"id":2,"result":{}}]"#),
+            ),
+            (
+                "element that is an array",
+                r#"{"id":7,"result":{"tools":[["a"]]}}"#,
+                Filtered::Unreadable(Some(Id::Integer(7))),
             ),
             ("element without name", r#"{"id":7,"result":{"tools":[{}]}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
             (
