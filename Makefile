@@ -91,9 +91,9 @@ vectors: run-tools wasm wasm-probe build ## Public vectors of JSON and JWS throu
 	@$(TOOLS) VECTORS="$(abspath $(VECTORS))" cargo test --quiet --workspace --features toolward-tests/vectors --test vectors
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for a while: SECONDS=20, TARGETS="request token" for some of them.
+fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TARGETS="request token" for some of them.
 	@tools/install build
-	@SECONDS_EACH=$(or $(SECONDS),20) tools/fuzz $(TARGETS)
+	@SECONDS_EACH=$(or $(SECONDS),20) SEED=$(or $(SEED),1) tools/fuzz $(TARGETS)
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
