@@ -106,7 +106,8 @@ impl Server {
         let mut seen = String::new();
         loop {
             let line = self.log.recv_timeout(Duration::from_secs(60));
-            let line = line.unwrap_or_else(|error| panic!("no line with {text:?}, {error}:\n{seen}"));
+            assert!(line.is_ok(), "no line with {text:?}, {line:?}:\n{seen}");
+            let line = line.unwrap();
             let entry: Value = serde_json::from_str(&line).expect(&line);
             let fields = entry.get("fields").unwrap();
             if fields.get("message").and_then(Value::as_str).is_some_and(|message| message.contains(text)) {
