@@ -53,7 +53,11 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check deny test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+
+.PHONY: deny
+deny: run-tools ## What dependencies may bring in: licenses, sources, bans; CHECKS=advisories asks RustSec on GitHub.
+	@$(TOOLS) "$$TOOLWARD_CARGO_DENY" --log-level error check $(or $(CHECKS),licenses bans sources)
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
