@@ -17,6 +17,10 @@ install: ## Install the tools for building and testing under ~/.cache/toolward; 
 run-tools:
 	@tools/install run
 
+.PHONY: login-tools
+login-tools:
+	@tools/install login
+
 .PHONY: wire-tools
 wire-tools:
 	@tools/install wire
@@ -64,7 +68,7 @@ test-e2e: run-tools wasm build ## The end-to-end tests alone.
 	@$(TOOLS) cargo test --workspace --features toolward-tests/e2e --test e2e
 
 .PHONY: test-login
-test-login: run-tools wasm build ## Real clients log in at a real OAuth server, and what the gateway must answer.
+test-login: login-tools wasm build ## Real clients log in at a real OAuth server, and what the gateway must answer.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test login
 
 .PHONY: test-wire

@@ -54,6 +54,13 @@ const memory = {
   },
 };
 
+// What was refused for want of a login, once there has been one.
+async function loggedIn(transport, error) {
+  if (!login) throw error;
+  await transport.finishAuth(new URLSearchParams(login));
+  login = undefined;
+}
+
 async function connected() {
   const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider: memory, fetch: recorded });
   const client = new Client({ name: "test", version: "1" });
@@ -61,12 +68,21 @@ async function connected() {
     await client.connect(transport);
     return client;
   } catch (error) {
-    if (!login) throw error;
-    await transport.finishAuth(new URLSearchParams(login));
+    await loggedIn(transport, error);
   }
   const again = new Client({ name: "test", version: "1" });
   await again.connect(new StreamableHTTPClientTransport(new URL(url), { authProvider: memory, fetch: recorded }));
   return again;
+}
+
+// A call that asks for a login with more scopes is made again after it.
+async function called(client, call) {
+  try {
+    return await client.callTool(call);
+  } catch (error) {
+    await loggedIn(client.transport, error);
+  }
+  return client.callTool(call);
 }
 
 async function main() {
@@ -74,7 +90,7 @@ async function main() {
   const report = { tools: (await client.listTools()).tools.map((tool) => tool.name), calls: {} };
   for (const name of tools) {
     try {
-      const result = await client.callTool({ name, arguments: { a: 6, b: 7 } });
+      const result = await called(client, { name, arguments: { a: 6, b: 7 } });
       report.calls[name] = result.content[0].text;
     } catch (error) {
       report.calls[name] = error.message;

@@ -1,7 +1,8 @@
 """A client on the 1.x line of the Python SDK that has no token: it finds out where to log in, does so, then lists the tools
 and calls some. Prints JSON: with all HTTP exchanges of the client.
 
-usage: login_v1.py URL register|known TOOL...       register: as a new client; known: as known-client
+usage: login_v1.py URL register|known|cimd=URL TOOL...     register: as a new client; known: as known-client; cimd: as
+the client that the document at this URL describes
 """
 
 import asyncio
@@ -62,7 +63,8 @@ async def main(url: str, flow: str, tools: list[str]) -> dict:
     )
     memory = Memory(known if flow == "known" else None)
     metadata = OAuthClientMetadata(redirect_uris=[CALLBACK], client_name="test", token_endpoint_auth_method="none")
-    provider = OAuthClientProvider(url, metadata, memory, go, come_back)
+    document = flow.removeprefix("cimd=") if flow.startswith("cimd=") else None
+    provider = OAuthClientProvider(url, metadata, memory, go, come_back, client_metadata_url=document)
     async with httpx.AsyncClient(auth=provider, event_hooks={"response": [record]}, timeout=30) as http:
         async with streamable_http_client(url, http_client=http) as (read, write, *_), ClientSession(read, write) as client:
             await client.initialize()

@@ -2,10 +2,10 @@
 compared with case, its parameters split in the naive way, the metadata's resource equal to the URL, a loopback redirect on a
 port of its own, no MCP-Protocol-Version on messages, the GET channel after initialize. Prints every HTTP step as JSON.
 
-usage: vscode.py URL register|2025-03-26|CLIENT_ID TOOL...
+usage: vscode.py URL register|2025-03-26|token=TOKEN|CLIENT_ID TOOL...
 
 2025-03-26: as clients of that revision do, which take the gateway for the issuer and know no resources (VS Code falls back
-to this where there are no metadata of a resource).
+to this where there are no metadata of a resource). token: as `headers` of its settings have it.
 """
 
 import base64
@@ -142,6 +142,8 @@ def get_token(server, issuer, scope, resource):
 def main():
     sent = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
     tokens = {}
+    if flow.startswith("token="):
+        sent["authorization"] = f"Bearer {flow.removeprefix('token=')}"
 
     def post(message):
         status, headers, text = ask("POST", url, json.dumps(message), sent)

@@ -17,13 +17,15 @@ const provider = new Provider(issuer, {
       client_id: "known-client",
       application_type: "native",
       token_endpoint_auth_method: "none",
-      redirect_uris: ["http://127.0.0.1/callback"],
+      redirect_uris: ["http://127.0.0.1/callback", "http://127.0.0.1/oauth/callback"],
     },
   ],
   jwks: { keys: [{ ...key, kid: "one", use: "sig", alg: "RS256" }] },
   cookies: { keys: ["for tests"] },
   findAccount: () => account,
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  // So that clients in a browser can ask for tokens.
+  clientBasedCORS: () => true,
   pkce: { required: () => true },
   // Clients' metadata documents are on loopback here, where it would not look by itself.
   fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),

@@ -101,8 +101,10 @@ pub fn inspector_login_in(home: &Path, url: &str, arguments: &[&str], prepare: i
     // The callback is on loopback and needs no other port than a free one.
     command.args(["--callback-url", &format!("http://127.0.0.1:{}/oauth/callback", crate::ports::free())]);
     prepare(&mut command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("Inspector starts");
+    // Asked whether it should go on to a login with more scopes, the person says yes.
+    child.stdin.take().expect("a pipe").write_all(b"y\n").expect("writable");
     let mut said = String::new();
     let mut person = None;
     for line in BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok) {

@@ -16,6 +16,7 @@ pub mod examples;
 pub mod folder;
 pub mod hostile;
 pub mod http;
+pub mod inspector_page;
 pub mod mcp_server;
 pub mod name_server;
 pub mod ports;

@@ -70,6 +70,26 @@ pub fn wire_tools() -> &'static WireTools {
     &WIRE_TOOLS
 }
 
+/// A browser. Each of it exists.
+#[derive(Clone, Debug)]
+pub struct BrowserTools {
+    /// The folder of Chromium's libraries and fonts, of what drives it, and of MCP Inspector 1.x.
+    pub folder: PathBuf,
+    /// Chromium.
+    pub chromium: PathBuf,
+}
+
+static BROWSER_TOOLS: LazyLock<BrowserTools> = LazyLock::new(|| {
+    let path = paths();
+    BrowserTools { folder: path("TOOLWARD_BROWSER"), chromium: path("TOOLWARD_CHROMIUM") }
+});
+
+/// The browser of this machine.
+#[must_use]
+pub fn browser_tools() -> &'static BrowserTools {
+    &BROWSER_TOOLS
+}
+
 /// What a Kubernetes API server needs. Each of it exists.
 #[derive(Clone, Debug)]
 pub struct ClusterTools {

@@ -8,7 +8,12 @@ use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::publisher::{Published, Publisher};
 use toolward_tests::tls_front::TlsFront;
 
-use crate::world::{RULES, protected};
+use crate::world::{ADD, RULES, protected};
+
+/// What MCP Inspector is to do.
+const MULTIPLY: [&str; 8] =
+    ["--method", "tools/call", "--tool-name", "multiply", "--tool-arg", "a=6", "--tool-arg", "b=7"];
+const AS_KNOWN: [&str; 2] = ["--client-id", "known-client"];
 
 /// The statuses of all exchanges with a URL that ends so.
 fn statuses(report: &Value, end: &str) -> Vec<u64> {
@@ -41,19 +46,26 @@ fn python_sdks_log_in() {
 }
 
 #[test]
-fn python_sdks_ask_for_more_scopes() {
+fn clients_ask_for_more_scopes() {
     let login = AuthorizationServer::start();
     let rules = format!("  authorization:\n    stepUp: Challenge\n    rules: {RULES}");
     for sdk in [Sdk::V1, Sdk::V2] {
         let server = McpServer::start(sdk);
         let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
         // A client that registers names the scopes that it knows of, and this authorization server holds it to them.
-        let report = client::login(sdk, &stack.url(), "known", &["add", "multiply"]);
-        let row = format!("{sdk:?}: {report:#}\n{}", login.process.log());
-        assert_eq!(report["calls"]["add"], "13", "{row}");
-        assert!(report["scope"].as_str().is_some_and(|scope| scope.contains("tools.write")), "{row}");
-        assert!(statuses(&report, "/mcp").contains(&403), "{row}");
-        assert_eq!(server.ran("multiply"), 1, "{row}");
+        for (name, report) in [
+            (format!("{sdk:?}"), client::login(sdk, &stack.url(), "known", &["add", "multiply"])),
+            ("TypeScript".to_owned(), client::login_ts(&stack.url(), "known", &["add", "multiply"], |_| ())),
+        ] {
+            let row = format!("{name}: {report:#}\n{}", login.process.log());
+            assert_eq!(report["calls"], json!({ "add": "13", "multiply": "42" }), "{row}");
+            assert!(report["scope"].as_str().is_some_and(|scope| scope.contains("tools.write")), "{row}");
+            assert!(statuses(&report, "/mcp").contains(&403), "{row}");
+        }
+        assert_eq!(server.ran("multiply"), 2);
+        let report = client::inspector_login(&stack.url(), &[&MULTIPLY[..], &AS_KNOWN].concat(), |_| ());
+        assert!(report.to_string().contains("42"), "{report:#}\n{}", login.process.log());
+        assert_eq!(server.ran("multiply"), 3);
     }
 }
 
@@ -62,10 +74,11 @@ fn inspector_and_typescript_and_vscode_log_in() {
     let (login, server) = (AuthorizationServer::start(), McpServer::start(Sdk::V2));
     let rules = format!("  authorization:\n    rules: {RULES}");
     let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
-    let call = ["--method", "tools/call", "--tool-name", "add", "--tool-arg", "a=6", "--tool-arg", "b=7"];
-    let report = client::inspector_login(&stack.url(), &call, |_| ());
-    let row = format!("{report:#}\n{}", login.process.log());
-    assert!(report.to_string().contains("13"), "{row}");
+    for arguments in [ADD.to_vec(), [&ADD[..], &AS_KNOWN].concat()] {
+        let report = client::inspector_login(&stack.url(), &arguments, |_| ());
+        let row = format!("{arguments:?}: {report:#}\n{}", login.process.log());
+        assert!(report.to_string().contains("13"), "{row}");
+    }
     for flow in ["register", "known"] {
         let report = client::login_ts(&stack.url(), flow, &["add", "multiply"], |_| ());
         let row = format!("TypeScript, {flow}: {report:#}\n{}", login.process.log());
@@ -74,13 +87,18 @@ fn inspector_and_typescript_and_vscode_log_in() {
         assert!(report["calls"]["multiply"].as_str().is_some_and(|said| said.contains("Unknown tool")), "{row}");
         assert_eq!(report["scope"], "tools.read", "{row}");
     }
-    for flow in ["register", "known-client"] {
+    let by_hand = format!("token={}", login.token(&stack.url(), "tools.read"));
+    for (flow, refusals) in [("register", 1), ("known-client", 1), (by_hand.as_str(), 0)] {
         let report = client::vscode(&stack.url(), flow, &["add", "multiply"], |_| ());
         let row = format!("VS Code, {flow}: {report:#}\n{}", login.process.log());
         assert_eq!(report["tools"], json!(["add"]), "{row}");
         assert_eq!(report["calls"], json!({ "add": "13", "multiply": "Unknown tool: multiply" }), "{row}");
         // No 403, after which VS Code would register anew, and a channel that is there or refused plainly.
-        assert_eq!(statuses(&report, "/mcp").iter().filter(|status| [401, 403].contains(status)).count(), 1, "{row}");
+        assert_eq!(
+            statuses(&report, "/mcp").iter().filter(|status| [401, 403].contains(status)).count(),
+            refusals,
+            "{row}"
+        );
         assert!([200, 405].contains(&report["channel"].as_u64().unwrap_or(0)), "{row}");
     }
     assert_eq!(server.ran("multiply"), 0);
@@ -96,7 +114,7 @@ fn clients_that_describe_themselves_log_in() {
     let described = json!({
         "client_id": document,
         "client_name": "test",
-        "redirect_uris": ["http://127.0.0.1/callback"],
+        "redirect_uris": ["http://127.0.0.1/callback", "http://127.0.0.1/oauth/callback", "http://127.0.0.1/"],
         "application_type": "native",
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
@@ -113,12 +131,17 @@ fn clients_that_describe_themselves_log_in() {
     let stack = protected(server.port, &login, "{ scopes: [tools.read] }", &rules);
     let flow = format!("cimd={document}");
     for (name, report) in [
+        ("Python 1.x", client::login(Sdk::V1, &stack.url(), &flow, &["add"])),
         ("Python 2.x", client::login(Sdk::V2, &stack.url(), &flow, &["add"])),
         ("TypeScript", client::login_ts(&stack.url(), &flow, &["add"], |_| ())),
+        ("VS Code", client::vscode(&stack.url(), &document, &["add"], |_| ())),
     ] {
         let row = format!("{name}: {report:#}\n{}", login.process.log());
         assert_eq!(report["calls"]["add"], "13", "{row}");
         assert_eq!(statuses(&report, "/reg"), [] as [u64; 0], "{row}");
     }
+    let report =
+        client::inspector_login(&stack.url(), &[&ADD[..], &["--client-metadata-url", &document]].concat(), |_| ());
+    assert!(report.to_string().contains("13"), "{report:#}\n{}", login.process.log());
     assert!(publisher.take_asked().iter().any(|(path, status)| path == "/client.json" && *status == 200));
 }

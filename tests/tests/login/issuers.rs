@@ -7,7 +7,7 @@ use toolward_tests::http::{self, call};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::upstream::Upstream;
 
-use crate::world::{RULES, discovering};
+use crate::world::{ADD, RULES, discovering};
 
 /// Seconds since the epoch, and so many more.
 fn now(more: i64) -> i64 {
@@ -36,6 +36,8 @@ fn clients_log_in_at_a_second_make_of_authorization_server() {
         assert_eq!(report["calls"]["add"], "13", "{row}");
         assert!(report["calls"]["multiply"].as_str().is_some_and(|said| said.contains("Unknown tool")), "{row}");
     }
+    let report = client::inspector_login(&stack.url(), &ADD, |_| ());
+    assert!(report.to_string().contains("13"), "{report:#}\n{}", login.process.log());
     assert_eq!(server.ran("multiply"), 0);
 
     // Clients of revision 2025-03-26 look for the issuer's metadata at the gateway; what they find is the issuer's own.

@@ -7,5 +7,6 @@ mod example;
 mod flows;
 mod issuers;
 mod key_sets;
+mod pages;
 mod remote;
 mod world;

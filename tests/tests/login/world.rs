@@ -9,6 +9,10 @@ pub(crate) const RULES: &str = "
     - { name: reading, tools: [add], scopes: [tools.read] }
     - { name: writing, tools: [multiply], scopes: [tools.read, tools.write] }";
 
+/// What MCP Inspector is to do.
+pub(crate) const ADD: [&str; 8] =
+    ["--method", "tools/call", "--tool-name", "add", "--tool-arg", "a=6", "--tool-arg", "b=7"];
+
 /// A gateway for a server on this port, and what more its policy says.
 pub(crate) fn protected(upstream: u16, login: &AuthorizationServer, resource: &str, more: &str) -> Stack {
     Stack::with_policy(upstream, Issuer::new("ES256"), &policy(login, &public(resource), more))
