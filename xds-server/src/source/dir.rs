@@ -13,6 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::debug;
 
 use super::Change;
 use super::documents::{self, File};
@@ -58,6 +59,7 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
                 last = Some(content);
                 let changes =
                     files.map_or_else(|problems| vec![Change::Broken(problems)], |files| last_good.read(files));
+                debug!("the folder was read");
                 if changes.into_iter().any(|change| worlds.blocking_send(change).is_err()) {
                     return;
                 }
