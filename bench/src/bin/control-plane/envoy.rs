@@ -54,7 +54,6 @@ pub(crate) struct Received {
     pub(crate) gateway: usize,
     pub(crate) kind: Kind,
     pub(crate) resources: usize,
-    pub(crate) removed: usize,
     /// Of the whole response.
     pub(crate) bytes: usize,
     /// When it was acknowledged.
@@ -146,7 +145,7 @@ impl Stream {
             Kind::ALL.into_iter().find(|kind| kind.url() == response.type_url).expect("a kind that was asked for");
         let holdings = self.envoy.holdings.entry(kind).or_default();
         let mut new = Vec::new();
-        let (resources, removed) = (response.resources.len(), response.removed_resources.len());
+        let resources = response.resources.len();
         let last = response.removed_resources.iter().any(|name| name == LAST);
         for resource in response.resources {
             if holdings.insert(resource.name.clone(), resource.version).is_none() {
@@ -168,7 +167,7 @@ impl Stream {
                 self.say(asking(*named, new.clone())).await;
             }
         }
-        Received { gateway: self.envoy.gateway, kind, resources, removed, bytes, at, last }
+        Received { gateway: self.envoy.gateway, kind, resources, bytes, at, last }
     }
 
     async fn say(&self, request: DeltaDiscoveryRequest) {

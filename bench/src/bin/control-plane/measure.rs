@@ -32,7 +32,8 @@ pub(crate) async fn all(sizes: &[Size], full: bool) -> Vec<Row> {
         let mut world = World::new(*size);
         let mut server = Server::start(world.folder());
         let (load_wall, load) = load(&mut server).await;
-        println!("{routes} routes: loaded in {:.0} ms, {:.0} ms of CPU", ms(load_wall), ms(load));
+        let memory = server.memory();
+        println!("{routes} routes: loaded in {:.0} ms, {:.0} ms of CPU; {memory:.0} MiB", ms(load_wall), ms(load));
         let address = format!("http://{}", server.xds);
         let begun = Instant::now();
         let mut fleet = Fleet::start(*size, &address).await;
