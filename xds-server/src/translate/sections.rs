@@ -8,16 +8,16 @@ use toolward_policy::config::{
 };
 use toolward_policy::policy::PolicyTable;
 
-use crate::key_sets::KeySets;
+use crate::resources::Name;
 use crate::resources::mcp::{
     AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, PassthroughSpec, ProtocolSpec, ResourceSpec,
 };
-use crate::resources::{Name, Resources};
 
 use super::keys;
 use super::oauth;
 use super::problems::Fault;
 use super::syntax;
+use super::view::View;
 use super::when;
 
 /// Largest accepted difference of clocks, in seconds.
@@ -96,13 +96,12 @@ impl IssuerTable {
 pub(super) fn check(
     name: &Name,
     spec: &MCPAccessPolicySpec,
-    resources: &Resources,
-    key_sets: &KeySets,
+    view: &View<'_>,
 ) -> Result<Sections, Vec<(String, Fault)>> {
     let (mut faults, mut notes) = (Vec::new(), Vec::new());
     let authentication = spec.authentication.as_ref().map(|authentication| match authentication.passthrough {
         None => {
-            let table = issuers(authentication, &name.namespace, (resources, key_sets), &mut faults, &mut notes);
+            let table = issuers(authentication, &name.namespace, view, &mut faults, &mut notes);
             Asked::Token(Box::new(table))
         }
         Some(PassthroughSpec {}) => passthrough(authentication, &mut faults),
@@ -183,7 +182,7 @@ fn passthrough(spec: &AuthenticationSpec, faults: &mut Vec<(String, Fault)>) -> 
 fn issuers(
     spec: &AuthenticationSpec,
     namespace: &str,
-    (resources, key_sets): (&Resources, &KeySets),
+    view: &View<'_>,
     faults: &mut Vec<(String, Fault)>,
     notes: &mut Vec<(String, Fault)>,
 ) -> IssuerTable {
@@ -209,7 +208,7 @@ fn issuers(
             fault("clockSkew", found);
             DEFAULT_CLOCK_SKEW
         });
-        match keys::resolve(issuer, namespace, resources, key_sets) {
+        match keys::resolve(issuer, namespace, view) {
             Err(found) => fault("jwks", found),
             Ok(set) => {
                 table.issuer_metadata = table.issuer_metadata.take().or(set.metadata);
