@@ -19,18 +19,13 @@ mod world;
 
 use std::env;
 
-use tokio::runtime::Builder;
-use tokio::task::LocalSet;
-
 fn main() {
     process::pin_self();
     let bench = workloads::Bench::new(env::var_os("FULL").is_some());
     let only = env::var("ONLY").unwrap_or_default();
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for (name, workload) in workloads::ALL {
         if name.contains(&only) {
-            let rows = LocalSet::new().block_on(&runtime, async { workload(&bench).await });
-            toolward_bench::report::add(&rows);
+            toolward_bench::report::add(&workload(&bench));
         }
     }
 }

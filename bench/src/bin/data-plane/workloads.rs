@@ -1,9 +1,10 @@
 //! What is measured, each row of the table by name.
 
 use std::future::Future;
-use std::pin::Pin;
 
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
 use toolward_bench::report::Row;
 use toolward_tests::tools::tools;
 
@@ -24,17 +25,17 @@ mod tokens;
 mod updates;
 
 /// A workload gives its rows.
-type Workload = for<'b> fn(&'b Bench) -> Pin<Box<dyn Future<Output = Vec<Row>> + 'b>>;
+type Workload = fn(&Bench) -> Vec<Row>;
 
 /// All workloads.
 pub(crate) const ALL: [(&str, Workload); 7] = [
-    ("calls", |bench| Box::pin(calls::run(bench))),
-    ("tokens", |bench| Box::pin(tokens::run(bench))),
-    ("lists", |bench| Box::pin(lists::run(bench))),
-    ("streams", |bench| Box::pin(streams::run(bench))),
-    ("policies", |bench| Box::pin(policies::run(bench))),
-    ("memory", |bench| Box::pin(memory::run(bench))),
-    ("updates", |bench| Box::pin(updates::run(bench))),
+    ("calls", calls::run),
+    ("tokens", tokens::run),
+    ("lists", lists::run),
+    ("streams", streams::run),
+    ("policies", policies::run),
+    ("memory", memory::run),
+    ("updates", updates::run),
 ];
 
 /// How many rules the policy has, where nothing else is said.
@@ -48,6 +49,7 @@ pub(crate) struct Bench {
     upstream: u16,
     listener: std::net::TcpListener,
     wasm: String,
+    runtime: Runtime,
     plain: Chain,
     toolward: Chain,
     native: Chain,
@@ -73,7 +75,13 @@ impl Bench {
             upstream,
             listener,
             wasm,
+            runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
         }
+    }
+
+    /// Runs load and stub.
+    fn run<T>(&self, load: impl Future<Output = T>) -> T {
+        LocalSet::new().block_on(&self.runtime, load)
     }
 
     /// A longer measurement where there is time.

@@ -8,7 +8,11 @@ use crate::rounds::measure;
 use crate::stub::Answer;
 use crate::world::{TOOLS, tool};
 
-pub(super) async fn run(bench: &Bench) -> Vec<Row> {
+pub(super) fn run(bench: &Bench) -> Vec<Row> {
+    bench.run(measured(bench))
+}
+
+async fn measured(bench: &Bench) -> Vec<Row> {
     let list = list();
     let stub = bench.stub(Answer::json(&list));
     let request = again(&bench.token(), &message(1, "tools/list", &json!({})));

@@ -8,17 +8,21 @@ use crate::load::{self, Requests, post};
 use crate::process::resident_kib;
 use crate::tokens::Algorithm;
 
-pub(super) async fn run(bench: &Bench) -> Vec<Row> {
+pub(super) fn run(bench: &Bench) -> Vec<Row> {
     println!("memory");
-    let _stub = bench.stub(called());
     let world = bench.world(super::RULES);
     let plain = Chain::of("plain", &world, Vec::new());
     let toolward = Chain::toolward("toolward", &world);
+    bench.run(measured(bench, &plain, &toolward))
+}
+
+async fn measured(bench: &Bench, plain: &Chain, toolward: &Chain) -> Vec<Row> {
+    let _stub = bench.stub(called());
     let tokens = bench.issuer.tokens(Algorithm::ES256, 2_048);
     let all = Requests::new(tokens.iter().map(|token| post(token, &call(10))));
     let known = again(&bench.token(), &call(10));
     let requests = if bench.full { 2_500_000 } else { 50_000 };
-    for chain in [&plain, &toolward] {
+    for chain in [plain, toolward] {
         load::run(chain.port, &all, 16, 4_096, 200).await;
         load::run(chain.port, &known, 16, requests / 4, 200).await;
     }

@@ -6,12 +6,14 @@ use super::{Bench, again, call, called, row};
 use crate::chain::Chain;
 use crate::rounds::measure;
 
-pub(super) async fn run(bench: &Bench) -> Vec<Row> {
+pub(super) fn run(bench: &Bench) -> Vec<Row> {
     println!("1,000 policies, 200 rules");
-    let _stub = bench.stub(called());
     let few = Chain::toolward("one policy, one rule", &bench.world(1));
     let many = Chain::toolward("1,000 and 200", &bench.world(200).with_more_policies(999));
     let request = again(&bench.token(), &call(10));
-    let costs = measure(bench.rounds(10_000), &[(&few, &request), (&many, &request)], 200).await;
+    let costs = bench.run(async {
+        let _stub = bench.stub(called());
+        measure(bench.rounds(10_000), &[(&few, &request), (&many, &request)], 200).await
+    });
     vec![row("policies", "1,000 policies, 200 rules: of one and one", "ratio", costs[1].ratio(&costs[0]), Some(1.03))]
 }

@@ -21,14 +21,19 @@ use crate::world::{World, add_policies};
 /// Rules of each policy.
 const RULES: usize = 5;
 
-pub(super) async fn run(bench: &Bench) -> Vec<Row> {
+pub(super) fn run(bench: &Bench) -> Vec<Row> {
     println!("update of 1,000 policies");
-    let _stub = bench.stub(called());
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("filter.json");
     let updates = Updates::new(bench.world(RULES), 999);
     updates.write(&file, 0);
     let chain = Chain::discovering("discovering", &updates.world, file.to_str().expect("UTF-8"));
+    let few = Updates::new(bench.world(RULES), 9);
+    bench.run(measured(bench, &chain, &file, [&updates, &few]))
+}
+
+async fn measured(bench: &Bench, chain: &Chain, file: &Path, [updates, few]: [&Updates; 2]) -> Vec<Row> {
+    let _stub = bench.stub(called());
     let request = again(&bench.token(), &call(10));
     load::run(chain.port, &request, 16, 20_000, 200).await;
     let mut blocked = Vec::new();
@@ -36,17 +41,16 @@ pub(super) async fn run(bench: &Bench) -> Vec<Row> {
         let (stop, took) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(Vec::new())));
         let client = spawn_local(load::until(chain.port, request.clone(), Rc::clone(&stop), Rc::clone(&took)));
         sleep(Duration::from_millis(100)).await;
-        updates.write(&file, number);
+        updates.write(file, number);
         sleep(Duration::from_millis(500)).await;
         stop.set(true);
         client.await.expect("a client");
         blocked.push(took.borrow().iter().max().expect("answers").as_secs_f64() * 1e3);
     }
     println!("    longest answers: {blocked:.1?} ms");
-    let few = Updates::new(bench.world(RULES), 9);
     let count = if bench.full { 10_000 } else { 100 };
-    let warm = few.many(&file, count / 4, &chain).await;
-    let grown = few.many(&file, count, &chain).await.saturating_sub(warm);
+    let warm = few.many(file, count / 4, chain).await;
+    let grown = few.many(file, count, chain).await.saturating_sub(warm);
     println!("    warm {warm} KiB, {grown} KiB more after {count} updates");
     vec![
         row("updates", "update of 1,000 policies: worker blocked", "ms", median(blocked), Some(5.0)),
