@@ -14,11 +14,19 @@ use tokio::time::sleep_until;
 pub(crate) struct Requests {
     all: Rc<[Vec<u8>]>,
     next: Rc<Cell<usize>>,
+    /// Of all answers.
+    status: u16,
 }
 
 impl Requests {
+    /// Requests that pass.
     pub(crate) fn new(all: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { all: all.into_iter().collect(), next: Rc::default() }
+        Self { all: all.into_iter().collect(), next: Rc::default(), status: 200 }
+    }
+
+    /// The same, where all are answered with this status.
+    pub(crate) fn answered(self, status: u16) -> Self {
+        Self { status, ..self }
     }
 
     fn next(&self) -> &[u8] {
@@ -39,8 +47,18 @@ pub(crate) fn post(token: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends so many requests over so many connections, and waits for all answers, which must have this status.
-pub(crate) async fn run(port: u16, requests: &Requests, connections: usize, total: usize, status: u16) {
+/// A GET, which a client sends to hear of what the server tells by itself. One that is refused does not cost its
+/// connection, as a POST does whose body has not been read.
+pub(crate) fn get(token: &str) -> Vec<u8> {
+    format!(
+        "GET /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nuser-agent: bench\r\nauthorization: Bearer {token}\r\n\
+         accept: text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Sends so many requests over so many connections, and waits for all answers.
+pub(crate) async fn run(port: u16, requests: &Requests, connections: usize, total: usize) {
     let left = Rc::new(Cell::new(total));
     let clients: Vec<_> = (0..connections)
         .map(|_| {
@@ -49,7 +67,7 @@ pub(crate) async fn run(port: u16, requests: &Requests, connections: usize, tota
                 let mut client = Client::connect(port).await;
                 while left.get() > 0 {
                     left.set(left.get() - 1);
-                    client.send(requests.next(), status).await;
+                    client.send(&requests).await;
                 }
             })
         })
@@ -60,13 +78,13 @@ pub(crate) async fn run(port: u16, requests: &Requests, connections: usize, tota
 }
 
 /// Sends so many requests at a steady rate over one connection; gives how long each answer took.
-pub(crate) async fn paced(port: u16, requests: &Requests, every: Duration, total: usize, status: u16) -> Vec<Duration> {
+pub(crate) async fn paced(port: u16, requests: &Requests, every: Duration, total: usize) -> Vec<Duration> {
     let mut client = Client::connect(port).await;
     let (start, mut took) = (Instant::now(), Vec::with_capacity(total));
     for number in 0..total {
         sleep_until((start + every * u32::try_from(number).expect("few")).into()).await;
         let sent = Instant::now();
-        client.send(requests.next(), status).await;
+        client.send(requests).await;
         took.push(sent.elapsed());
     }
     took
@@ -77,7 +95,7 @@ pub(crate) async fn until(port: u16, requests: Requests, stop: Rc<Cell<bool>>, t
     let mut client = Client::connect(port).await;
     while !stop.get() {
         let sent = Instant::now();
-        client.send(requests.next(), 200).await;
+        client.send(&requests).await;
         took.borrow_mut().push(sent.elapsed());
     }
 }
@@ -94,8 +112,8 @@ impl Client {
         Self { connection, buffer: Vec::with_capacity(128 * 1024) }
     }
 
-    async fn send(&mut self, request: &[u8], status: u16) {
-        self.connection.write_all(request).await.expect("Envoy reads");
+    async fn send(&mut self, requests: &Requests) {
+        self.connection.write_all(requests.next()).await.expect("Envoy reads");
         self.buffer.clear();
         let mut head = None;
         loop {
@@ -107,7 +125,7 @@ impl Client {
             }
         }
         let told = self.buffer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        assert!(told == Some(status), "not {status}: {}", String::from_utf8_lossy(&self.buffer));
+        assert!(told == Some(requests.status), "not {}: {}", requests.status, String::from_utf8_lossy(&self.buffer));
     }
 }
 

@@ -39,14 +39,14 @@ impl Cost {
     }
 }
 
-/// Sends each chain its requests in turn; answers have this status. The first round warms up.
-pub(crate) async fn measure(rounds: Rounds, chains: &[(&Chain, &Requests)], status: u16) -> Vec<Cost> {
+/// Sends each chain its requests in turn. The first round warms up.
+pub(crate) async fn measure(rounds: Rounds, chains: &[(&Chain, &Requests)]) -> Vec<Cost> {
     let of = |(chain, _): &(&Chain, _)| Cost { name: chain.name, cpu: Vec::new(), rate: Vec::new() };
     let mut costs: Vec<Cost> = chains.iter().map(of).collect();
     for round in 0..=rounds.count {
         for ((chain, requests), cost) in chains.iter().zip(&mut costs) {
             let (cpu, start) = (process::cpu(chain.pid), Instant::now());
-            load::run(chain.port, requests, CONNECTIONS.min(rounds.requests), rounds.requests, status).await;
+            load::run(chain.port, requests, CONNECTIONS.min(rounds.requests), rounds.requests).await;
             let (cpu, took) = (process::cpu(chain.pid) - cpu, start.elapsed());
             if round > 0 {
                 cost.cpu.push(each(cpu, rounds.requests) * 1e6);

@@ -18,7 +18,7 @@ async fn measured(bench: &Bench) -> Vec<Row> {
         println!("{name}");
         let request = again(&bench.token(), &call(text));
         let chains = [(&bench.plain, &request), (&bench.toolward, &request), (&bench.native, &request)];
-        let costs = measure(bench.rounds(requests), &chains, 200).await;
+        let costs = measure(bench.rounds(requests), &chains).await;
         let [plain, toolward, native] = &costs[..] else { unreachable!() };
         rows.push(row(&format!("{name}: of plain"), toolward.ratio(plain), Some(of_plain)));
         rows.push(row(&format!("{name}: of native"), toolward.ratio(native), Some(of_native)));

@@ -23,7 +23,7 @@ async fn measured(bench: &Bench) -> Vec<Row> {
             stub.answer_with(Answer::events([format!("event: message\ndata: {list}\n\n")].into_iter()));
         }
         let chains = [(&bench.plain, &request), (&bench.toolward, &request)];
-        let costs = measure(bench.rounds(1_000), &chains, 200).await;
+        let costs = measure(bench.rounds(1_000), &chains).await;
         let ratio = costs[1].ratio(&costs[0]);
         rows.push(row("lists", &format!("list, {kind}: of plain"), "ratio", ratio, Some(1.35)));
     }

@@ -23,12 +23,12 @@ async fn measured(bench: &Bench, plain: &Chain, toolward: &Chain) -> Vec<Row> {
     let known = again(&bench.token(), &call(10));
     let requests = if bench.full { 2_500_000 } else { 50_000 };
     for chain in [plain, toolward] {
-        load::run(chain.port, &all, 16, 4_096, 200).await;
-        load::run(chain.port, &known, 16, requests / 4, 200).await;
+        load::run(chain.port, &all, 16, 4_096).await;
+        load::run(chain.port, &known, 16, requests / 4).await;
     }
     let warm = resident_kib(toolward.pid);
     let beyond = warm.saturating_sub(resident_kib(plain.pid));
-    load::run(toolward.port, &known, 16, requests, 200).await;
+    load::run(toolward.port, &known, 16, requests).await;
     let grown = resident_kib(toolward.pid).saturating_sub(warm);
     println!("    warm {warm} KiB, {beyond} KiB beyond plain, {grown} KiB more after {requests} requests");
     vec![

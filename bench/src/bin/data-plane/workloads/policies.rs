@@ -13,7 +13,7 @@ pub(super) fn run(bench: &Bench) -> Vec<Row> {
     let request = again(&bench.token(), &call(10));
     let costs = bench.run(async {
         let _stub = bench.stub(called());
-        measure(bench.rounds(10_000), &[(&few, &request), (&many, &request)], 200).await
+        measure(bench.rounds(10_000), &[(&few, &request), (&many, &request)]).await
     });
     vec![row("policies", "1,000 policies, 200 rules: of one and one", "ratio", costs[1].ratio(&costs[0]), Some(1.03))]
 }

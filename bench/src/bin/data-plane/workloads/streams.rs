@@ -18,7 +18,7 @@ async fn measured(bench: &Bench) -> Vec<Row> {
     let _stub = bench.stub(Answer::events((0..EVENTS).map(notification)));
     let request = again(&bench.token(), &call(10));
     let rounds = Rounds { requests: 8, ..bench.rounds(8) };
-    let costs = measure(rounds, &[(&bench.plain, &request), (&bench.toolward, &request)], 200).await;
+    let costs = measure(rounds, &[(&bench.plain, &request), (&bench.toolward, &request)]).await;
     vec![row("streams", "stream of 10,000 events: of plain", "ratio", costs[1].ratio(&costs[0]), Some(1.15))]
 }
 

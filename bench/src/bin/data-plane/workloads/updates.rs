@@ -35,7 +35,7 @@ pub(super) fn run(bench: &Bench) -> Vec<Row> {
 async fn measured(bench: &Bench, chain: &Chain, file: &Path, [updates, few]: [&Updates; 2]) -> Vec<Row> {
     let _stub = bench.stub(called());
     let request = again(&bench.token(), &call(10));
-    load::run(chain.port, &request, 16, 20_000, 200).await;
+    load::run(chain.port, &request, 16, 20_000).await;
     let mut blocked = Vec::new();
     for number in 1..=9 {
         let (stop, took) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(Vec::new())));
