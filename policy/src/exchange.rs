@@ -9,6 +9,7 @@
 //! ```
 //! INVARIANT: nothing of a request goes upstream before `Continue`.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::claims::Caller;
@@ -284,12 +285,12 @@ impl Exchange {
         }
     }
 
-    /// Filters a chunk of an event stream.
+    /// Filters a chunk of an event stream; what is borrowed is the chunk, all of it.
     ///
     /// # Errors
     /// When the stream must end.
-    pub fn response_events(&mut self, chunk: &[u8]) -> Result<Vec<u8>, TooLarge> {
-        let State::Events(judge, filter) = &mut self.state else { return Ok(chunk.to_vec()) };
+    pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, TooLarge> {
+        let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
         let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");

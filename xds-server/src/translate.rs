@@ -51,7 +51,7 @@ pub use gateways::CONTROLLER_NAME;
 pub use keys::{KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 
-use toolward_policy::config::{BindingKey, Limits};
+use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
 use attach::{Attachments, ListenerId};
 use backends::Backends;
@@ -68,6 +68,8 @@ pub struct TranslateOptions {
     pub unprotected_routes: UnprotectedRoutes,
     /// What the filter holds in memory at most.
     pub limits: Limits,
+    /// Whether each request gets a line on standard output.
+    pub access_log: AccessLog,
     /// Under these sessions and tasks are bound to callers: the first binds, all are recognized. None: they are not bound.
     pub binding_keys: Vec<BindingKey>,
     /// The key sets that issuers publish.

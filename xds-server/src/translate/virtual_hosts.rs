@@ -49,7 +49,7 @@ pub(super) fn listener<'r>(
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
-    let table = Table::new(world.options.limits.clone(), world.options.binding_keys.clone());
+    let table = Table::new(world.options.limits.clone(), world.options.access_log, world.options.binding_keys.clone());
     let mut builder = Builder { gateway, port, world, secure: false, table, outcomes, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();

@@ -36,6 +36,8 @@ impl World {
         let mut config: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
         config["admin"] =
             json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": ADMIN_PORT } } });
+        // Without it a configuration is not taken from a file.
+        config["node"] = json!({ "id": "envoy-1", "cluster": "bench" });
         let listener = &mut config["static_resources"]["listeners"][0];
         listener["address"]["socket_address"]["address"] = json!("127.0.0.1");
         let mut world = Self(config);
