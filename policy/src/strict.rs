@@ -193,10 +193,9 @@ impl<'de, R: Reader<'de>> Walk<'_, 'de, R> {
 
 /// Of an integer its value. A number that no `f64` can hold is none.
 fn number<'de>(text: &str) -> Result<Scalar<'de>, Fault> {
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text != "-0" {
-        if let Ok(integer) = text.parse() {
-            return Ok(Scalar::Integer(integer));
-        }
+    let is_integer = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text != "-0";
+    if let (true, Ok(integer)) = (is_integer, text.parse()) {
+        return Ok(Scalar::Integer(integer));
     }
     let is_finite = text.parse::<f64>().is_ok_and(f64::is_finite);
     if is_finite { Ok(Scalar::Number) } else { Err(Fault::Syntax) }

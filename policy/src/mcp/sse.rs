@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 use super::list::Filtered;
 use crate::denial;
 
@@ -76,7 +78,7 @@ impl EventFilter {
             carried.extend_from_slice(chunk);
             carried.as_slice()
         };
-        let may_change = rewrite.may_change(bytes);
+        let mut may_change = None;
         let mut passed = Vec::new();
         // Up to where what passes is in `passed`; behind it, it is in `bytes` as it came.
         let mut placed = 0;
@@ -91,9 +93,10 @@ impl EventFilter {
             let Some(end) = self.next_event_end(bytes) else { break };
             let event = bytes.get(start..end).unwrap_or_default();
             let first = std::mem::take(&mut self.first_event);
-            if let Some(changed) =
-                Some(event).filter(|_| may_change).and_then(|event| self.changed(event, first, rewrite))
-            {
+            // Of many small events none is looked at by itself, where none may change.
+            let looked_at = *may_change.get_or_insert_with(|| rewrite.may_change(bytes))
+                && (event.len() == bytes.len() || rewrite.may_change(event));
+            if let Some(changed) = looked_at.then(|| self.changed(event, first, rewrite)).flatten() {
                 passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
                 passed.extend_from_slice(changed.as_bytes());
                 placed = end;
@@ -134,15 +137,19 @@ impl EventFilter {
     /// Looks at the bytes not seen yet, up to the end of the blank line that ends an event.
     fn next_event_end(&mut self, bytes: &[u8]) -> Option<usize> {
         while let Some(byte) = bytes.get(self.seen).copied() {
+            if byte != b'\n' && byte != b'\r' {
+                (self.line, self.after_cr) = (Line::Begun, false);
+                let line = bytes.get(self.seen..).unwrap_or_default();
+                self.seen += memchr2(b'\n', b'\r', line).unwrap_or(line.len());
+                continue;
+            }
             self.seen += 1;
             let second_half = byte == b'\n' && std::mem::take(&mut self.after_cr);
             self.after_cr = byte == b'\r';
             if second_half {
                 continue;
             }
-            if byte != b'\n' && byte != b'\r' {
-                self.line = Line::Begun;
-            } else if std::mem::replace(&mut self.line, Line::Empty) == Line::Empty {
+            if std::mem::replace(&mut self.line, Line::Empty) == Line::Empty {
                 return Some(self.seen);
             }
         }
@@ -159,9 +166,6 @@ enum Judged {
 }
 
 fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged {
-    if !rewrite.may_change(event) {
-        return Judged::Same;
-    }
     // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
     let text = String::from_utf8_lossy(event);
     let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
@@ -272,7 +276,7 @@ mod tests {
             (
                 "several data lines",
                 format!("data: {}\nid: 3\ndata: {}\n\n", &LIST[..8], &LIST[8..]),
-                Some(format!("data: {KEPT}\nid: 3\n\n")),
+                Some(format!("data: {}\ndata: {}\nid: 3\n\n", &KEPT[..8], &KEPT[8..])),
             ),
             ("byte order mark", format!("\u{feff}data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
             ("unfinished at the end", format!("data: {LIST}\n"), Some(String::new())),
