@@ -74,7 +74,7 @@ impl Updates {
     /// A new configuration takes the old one's place.
     fn write(&self, file: &Path, number: usize) {
         let (mut world, mut config) = (self.world.clone(), self.config.clone());
-        config["policies"][format!("closed {number}")] = json!({ "closed": { "reason": "Other" } });
+        config["policies"][format!("open {number}")] = json!({ "open": {} });
         world.tell_filter(&config);
         let filter = &world.connection_manager()["http_filters"][0];
         let resource = json!({
