@@ -571,6 +571,10 @@ impl Exchange {
             answered = answered.or(judged?);
         }
         let first = messages.first().and_then(Message::request);
+        let names_none = |message: &Message<'_>| message.request().is_some_and(|request| !request.names_task);
+        if messages.iter().all(names_none) {
+            return Ok((answered, None));
+        }
         let rewritten = judge.unbound_tasks(body, first, revision, has_length);
         let rewritten = rewritten.map_err(|UnknownTask| {
             self.settle(Outcome::Denied, "TaskNotFound");

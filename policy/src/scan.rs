@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 /// Not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -269,21 +271,18 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// Bytes that are looked at together, which compilers make few instructions of.
-const BLOCK: usize = 32;
+/// Strings are mostly no longer than this; for longer ones it pays to look at many bytes at a time.
+const SHORT: usize = 16;
 
 /// How many bytes stand before the end of a string, an escape or what may not be in a string.
 fn plain(bytes: &[u8]) -> usize {
-    let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-    let position = |bytes: &[u8]| bytes.iter().position(|byte| is_special(*byte));
-    // Most strings are short.
-    let (start, rest) = bytes.split_at_checked(BLOCK).unwrap_or((bytes, &[]));
-    if let Some(end) = position(start) {
+    let is_special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
+    let (start, rest) = bytes.split_at_checked(SHORT).unwrap_or((bytes, &[]));
+    if let Some(end) = start.iter().position(is_special) {
         return end;
     }
-    let (blocks, _) = rest.as_chunks::<BLOCK>();
-    let is_plain = |block: &&[u8; BLOCK]| !block.iter().fold(false, |special, byte| special | is_special(*byte));
-    let skipped = start.len() + blocks.iter().take_while(is_plain).count() * BLOCK;
-    let rest = bytes.get(skipped..).unwrap_or_default();
-    skipped + position(rest).unwrap_or(rest.len())
+    let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let run = rest.get(..end).unwrap_or_default();
+    let smallest = run.iter().copied().fold(u8::MAX, u8::min);
+    start.len() + if smallest < b' ' { run.iter().position(is_special).unwrap_or(end) } else { end }
 }

@@ -64,6 +64,11 @@ pub(crate) fn may_name_task(text: &str) -> bool {
     !is_plain(text) || holds(text, "taskId")
 }
 
+/// Whether a member of this name, which is read and has no escapes any more, may carry ids: all of [`MESSAGE`] end in one.
+pub(crate) fn names_task(member: &str) -> bool {
+    member.starts_with("taskId")
+}
+
 /// Puts another id in place of each; where there is none for it, the message is refused.
 pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> Rewritten {
     let text = text.trim();

@@ -21,8 +21,13 @@ pub(crate) struct Chain {
 impl Chain {
     /// The filter, as the control plane renders it.
     pub(crate) fn toolward(name: &'static str, world: &World) -> Self {
+        Self::with_workers(name, world, 1)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn with_workers(name: &'static str, world: &World, workers: usize) -> Self {
         let port = ports::free();
-        let envoy = Envoy::with_config(&world.on(port));
+        let envoy = Envoy::with_workers(&world.on(port), workers);
         let pid = envoy.process.id();
         process::pin(pid, process::ENVOY_CORE);
         Self { name, port, pid, _envoy: envoy }
@@ -30,10 +35,7 @@ impl Chain {
 
     /// Other filters in its place, or none.
     pub(crate) fn of(name: &'static str, world: &World, filters: Vec<Value>) -> Self {
-        let mut world = world.clone();
-        let all = world.connection_manager()["http_filters"].as_array_mut().expect("filters");
-        all.splice(..1, filters);
-        Self::toolward(name, &world)
+        Self::toolward(name, &world.with_filters(filters))
     }
 
     /// The filter with its configuration in a file (ECDS by the file system). This Envoy may use all cores: its worker

@@ -50,6 +50,13 @@ impl World {
         &mut self.0["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     }
 
+    /// Other filters in place of ours.
+    pub(crate) fn with_filters(&self, filters: Vec<Value>) -> Self {
+        let mut world = self.clone();
+        world.connection_manager()["http_filters"].as_array_mut().expect("filters").splice(..1, filters);
+        world
+    }
+
     /// What the filter is told.
     pub(crate) fn filter_config(&mut self) -> Value {
         serde_json::from_str(self.filter_text().as_str().expect("text")).expect("JSON")

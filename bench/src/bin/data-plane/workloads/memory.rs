@@ -11,28 +11,35 @@ use crate::tokens::Algorithm;
 pub(super) fn run(bench: &Bench) -> Vec<Row> {
     println!("memory");
     let world = bench.world(super::RULES);
-    let plain = Chain::of("plain", &world, Vec::new());
-    let toolward = Chain::toolward("toolward", &world);
+    let without = world.with_filters(Vec::new());
+    // What the first worker needs, others share: the compiled module above all.
+    let plain = [1, 3].map(|workers| Chain::with_workers("plain", &without, workers));
+    let toolward = [1, 3].map(|workers| Chain::with_workers("toolward", &world, workers));
     bench.run(measured(bench, &plain, &toolward))
 }
 
-async fn measured(bench: &Bench, plain: &Chain, toolward: &Chain) -> Vec<Row> {
+async fn measured(bench: &Bench, plain: &[Chain; 2], toolward: &[Chain; 2]) -> Vec<Row> {
     let _stub = bench.stub(called());
     let tokens = bench.issuer.tokens(Algorithm::ES256, 2_048);
     let all = Requests::new(tokens.iter().map(|token| post(token, &call(10))));
     let known = again(&bench.token(), &call(10));
     let requests = if bench.full { 2_500_000 } else { 50_000 };
-    for chain in [plain, toolward] {
-        load::run(chain.port, &all, 16, 4_096).await;
-        load::run(chain.port, &known, 16, requests / 4).await;
+    for chain in plain.iter().chain(toolward) {
+        // Enough connections and tokens for all workers.
+        load::run(chain.port, &all, 48, 4 * 2_048).await;
+        load::run(chain.port, &known, 48, requests / 4).await;
     }
-    let warm = resident_kib(toolward.pid);
-    let beyond = warm.saturating_sub(resident_kib(plain.pid));
-    load::run(toolward.port, &known, 16, requests).await;
-    let grown = resident_kib(toolward.pid).saturating_sub(warm);
-    println!("    warm {warm} KiB, {beyond} KiB beyond plain, {grown} KiB more after {requests} requests");
+    let sizes = |chains: &[Chain; 2]| [resident_kib(chains[0].pid), resident_kib(chains[1].pid)];
+    let ([one_plain, three_plain], [one, three]) = (sizes(plain), sizes(toolward));
+    let beyond = one.saturating_sub(one_plain);
+    let each = three.saturating_sub(three_plain).saturating_sub(beyond) / 2;
+    load::run(toolward[0].port, &known, 16, requests).await;
+    let grown = resident_kib(toolward[0].pid).saturating_sub(one);
+    println!("    plain {one_plain} KiB, toolward {one} KiB, each more worker {each} KiB beyond plain");
+    println!("    {grown} KiB more after {requests} requests");
     vec![
-        row("memory", "memory of a worker beyond plain, cache full", "MiB", mib(beyond), Some(24.0)),
+        row("memory", "memory of each worker beyond plain, cache full", "MiB", mib(each), Some(24.0)),
+        row("memory", "memory of the first worker beyond plain, with what all share", "MiB", mib(beyond), None),
         row("memory", "memory grown by more requests", "MiB", mib(grown), Some(1.0)),
     ]
 }
