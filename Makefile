@@ -103,6 +103,21 @@ fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TA
 	@tools/install build
 	@SECONDS_EACH=$(or $(SECONDS),20) SEED=$(or $(SEED),1) tools/fuzz $(TARGETS)
 
+.PHONY: bench
+bench: bench-data-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
+
+.PHONY: bench-data-plane
+bench-data-plane: run-tools wasm build ## The filter's part of it; ONLY=calls measures one workload.
+	@$(TOOLS) ONLY="$(ONLY)" $(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/debug/data-plane"
+
+.PHONY: bench-check
+bench-check: bench ## Measure, and compare with the figures that are checked in.
+	@"$${CARGO_TARGET_DIR:-target}/debug/bench-check"
+
+.PHONY: bench-policy
+bench-policy: ## The parts of a decision by themselves, natively.
+	cargo bench --quiet --workspace --bench policy
+
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
 	cargo run --quiet --package toolward-xds-server --example descriptors

@@ -58,7 +58,7 @@ pub use keys::{KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use translator::Translator;
 
-use toolward_policy::config::{BindingKey, Limits};
+use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
 /// What does not follow from the resources but from how Toolward is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct TranslateOptions {
     pub unprotected_routes: UnprotectedRoutes,
     /// What the filter holds in memory at most.
     pub limits: Limits,
+    /// Whether each request gets a line on standard output.
+    pub access_log: AccessLog,
     /// Under these sessions and tasks are bound to callers: the first binds, all are recognized. None: they are not bound.
     pub binding_keys: Vec<BindingKey>,
     /// The key sets that issuers publish.

@@ -119,7 +119,7 @@ fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTr
 
 #[cfg(test)]
 mod tests {
-    use toolward_policy::config::{Audience, Issuer, Limits, Protocol, TokenType, VERSION};
+    use toolward_policy::config::{AccessLog, Audience, Issuer, Limits, Protocol, TokenType, VERSION};
 
     use super::*;
     use crate::model::Listener;
@@ -146,6 +146,7 @@ mod tests {
         let filter = FilterConfig {
             version: VERSION,
             limits: Limits::default(),
+            access_log: AccessLog::default(),
             binding_keys: Vec::new(),
             key_sets: key_sets
                 .iter()

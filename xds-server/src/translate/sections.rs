@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource, Protocol,
-    RoutePolicy, Rule, SessionBinding, VERSION,
+    AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
+    Protocol, RoutePolicy, Rule, SessionBinding, VERSION,
 };
 use toolward_policy::policy::PolicyTable;
 
@@ -138,7 +138,8 @@ impl Sections {
         let gates = self.gate.iter().cloned().collect();
         let policies =
             BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
-        FilterConfig { version: VERSION, limits: Limits::default(), binding_keys: Vec::new(), key_sets, policies }
+        let (limits, access_log) = (Limits::default(), AccessLog::default());
+        FilterConfig { version: VERSION, limits, access_log, binding_keys: Vec::new(), key_sets, policies }
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn listener<'r>(
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
-    let table = Table::new(world.options.limits.clone(), world.options.binding_keys.clone());
+    let options = world.options;
+    let table = Table::new(options.limits.clone(), options.access_log, options.binding_keys.clone());
     let mut builder = Builder { gateway, port, world, secure: false, table, protection, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
