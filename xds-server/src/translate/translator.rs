@@ -66,7 +66,7 @@ impl Translator {
     pub fn translate(&mut self, resources: &Resources, options: &TranslateOptions) -> Translation {
         // What is not among the sources of parts.
         let apart = |options: &TranslateOptions| {
-            (options.unprotected_routes, options.limits.clone(), options.binding_keys.clone())
+            (options.unprotected_routes, options.limits.clone(), options.access_log, options.binding_keys.clone())
         };
         if apart(&self.options) != apart(options) {
             *self = Self::default();
