@@ -103,6 +103,23 @@ impl Resources {
         self.malformed.retain(|malformed| last.malformed.iter().all(|last| last.object != malformed.object));
         self.malformed.extend(next.malformed.iter().cloned());
     }
+
+    /// Whether all objects but EndpointSlices are the very same.
+    #[must_use]
+    pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
+        self.gateway_classes.is_same(&other.gateway_classes)
+            && self.gateways.is_same(&other.gateways)
+            && self.http_routes.is_same(&other.http_routes)
+            && self.reference_grants.is_same(&other.reference_grants)
+            && self.backend_tls_policies.is_same(&other.backend_tls_policies)
+            && self.services.is_same(&other.services)
+            && self.config_maps.is_same(&other.config_maps)
+            && self.namespaces.is_same(&other.namespaces)
+            && self.secrets.is_same(&other.secrets)
+            && self.backends.is_same(&other.backends)
+            && self.policies.is_same(&other.policies)
+            && self.malformed == other.malformed
+    }
 }
 
 /// An object that is there but can't be read.

@@ -369,7 +369,14 @@ impl Keeper {
             resources: translation.problems.clone(),
             unprotected: translation.unprotected.iter().map(ToString::to_string).collect(),
         });
-        self.meanings.send_replace(Some(Meaning { resources: Arc::clone(resources), translation }));
+        let meaning = Meaning { resources: Arc::clone(resources), translation };
+        self.meanings.send_if_modified(|last| {
+            let is_news = last.as_ref().is_none_or(|last| !meaning.says_the_same(last));
+            if is_news {
+                *last = Some(meaning);
+            }
+            is_news
+        });
         match snapshot {
             Some(snapshot) => self.publish(snapshot),
             None => debug!("the source changed, what is served did not"),

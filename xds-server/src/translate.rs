@@ -45,6 +45,7 @@ mod selector;
 mod services;
 mod syntax;
 mod table;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod translator;

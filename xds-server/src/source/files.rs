@@ -160,3 +160,52 @@ fn read(path: &Path, size: u64) -> io::Result<File> {
     }
     Ok(File { path: path.to_owned(), content: std::fs::read(path)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn service(port: u16) -> String {
+        format!(
+            "{{ apiVersion: v1, kind: Service, metadata: {{ name: s }}, spec: {{ ports: [{{ port: {port} }}] }} }}\n"
+        )
+    }
+
+    #[test]
+    fn a_file_is_read_again_however_soon_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.yaml"), folder.path().join("b.json"));
+        fs::write(&other, service(1).replace("name: s", "name: t")).unwrap();
+        let mut files = Files::default();
+        let mut last: Option<Vec<Arc<Parsed>>> = None;
+        for port in 1000..1020 {
+            // Of one size, and within one tick of the file system's clock.
+            fs::write(&path, service(port)).unwrap();
+            let next = files.read(folder.path()).unwrap();
+            let ports: Vec<_> = next.iter().flat_map(|file| file.resources.services.values()).collect();
+            let ports = ports.iter().filter_map(|service| service.spec.as_ref()?.ports.as_ref()?.first());
+            assert_eq!(ports.map(|port| port.port).collect::<Vec<_>>(), [i32::from(port), 1]);
+            if let Some(last) = last {
+                assert!(
+                    !Arc::ptr_eq(&last[0], &next[0]) && Arc::ptr_eq(&last[1], &next[1]),
+                    "only what changed is new"
+                );
+            }
+            last = Some(next);
+        }
+    }
+
+    #[test]
+    fn a_stamp_counts_once_the_clock_has_moved_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, service(1)).unwrap();
+        let stamp = Stamp::of(&fs::metadata(&path).unwrap());
+        let now = SystemTime::now();
+        assert!(!stamp.is_settled(now));
+        assert!(!stamp.is_settled(now - Duration::from_secs(3600)), "a clock that is behind proves nothing");
+        assert!(stamp.is_settled(now + Duration::from_secs(5)));
+    }
+}

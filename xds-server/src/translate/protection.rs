@@ -10,9 +10,10 @@ use toolward_policy::config::{Audience, Authentication, Gate, KeySet, Protocol, 
 use crate::resources::{Name, ObjectRef};
 
 use super::metadata::Told;
-use super::policies::{Attached, Content, Policies, Target, conflict};
+use super::policies::{Attached, Content, Policies, conflict};
 use super::problems::Fault;
 use super::sections::{self, Asked};
+use super::targets::Target;
 use super::view::View;
 
 /// It can't be told for which host a token must be.

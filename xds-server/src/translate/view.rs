@@ -19,7 +19,7 @@ use crate::key_sets::{KeySets, Known, Place};
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
 use crate::resources::{Malformed, Name, ObjectRef, Resources};
 
-use super::policies::Target;
+use super::targets::Target;
 
 /// What can be looked at, whether it is there or not.
 #[derive(Debug, Hash)]

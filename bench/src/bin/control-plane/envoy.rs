@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 impl Kind {
     const ALL: [Self; 5] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Filter, Self::Route];
 
-    fn url(self) -> &'static str {
+    pub(crate) fn url(self) -> &'static str {
         match self {
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -65,12 +65,17 @@ pub(crate) struct Received {
 /// Versions by name, by kind.
 pub(crate) type Holdings = HashMap<Kind, HashMap<String, String>>;
 
+/// Bytes by kind and name.
+pub(crate) type Contents = HashMap<(Kind, String), Vec<u8>>;
+
 /// Who it is and what it has.
 #[derive(Clone, Debug)]
 pub(crate) struct Envoy {
     pub(crate) id: usize,
     pub(crate) gateway: usize,
     pub(crate) holdings: Holdings,
+    /// What it has, where that is to be kept.
+    pub(crate) contents: Option<Contents>,
 }
 
 /// A name that no resource has. The answer to it proves that everything asked before was answered.
@@ -148,6 +153,9 @@ impl Stream {
         let resources = response.resources.len();
         let last = response.removed_resources.iter().any(|name| name == LAST);
         for resource in response.resources {
+            if let (Some(contents), Some(any)) = (&mut self.envoy.contents, resource.resource) {
+                contents.insert((kind, resource.name.clone()), any.value);
+            }
             if holdings.insert(resource.name.clone(), resource.version).is_none() {
                 new.push(resource.name);
             }

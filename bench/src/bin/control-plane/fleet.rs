@@ -1,12 +1,13 @@
 //! All simulated Envoys of a world.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::envoy::{Envoy, Kind, Received, Stream};
+use crate::envoy::{Contents, Envoy, Kind, Received, Stream};
 use crate::world::Size;
 
 /// Longer than anything takes.
@@ -24,12 +25,24 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
+    /// One Envoy for each Gateway, with what it is served.
+    pub(crate) async fn sample(size: Size, address: &str) -> Vec<Envoy> {
+        let size = Size { envoys_each: 1, ..size };
+        let fleet = Self::begin(size, Some(HashMap::new()), address).await;
+        fleet.stop().await
+    }
+
     /// Envoys that have nothing yet; waits until all have everything.
     pub(crate) async fn start(size: Size, address: &str) -> Self {
+        Self::begin(size, None, address).await
+    }
+
+    async fn begin(size: Size, contents: Option<Contents>, address: &str) -> Self {
         let envoys = (0..size.gateways * size.envoys_each).map(|id| Envoy {
             id,
             gateway: id % size.gateways,
-            holdings: Default::default(),
+            holdings: HashMap::new(),
+            contents: contents.clone(),
         });
         let mut fleet = Self::connect(size, envoys.collect(), address).await;
         // Routes come last, for each Envoy once.

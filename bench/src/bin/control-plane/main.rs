@@ -10,13 +10,14 @@ mod envoy;
 mod figures;
 mod fleet;
 mod measure;
+mod rival;
 mod server;
 mod world;
 
 use world::Size;
 
 /// Makes every row again.
-const COMMAND: &str = "make bench FULL=1";
+const COMMAND: &str = "make bench-control-plane";
 
 #[tokio::main]
 async fn main() {

@@ -8,6 +8,7 @@ use crate::COMMAND;
 use crate::envoy::{Kind, Received};
 use crate::figures::{median, ms, p99};
 use crate::fleet::Fleet;
+use crate::rival::Rival;
 use crate::server::Server;
 use crate::world::{Part, Size, World};
 
@@ -76,10 +77,11 @@ pub(crate) async fn all(sizes: &[Size], full: bool) -> Vec<Row> {
         if is_largest {
             rows.push(Row::new("CPU from all loaded to first snapshot", "ms", ms(load), Some(1000.0), COMMAND));
             rows.push(Row::new("RSS with all Envoys", "MiB", server.memory(), Some(300.0), COMMAND));
-            let (took, resent) = reconnect(fleet, *size, &address).await;
+            let (took, resent) = reconnect(fleet, *size, &address, true).await;
             rows.push(Row::new("all Envoys reconnect at once", "ms", took, Some(5000.0), COMMAND));
             rows.push(Row::new("resources resent after a reconnect", "count", resent as f64, Some(0.0), COMMAND));
             println!("after the reconnect: {:.0} MiB", server.memory());
+            rows.extend(beside(*size, &address, changes).await);
         }
     }
     if let (Some(small), Some(large)) = (costs.first(), costs.last()) {
@@ -121,15 +123,40 @@ async fn change(world: &mut World, server: &mut Server, fleet: &mut Fleet, part:
     Change { took, cpu, bytes: bytes as f64 / received.len() as f64 }
 }
 
-/// How long all Envoys take to come back, and what they are sent though they have it.
-async fn reconnect(fleet: Fleet, size: Size, address: &str) -> (f64, usize) {
+/// How long all Envoys take to come back, and what they are sent though they have it. Where the server does not answer
+/// for names that nothing has, by what it says last.
+async fn reconnect(fleet: Fleet, size: Size, address: &str, answers: bool) -> (f64, usize) {
     let envoys = fleet.stop().await;
-    let count = envoys.len();
+    let count = if answers { envoys.len() } else { 0 };
     let begun = Instant::now();
     let mut fleet = Fleet::connect(size, envoys, address).await;
     let mut received = fleet.count(|received| received.last, count).await;
-    let took = ms(Fleet::last(&received, begun));
     received.extend(fleet.quiet().await);
     let resent = received.iter().map(|received| received.resources).sum();
-    (took, resent)
+    (ms(Fleet::last(&received, begun)), resent)
+}
+
+/// go-control-plane with the same resources and as many Envoys. A change there is that of a resource, with nothing to read,
+/// translate or render before.
+async fn beside(size: Size, address: &str, changes: usize) -> Vec<Row> {
+    let Some(mut rival) = Rival::start(Fleet::sample(size, address).await).await else {
+        println!("go-control-plane can't be built here, and is left out");
+        return Vec::new();
+    };
+    let mut fleet = Fleet::start(size, &rival.address).await;
+    let mut took = Vec::new();
+    for number in 0..=changes {
+        let (gateway, begun) = rival.change(number).await;
+        let hears = |received: &Received| received.kind == Kind::Route && received.gateway == gateway;
+        let received = fleet.count(hears, size.envoys_each).await;
+        took.push(ms(Fleet::last(&received, begun)));
+        fleet.quiet().await;
+    }
+    let (back, resent) = reconnect(fleet, size, &rival.address, false).await;
+    let row = |name: &str, unit: &str, value: f64| Row::new(name, unit, value, None, COMMAND);
+    vec![
+        row("go-control-plane: one resource changed, to last ACK, p99", "ms", p99(took)),
+        row("go-control-plane: all Envoys reconnect at once", "ms", back),
+        row("go-control-plane: resources resent after a reconnect", "count", resent as f64),
+    ]
 }

@@ -95,6 +95,6 @@ fn binary() -> PathBuf {
     std::env::var_os("TOOLWARD").map_or_else(beside, PathBuf::from)
 }
 
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
