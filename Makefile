@@ -104,7 +104,7 @@ fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TA
 	@SECONDS_EACH=$(or $(SECONDS),20) SEED=$(or $(SEED),1) tools/fuzz $(TARGETS)
 
 .PHONY: bench
-bench: bench-data-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
+bench: bench-data-plane bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
 
 .PHONY: bench-data-plane
 bench-data-plane: run-tools wasm build ## The filter's part of it; ONLY=calls measures one workload.
@@ -117,9 +117,6 @@ bench-check: bench ## Measure, and compare with the figures that are checked in.
 .PHONY: bench-policy
 bench-policy: ## The parts of a decision by themselves, natively.
 	cargo bench --quiet --workspace --bench policy
-
-.PHONY: bench
-bench: bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
 
 .PHONY: bench-control-plane
 bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 routes and 1,000 Envoys.
