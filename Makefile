@@ -57,7 +57,11 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check deny test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+
+.PHONY: deny
+deny: run-tools ## What dependencies may bring in: licenses, sources, bans; CHECKS=advisories asks RustSec on GitHub.
+	@$(TOOLS) "$$TOOLWARD_CARGO_DENY" --log-level error check $(or $(CHECKS),licenses bans sources)
 
 .PHONY: test-e2e
 test-e2e: run-tools wasm build ## The end-to-end tests alone.
@@ -95,9 +99,29 @@ vectors: run-tools wasm wasm-probe build ## Public vectors of JSON and JWS throu
 	@$(TOOLS) VECTORS="$(abspath $(VECTORS))" cargo test --quiet --workspace --features toolward-tests/vectors --test vectors
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for a while: SECONDS=20, TARGETS="request token" for some of them.
+fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TARGETS="request token" for some of them.
 	@tools/install build
-	@SECONDS_EACH=$(or $(SECONDS),20) tools/fuzz $(TARGETS)
+	@SECONDS_EACH=$(or $(SECONDS),20) SEED=$(or $(SEED),1) tools/fuzz $(TARGETS)
+
+.PHONY: bench
+bench: bench-data-plane bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
+
+.PHONY: bench-data-plane
+bench-data-plane: run-tools wasm build ## The filter's part of it; ONLY=calls measures one workload.
+	@$(TOOLS) ONLY="$(ONLY)" $(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/debug/data-plane"
+
+.PHONY: bench-check
+bench-check: bench ## Measure, and compare with the figures that are checked in.
+	@"$${CARGO_TARGET_DIR:-target}/debug/bench-check"
+
+.PHONY: bench-policy
+bench-policy: ## The parts of a decision by themselves, natively.
+	cargo bench --quiet --workspace --bench policy
+
+.PHONY: bench-control-plane
+bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 routes and 1,000 Envoys.
+	cargo build --quiet --profile measure --workspace --bin toolward --bin control-plane
+	@$(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/measure/control-plane"
 
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.

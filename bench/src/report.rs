@@ -46,17 +46,25 @@ impl fmt::Display for Row {
 /// # Panics
 /// When the report can't be read or written.
 pub fn add(rows: &[Row]) {
-    let path = path();
-    let mut report: Vec<Row> = match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).expect("a report; remove it if it is not"),
-        Err(_) => Vec::new(),
-    };
+    let (path, mut report) = (path(), self::rows());
     report.retain(|old| rows.iter().all(|new| new.name != old.name));
     report.extend_from_slice(rows);
     fs::create_dir_all(path.parent().expect("a folder")).expect("the folder of reports");
     fs::write(&path, serde_json::to_string_pretty(&report).expect("JSON") + "\n").expect("the report written");
     for row in rows {
         println!("{row}");
+    }
+}
+
+/// The rows of the report so far.
+///
+/// # Panics
+/// When there is something else in its place.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    match fs::read(path()) {
+        Ok(text) => serde_json::from_slice(&text).expect("a report; remove it if it is not"),
+        Err(_) => Vec::new(),
     }
 }
 

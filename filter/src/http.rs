@@ -1,5 +1,6 @@
 //! One exchange inside Envoy: drives `toolward_policy::exchange` with what the host gives.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
@@ -96,10 +97,9 @@ impl Http {
 
     fn filter_events(&mut self) -> Action {
         let Some(exchange) = &mut self.exchange else { return Action::Pause };
-        let chunk = host::body(Side::Response);
-        match exchange.response_events(&chunk) {
-            Ok(events) if events == chunk => {}
-            Ok(events) => host::replace_body(Side::Response, &events),
+        match exchange.response_events(&host::body(Side::Response)) {
+            Ok(Cow::Borrowed(_)) => {}
+            Ok(Cow::Owned(events)) => host::replace_body(Side::Response, &events),
             Err(_) => {
                 host::replace_body(Side::Response, b"");
                 self.phase = Phase::Drop;
@@ -215,9 +215,17 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
+        if let (Some(exchange), true) = (&self.exchange, self.configured.table.access_log.is_on()) {
+            metrics::log(exchange.record());
+        }
+    }
+}
+
+/// The end of the exchange.
+impl Drop for Http {
+    fn drop(&mut self) {
         if let Some(exchange) = &self.exchange {
             metrics::count(exchange.record());
-            metrics::log(exchange.record());
         }
     }
 }

@@ -2,14 +2,33 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 
 use toolward_policy::record::Record;
 
 use crate::host;
 
 thread_local! {
-    /// Ids of counters by name. The names are made of bounded sets only: never of what callers send.
-    static COUNTERS: RefCell<HashMap<String, Option<u32>>> = RefCell::default();
+    /// Ids of counters by what they count: members of bounded sets only, never what callers send.
+    static COUNTERS: RefCell<HashMap<Counted, Option<u32>>> = RefCell::default();
+}
+
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    Requests { class: &'static str, decision: &'static str, reason: &'static str },
+    ItemsHidden { class: &'static str },
+    Signatures { verifier: &'static str },
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requests { class, decision, reason } => write!(f, "toolward_requests.{class}.{decision}.{reason}"),
+            Self::ItemsHidden { class } => write!(f, "toolward_items_hidden.{class}"),
+            Self::Signatures { verifier } => write!(f, "toolward_signatures.{verifier}"),
+        }
+    }
 }
 
 /// Longest value of a field in the access log, in bytes.
@@ -17,22 +36,22 @@ const LOG_FIELD_BYTES: usize = 8 * 1024;
 
 /// Counts an exchange: `toolward_requests.METHOD.DECISION.REASON`, and the items hidden from lists.
 pub(crate) fn count(record: &Record) {
-    let (class, outcome, reason) = (record.method_class, record.outcome.label(), record.reason.0);
-    increment(format!("toolward_requests.{class}.{outcome}.{reason}"), 1);
+    let (class, decision, reason) = (record.method_class, record.outcome.label(), record.reason.0);
+    increment(Counted::Requests { class, decision, reason }, 1);
     if record.hidden.count() > 0 {
         let hidden = u32::try_from(record.hidden.count()).unwrap_or(u32::MAX);
-        increment(format!("toolward_items_hidden.{class}"), hidden);
+        increment(Counted::ItemsHidden { class }, hidden);
     }
 }
 
 /// Counts a signature that was verified, by whom: `toolward_signatures.VERIFIER`.
-pub(crate) fn count_signature(verifier: &str) {
-    increment(format!("toolward_signatures.{verifier}"), 1);
+pub(crate) fn count_signature(verifier: &'static str) {
+    increment(Counted::Signatures { verifier }, 1);
 }
 
-fn increment(name: String, by: u32) {
+fn increment(counted: Counted, by: u32) {
     COUNTERS.with_borrow_mut(|counters| {
-        let counter = *counters.entry(name).or_insert_with_key(|name| host::define_counter(name));
+        let counter = *counters.entry(counted).or_insert_with(|| host::define_counter(&counted.to_string()));
         if let Some(counter) = counter {
             host::count(counter, by);
         }

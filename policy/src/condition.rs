@@ -1,5 +1,7 @@
 //! Whether a claim or an argument is what a rule asks for.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::config::{Scalar, ValueMatch, ValueTest};
@@ -103,8 +105,11 @@ fn find<'v>(
 ) -> Option<&'v Value> {
     for taken in (1..=path.len()).rev() {
         let (name, rest) = path.split_at(taken);
-        let name = name.join(".");
-        if let Some(value) = members.get(&name) {
+        let name = match name {
+            [only] => Cow::Borrowed(only.as_str()),
+            several => Cow::Owned(several.join(".")),
+        };
+        if let Some(value) = members.get(name.as_ref()) {
             if !is_acceptable(members, &name) {
                 return None;
             }

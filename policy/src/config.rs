@@ -61,6 +61,9 @@ pub struct FilterConfig {
     /// Bounds on what the filter holds in memory.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether there is an access log, whose lines tell of each exchange what the filter knows.
+    #[serde(default, skip_serializing_if = "AccessLog::is_on")]
+    pub access_log: AccessLog,
     /// Under these the ids of sessions and tasks are bound to callers: the first binds, all are recognized. Needed as soon
     /// as a policy with tokens binds them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,6 +74,23 @@ pub struct FilterConfig {
     /// Policies by the key that routes carry in their metadata.
     #[serde(default)]
     pub policies: BTreeMap<String, RoutePolicy>,
+}
+
+/// Whether there is an access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum AccessLog {
+    #[default]
+    On,
+    Off,
+}
+
+impl AccessLog {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        *self == Self::On
+    }
 }
 
 /// Bounds on what the filter holds in memory; each has a defined answer past it.

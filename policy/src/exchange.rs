@@ -9,6 +9,7 @@
 //! ```
 //! INVARIANT: nothing of a request goes upstream before `Continue`.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::claims::Caller;
@@ -285,12 +286,12 @@ impl Exchange {
         }
     }
 
-    /// Filters a chunk of an event stream.
+    /// Filters a chunk of an event stream; what is borrowed is the chunk, all of it.
     ///
     /// # Errors
     /// When the stream must end.
-    pub fn response_events(&mut self, chunk: &[u8]) -> Result<Vec<u8>, TooLarge> {
-        let State::Events(judge, filter) = &mut self.state else { return Ok(chunk.to_vec()) };
+    pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, TooLarge> {
+        let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
         let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
@@ -582,6 +583,10 @@ impl Exchange {
             answered = answered.or(judged?);
         }
         let first = messages.first().and_then(Message::request);
+        let names_none = |message: &Message<'_>| message.request().is_some_and(|request| !request.names_task);
+        if messages.iter().all(names_none) {
+            return Ok((answered, None));
+        }
         let rewritten = judge.unbound_tasks(body, first, revision, has_length);
         let rewritten = rewritten.map_err(|UnknownTask| {
             self.settle(Outcome::Denied, "TaskNotFound");

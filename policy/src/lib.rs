@@ -22,4 +22,5 @@ pub mod policy;
 pub mod protected_resource;
 pub mod record;
 pub mod remote;
+mod scan;
 mod strict;

@@ -1,7 +1,7 @@
 //! MCP on the wire: JSON-RPC messages, lists, server-sent events.
 
 pub mod list;
-mod members;
+pub(crate) mod members;
 pub mod message;
 pub mod method;
 pub mod sse;

@@ -10,9 +10,9 @@ use crate::binding::{BadKey, Binder};
 use crate::claims::Caller;
 use crate::condition::Condition;
 use crate::config::{
-    Algorithm, Audience, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet, Limits, Mode,
-    ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding, StepUp,
-    TokenType, VERSION,
+    AccessLog, Algorithm, Audience, Authentication, Denial, FilterConfig, Gate as GateConfig, Issuer, Key, KeySet,
+    Limits, Mode, ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig, Rule as RuleConfig, SessionBinding,
+    StepUp, TokenType, VERSION,
 };
 use crate::expression::{Expression, Fit, Scope};
 use crate::glob::Glob;
@@ -29,6 +29,8 @@ const MAX_CLOCK_SKEW: u32 = 60;
 pub struct PolicyTable {
     /// Bounds on memory.
     pub limits: Limits,
+    /// Whether anybody reads what is remembered of exchanges.
+    pub access_log: AccessLog,
     /// Binds sessions and tasks to callers.
     pub(crate) binder: Rc<Binder>,
     policies: HashMap<String, Rc<RoutePolicy>>,
@@ -121,7 +123,7 @@ impl PolicyTable {
         if !binder.has_keys() && policies.values().any(|policy| policy.binds_to_callers()) {
             return Err(at("bindingKeys", ConfigFault::NoBindingKeys));
         }
-        Ok(Self { limits: config.limits.clone(), binder: Rc::new(binder), policies })
+        Ok(Self { limits: config.limits.clone(), access_log: config.access_log, binder: Rc::new(binder), policies })
     }
 
     /// The policy with this key.

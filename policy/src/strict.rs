@@ -1,15 +1,18 @@
 //! JSON read in the one way in which no two parsers differ; everything else is refused.
 //!
-//! `serde_json` refuses other encodings, byte order marks, lone surrogates, trailing data and whatever is not JSON. On
-//! top of that come members that stand twice (after unescaping, at any depth), members that `serde_json` takes for signs of
-//! its own, nesting past [`MAX_DEPTH`] and more than [`MAX_VALUES`].
+//! What `serde_json` refuses is refused: other encodings, byte order marks, lone surrogates, trailing data and whatever is
+//! not JSON. On top of that come members that stand twice (after unescaping, at any depth), members that `serde_json` takes
+//! for signs of its own, nesting past [`MAX_DEPTH`] and more than [`MAX_VALUES`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+use crate::scan::{Malformed, Scanner};
+
+#[cfg(test)]
+mod oracle;
 
 /// Deepest nesting of arrays and objects.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -67,12 +70,23 @@ pub(crate) trait Reader<'de> {
 
 /// Reads one text, all of it.
 pub(crate) fn read<'de, R: Reader<'de>>(text: &'de [u8], root: R::Place, reader: &mut R) -> Result<(), Fault> {
-    let mut fault = None;
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let mut values_left = MAX_VALUES;
-    let seed = Seed { reader, fault: &mut fault, values_left: &mut values_left, place: root, depth: 0 };
-    let result = seed.deserialize(&mut json).and_then(|()| json.end());
-    result.map_err(|_| fault.unwrap_or(Fault::Syntax))
+    let (text, is_whole) = match std::str::from_utf8(text) {
+        Ok(text) => (text, true),
+        // Whatever is wrong before the first byte that is not UTF-8 is found before it.
+        Err(error) => {
+            let valid = text.get(..error.valid_up_to()).unwrap_or_default();
+            (std::str::from_utf8(valid).unwrap_or_default(), false)
+        }
+    };
+    let mut walk = Walk { scanner: Scanner::new(text), reader, values_left: MAX_VALUES, keys: Vec::new() };
+    walk.value(root, 0)?;
+    if is_whole && walk.scanner.is_at_end() { Ok(()) } else { Err(Fault::Syntax) }
+}
+
+impl From<Malformed> for Fault {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Syntax
+    }
 }
 
 /// Whether a text can be read in one way only.
@@ -101,138 +115,90 @@ impl Reader<'_> for Nothing {
     fn value(&mut self, (): (), _: Scalar<'_>) {}
 }
 
-struct Seed<'r, R, P> {
+/// One walk through a text.
+struct Walk<'r, 'de, R> {
+    scanner: Scanner<'de>,
     reader: &'r mut R,
-    fault: &'r mut Option<Fault>,
-    values_left: &'r mut usize,
-    place: P,
-    depth: usize,
+    values_left: usize,
+    /// Those of all objects that are open.
+    keys: Vec<Cow<'de, str>>,
 }
 
-impl<'de, R: Reader<'de>> Seed<'_, R, R::Place> {
-    fn refuse<E: serde::de::Error>(&mut self, fault: Fault) -> E {
-        *self.fault = Some(fault);
-        E::custom("refused")
+impl<'de, R: Reader<'de>> Walk<'_, 'de, R> {
+    fn value(&mut self, place: R::Place, depth: usize) -> Result<(), Fault> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(Fault::Values)?;
+        let scalar = match self.scanner.peek()? {
+            b'{' => return self.object(place, depth),
+            b'[' => return self.array(place, depth),
+            b'"' => Scalar::String(self.scanner.string()?),
+            b'n' => self.scanner.word("null").map(|()| Scalar::Null)?,
+            b't' => self.scanner.word("true").map(|()| Scalar::Bool)?,
+            b'f' => self.scanner.word("false").map(|()| Scalar::Bool)?,
+            _ => number(self.scanner.number()?)?,
+        };
+        self.reader.value(place, scalar);
+        Ok(())
     }
 
-    fn inner(&mut self, place: R::Place) -> Seed<'_, R, R::Place> {
-        Seed { reader: self.reader, fault: self.fault, values_left: self.values_left, place, depth: self.depth + 1 }
-    }
-}
-
-impl<'de, R: Reader<'de>> DeserializeSeed<'de> for Seed<'_, R, R::Place> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<(), D::Error> {
-        match self.values_left.checked_sub(1) {
-            Some(left) => *self.values_left = left,
-            None => return Err(self.refuse(Fault::Values)),
+    fn array(&mut self, place: R::Place, depth: usize) -> Result<(), Fault> {
+        if depth >= MAX_DEPTH {
+            return Err(Fault::Depth);
         }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, R: Reader<'de>> Visitor<'de> for Seed<'_, R, R::Place> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::Null);
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::Bool);
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::Integer(number));
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.reader.value(self.place, i64::try_from(number).map_or(Scalar::Number, Scalar::Integer));
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::Number);
-        Ok(())
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::String(Cow::Borrowed(text)));
-        Ok(())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.reader.value(self.place, Scalar::String(Cow::Owned(text.to_owned())));
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.refuse(Fault::Depth));
+        self.reader.value(place, Scalar::Array);
+        let place = self.reader.element(place);
+        let mut more = self.scanner.open(b']')?;
+        while more {
+            self.value(place, depth + 1)?;
+            more = self.scanner.next(b']')?;
         }
-        self.reader.value(self.place, Scalar::Array);
-        let place = self.reader.element(self.place);
-        while array.next_element_seed(self.inner(place))?.is_some() {}
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.refuse(Fault::Depth));
+    fn object(&mut self, place: R::Place, depth: usize) -> Result<(), Fault> {
+        if depth >= MAX_DEPTH {
+            return Err(Fault::Depth);
         }
-        self.reader.value(self.place, Scalar::Object);
-        let mut seen = Keys::default();
-        while let Some(Key(key)) = object.next_key_seed(KeySeed)? {
+        self.reader.value(place, Scalar::Object);
+        let first = self.keys.len();
+        let mut many = HashSet::new();
+        let mut more = self.scanner.open(b'}')?;
+        while more {
+            let key = self.scanner.key()?;
             if key.starts_with(RESERVED) {
-                return Err(self.refuse(Fault::Reserved));
+                return Err(Fault::Reserved);
             }
-            let place = match self.reader.member(self.place, &key) {
-                Ok(place) => place,
-                Err(fault) => return Err(self.refuse(fault)),
-            };
-            if !seen.insert(key) {
-                return Err(self.refuse(Fault::Duplicate));
+            let inner = self.reader.member(place, &key)?;
+            let few = self.keys.get(first..).unwrap_or_default();
+            if few.len() < FEW {
+                if few.contains(&key) {
+                    return Err(Fault::Duplicate);
+                }
+                self.keys.push(key);
+            } else {
+                if many.is_empty() {
+                    many.extend(few.iter().cloned());
+                }
+                if !many.insert(key) {
+                    return Err(Fault::Duplicate);
+                }
             }
-            object.next_value_seed(self.inner(place))?;
+            self.scanner.colon()?;
+            self.value(inner, depth + 1)?;
+            more = self.scanner.next(b'}')?;
         }
+        self.keys.truncate(first);
         Ok(())
     }
 }
 
-struct Key<'de>(Cow<'de, str>);
-
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Key<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key<'de>, D::Error> {
-        deserializer.deserialize_str(self)
+/// Of an integer its value. A number that no `f64` can hold is none.
+fn number<'de>(text: &str) -> Result<Scalar<'de>, Fault> {
+    let is_integer = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text != "-0";
+    if let (true, Ok(integer)) = (is_integer, text.parse()) {
+        return Ok(Scalar::Integer(integer));
     }
-}
-
-impl<'de> Visitor<'de> for KeySeed {
-    type Value = Key<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Owned(text.to_owned())))
-    }
+    let is_finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+    if is_finite { Ok(Scalar::Number) } else { Err(Fault::Syntax) }
 }
 
 /// The members of one object so far. Few are compared one by one, many by hash, so that an object with a hundred
@@ -298,6 +264,7 @@ mod tests {
         ];
         for (name, text, expected) in rows {
             assert_eq!(read(&text, (), &mut Nothing), expected, "{name}");
+            assert_eq!(oracle::read(&text, (), &mut Nothing), expected, "{name}, by serde_json");
         }
     }
 }

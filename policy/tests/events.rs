@@ -64,9 +64,16 @@ fn event(numbers: &mut Numbers) -> Event {
         lines.push(format!("data: {second}"));
     }
     let is_changed = wanted.is_some();
-    let joined = if second.is_empty() { first.to_owned() } else { format!("{first}\n{second}") };
+    // What is changed keeps its blanks.
+    let read = |mut text: String| {
+        if !second.is_empty() {
+            text.insert(cut, '\n');
+        }
+        text
+    };
+    let data = read(wanted.unwrap_or_else(|| data.clone()));
     let sent = format!("{}{end}{end}", lines.join(end));
-    Event { sent, read: Some((name.to_owned(), id, wanted.unwrap_or(joined))), is_changed }
+    Event { sent, read: Some((name.to_owned(), id, data)), is_changed }
 }
 
 /// What a client reads (WHATWG HTML, section 9.2.6), of events that are complete.

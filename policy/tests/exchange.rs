@@ -182,7 +182,7 @@ fn shown_response(exchange: &mut Exchange, answer: &Answered) -> Value {
                 .body
                 .iter()
                 .map(|chunk| match exchange.response_events(chunk.as_bytes()) {
-                    Ok(bytes) => json!(text(bytes)),
+                    Ok(bytes) => json!(text(bytes.into_owned())),
                     Err(error) => json!({ "ends": format!("{error:?}") }),
                 })
                 .collect();

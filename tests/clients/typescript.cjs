@@ -43,7 +43,7 @@ exports.use = async (client, version, call, updates, subscribe) => {
     await subscribe("note://today");
     return updated(() => call("touch", { uri: "note://today" }), updates);
   });
-  const counting = call("count", { to: 200 }, { signal: AbortSignal.timeout(300) });
+  const counting = call("count", { to: 200 }, { signal: AbortSignal.timeout(1000) });
   report.cancel = await counting.then(() => "not cancelled", () => "cancelled");
   if (version < "2026") report.pause = await outcome(() => call("pause", {}), text);
   console.log(JSON.stringify(report));

@@ -93,6 +93,12 @@ typed_dns_resolver_config:
         Self::start(config, ports::free(), &["--service-node", "envoy-1"])
     }
 
+    /// The same with so many workers.
+    #[must_use]
+    pub fn with_workers(config: &str, workers: usize) -> Self {
+        Self::start(config, ports::free(), &["--service-node", "envoy-1", "--concurrency", &workers.to_string()])
+    }
+
     fn start(config: &str, admin: u16, arguments: &[&str]) -> Self {
         let mut envoy = Self::launch(config, admin, arguments);
         envoy.wait_until_ready();
@@ -105,7 +111,10 @@ typed_dns_resolver_config:
         let config = config.replace("port_value: 19000", &format!("port_value: {admin}"));
         std::fs::write(&file, config).expect("a file");
         let mut command = Command::new(&tools().envoy);
-        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
+        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "-l", "warning"]);
+        if !arguments.contains(&"--concurrency") {
+            command.args(["--concurrency", "1"]);
+        }
         // The access log is read while Envoy runs.
         command.args(["--file-flush-interval-msec", "100"]);
         // What the filter says.

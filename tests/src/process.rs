@@ -73,6 +73,12 @@ impl Process {
         }
     }
 
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How much memory it has, in MiB.
     ///
     /// # Panics

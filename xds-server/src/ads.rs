@@ -138,7 +138,10 @@ impl Ads {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        self.serve_connections(TcpListenerStream::new(listener), stop).await
+        // A response is more than one write, of which the last would wait for the client's acknowledgement of the first.
+        let connections = TcpListenerStream::new(listener)
+            .map(|connection| connection.inspect(|connection| drop(connection.set_nodelay(true))));
+        self.serve_connections(connections, stop).await
     }
 
     /// The same over TLS: each connection has the configuration that is in force when it begins.
@@ -302,19 +305,26 @@ impl Ads {
     ) -> Result<(), Status> {
         let mut snapshots = self.snapshots.clone();
         let mut view = GatewayView::Unseen;
+        // Whether something came in, or a time limit passed, of which it was not looked yet what follows.
+        let mut heard = true;
         let end = Instant::now() + somewhat_less(self.max_stream_age);
         let mut pace = Pace::new(&self.bounds, Instant::now());
         self.receive(conversation, first)?;
         loop {
             let latest = snapshots.borrow_and_update().clone();
-            view = view.after(latest.as_deref(), client);
-            if let Some(snapshot) = view.snapshot() {
+            let next = view.after(latest.as_deref(), client);
+            // Most changes are of other Gateways.
+            let is_news = heard || !next.is_same(&view);
+            view = next;
+            if let Some(snapshot) = view.snapshot().filter(|_| is_news) {
                 self.push::<W>(conversation, snapshot, responses).await?;
             }
+            heard = false;
             let deadline = conversation.lock().deadline(Instant::now());
             tokio::select! {
                 message = requests.next() => match message {
                     Some(message) => {
+                        heard = true;
                         let message = W::read(message.map_err(|status| self.unreadable(status))?);
                         self.receive(conversation, message)?;
                         // Nothing more is read meanwhile: the client's own window fills up.
@@ -330,10 +340,13 @@ impl Ads {
                 }
                 // A clean end: the client comes back at once, and says what it has.
                 () = sleep_until(end.into()) => return Ok(()),
-                () = at(deadline) => conversation.lock().stalled(Instant::now()).map_err(|fault| {
-                    warn!(%fault, "gave up on a client");
-                    self.cut(Cut::Unanswered, Status::deadline_exceeded(fault.to_string()))
-                })?,
+                () = at(deadline) => {
+                    heard = true;
+                    conversation.lock().stalled(Instant::now()).map_err(|fault| {
+                        warn!(%fault, "gave up on a client");
+                        self.cut(Cut::Unanswered, Status::deadline_exceeded(fault.to_string()))
+                    })?;
+                }
             }
         }
     }
@@ -420,6 +433,7 @@ pub enum Cut {
 }
 
 /// What a client knows of its Gateway.
+#[derive(Clone)]
 enum GatewayView {
     /// There was no such Gateway so far: the client is told nothing, and keeps what it may have from earlier.
     Unseen,
@@ -432,8 +446,8 @@ enum GatewayView {
 }
 
 impl GatewayView {
-    fn after(self, latest: Option<&Snapshot>, client: &Client) -> Self {
-        let Some(latest) = latest else { return self };
+    fn after(&self, latest: Option<&Snapshot>, client: &Client) -> Self {
+        let Some(latest) = latest else { return self.clone() };
         match (self, latest.gateways.get(&client.gateway)) {
             (_, Some(snapshot)) => Self::Served(Arc::clone(snapshot)),
             (Self::Unseen, None) => {
@@ -444,7 +458,17 @@ impl GatewayView {
                 warn!("the Gateway is gone: all of its resources are withdrawn");
                 Self::Deleted(Arc::default())
             }
-            (view @ (Self::Missed | Self::Deleted(_)), None) => view,
+            (view @ (Self::Missed | Self::Deleted(_)), None) => view.clone(),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Served(one), Self::Served(other)) | (Self::Deleted(one), Self::Deleted(other)) => {
+                Arc::ptr_eq(one, other)
+            }
+            (Self::Unseen | Self::Missed, Self::Unseen | Self::Missed) => true,
+            _ => false,
         }
     }
 

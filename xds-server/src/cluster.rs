@@ -63,6 +63,18 @@ pub struct Meaning {
     pub translation: Arc<Translation>,
 }
 
+impl Meaning {
+    /// Whether nothing has to be written that had not to be written before: where only endpoints moved.
+    #[must_use]
+    pub fn says_the_same(&self, last: &Self) -> bool {
+        let (next, last_one) = (&self.translation, &last.translation);
+        self.resources.is_same_but_for_endpoints(&last.resources)
+            && next.routes.is_same(&last_one.routes)
+            && (&next.problems, &next.gateways, &next.parameters)
+                == (&last_one.problems, &last_one.gateways, &last_one.parameters)
+    }
+}
+
 /// Writes for as long as somebody tells what the world means.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use toolward_policy::config::KeySet;
 pub mod cached;
 
 /// Where a key set is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// How it is found.
     pub found: Found,
@@ -19,7 +19,7 @@ pub struct Place {
 }
 
 /// How a key set is found.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Found {
     /// It is at this URL.
     At(String),

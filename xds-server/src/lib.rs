@@ -19,6 +19,7 @@ pub mod key_sets;
 pub mod leader;
 pub mod metrics;
 pub mod model;
+pub mod objects;
 pub mod problem;
 pub mod provision;
 pub mod render;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toolward_policy::config::FilterConfig;
 
-use crate::resources::Name;
+use crate::objects::Objects;
 
 /// The cluster that takes the share of invalid backends; never defined, so that Envoy answers 500.
 pub const INVALID_BACKEND: &str = "invalid-backend";
@@ -26,7 +26,7 @@ pub const INVALID_BACKEND: &str = "invalid-backend";
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// By `namespace/name`, which is also the `node.cluster` of the Envoys that ask for it.
-    pub gateways: BTreeMap<GatewayName, Gateway>,
+    pub gateways: Objects<GatewayName, Gateway>,
 }
 
 /// `namespace/name` of a Gateway.
@@ -291,9 +291,6 @@ pub struct Cluster {
     /// What is shown to it, whoever calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// The Service and port whose addresses these are. It says how to find them anew and is not part of what is served.
-    #[serde(skip)]
-    pub service: Option<(Name, u16)>,
 }
 
 /// TLS towards an upstream, whose certificate is always verified.

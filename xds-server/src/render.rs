@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::model::{Cluster, Gateway, Model};
+use crate::model::{Gateway, Model};
 use crate::snapshot::{GatewaySnapshot, Resource, ResourceType, Snapshot};
 
 mod access_log;
@@ -51,15 +51,9 @@ pub fn render(model: &Model, options: &RenderOptions) -> Snapshot {
     Snapshot { gateways: gateways.collect() }
 }
 
-/// Puts a cluster's endpoints into a Gateway's resources, in place of those that are there.
-pub(crate) fn put_endpoints(name: &str, cluster: &Cluster, gateway: &mut GatewaySnapshot) {
-    if let Some(assignment) = endpoint::discovered(name, cluster) {
-        let resource = Resource::new(assignment.encode_to_vec());
-        gateway.resources.entry(ResourceType::Endpoint).or_default().insert(name.to_owned(), resource);
-    }
-}
-
-fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot {
+/// Renders one Gateway.
+#[must_use]
+pub fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot {
     let mut resources: BTreeMap<ResourceType, BTreeMap<String, Resource>> = BTreeMap::new();
     let mut put = |kind: ResourceType, name: &str, bytes: Vec<u8>| {
         resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(bytes));

@@ -1,6 +1,5 @@
 //! The input: Kubernetes resources as values, from whatever source. Parsed, not yet resolved against each other.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -14,6 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
+use crate::objects::Objects;
 use crate::problem::Problem;
 
 pub mod mcp;
@@ -62,29 +62,68 @@ impl fmt::Display for ObjectRef {
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are named for their kinds")]
 pub struct Resources {
-    pub gateway_classes: BTreeMap<Name, GatewayClass>,
-    pub gateways: BTreeMap<Name, Gateway>,
-    pub http_routes: BTreeMap<Name, HttpRoute>,
-    pub reference_grants: BTreeMap<Name, ReferenceGrant>,
-    pub backend_tls_policies: BTreeMap<Name, BackendTlsPolicy>,
-    pub services: BTreeMap<Name, Service>,
-    pub endpoint_slices: BTreeMap<Name, EndpointSlice>,
-    pub config_maps: BTreeMap<Name, ConfigMap>,
-    pub namespaces: BTreeMap<Name, Namespace>,
-    pub secrets: BTreeMap<Name, Secret>,
+    pub gateway_classes: Objects<Name, GatewayClass>,
+    pub gateways: Objects<Name, Gateway>,
+    pub http_routes: Objects<Name, HttpRoute>,
+    pub reference_grants: Objects<Name, ReferenceGrant>,
+    pub backend_tls_policies: Objects<Name, BackendTlsPolicy>,
+    pub services: Objects<Name, Service>,
+    pub endpoint_slices: Objects<Name, EndpointSlice>,
+    pub config_maps: Objects<Name, ConfigMap>,
+    pub namespaces: Objects<Name, Namespace>,
+    pub secrets: Objects<Name, Secret>,
     /// By group, kind and name: `MCPBackend`, and the kinds that are read as one (`AgentgatewayBackend`).
-    pub backends: BTreeMap<ObjectRef, MCPBackend>,
+    pub backends: Objects<ObjectRef, MCPBackend>,
     /// By group, kind and name: `MCPAccessPolicy`, and the kinds that are read as one.
-    pub policies: BTreeMap<ObjectRef, MCPAccessPolicy>,
+    pub policies: Objects<ObjectRef, MCPAccessPolicy>,
     /// Objects that are there but can't be read. What they protect is closed. What is left of an HTTPRoute is among
     /// the routes, and closed.
     pub malformed: Vec<Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
-    pub origins: BTreeMap<ObjectRef, PathBuf>,
+    pub origins: Objects<ObjectRef, PathBuf>,
+}
+
+impl Resources {
+    /// Puts in the objects of another world, in place of those of its last version. What says the same in both stays what it
+    /// was.
+    pub fn replace(&mut self, last: &Self, next: &Self) {
+        self.gateway_classes.replace(&last.gateway_classes, &next.gateway_classes);
+        self.gateways.replace(&last.gateways, &next.gateways);
+        self.http_routes.replace(&last.http_routes, &next.http_routes);
+        self.reference_grants.replace(&last.reference_grants, &next.reference_grants);
+        self.backend_tls_policies.replace(&last.backend_tls_policies, &next.backend_tls_policies);
+        self.services.replace(&last.services, &next.services);
+        self.endpoint_slices.replace(&last.endpoint_slices, &next.endpoint_slices);
+        self.config_maps.replace(&last.config_maps, &next.config_maps);
+        self.namespaces.replace(&last.namespaces, &next.namespaces);
+        self.secrets.replace(&last.secrets, &next.secrets);
+        self.backends.replace(&last.backends, &next.backends);
+        self.policies.replace(&last.policies, &next.policies);
+        self.origins.replace(&last.origins, &next.origins);
+        self.malformed.retain(|malformed| last.malformed.iter().all(|last| last.object != malformed.object));
+        self.malformed.extend(next.malformed.iter().cloned());
+    }
+
+    /// Whether all objects but EndpointSlices are the very same.
+    #[must_use]
+    pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
+        self.gateway_classes.is_same(&other.gateway_classes)
+            && self.gateways.is_same(&other.gateways)
+            && self.http_routes.is_same(&other.http_routes)
+            && self.reference_grants.is_same(&other.reference_grants)
+            && self.backend_tls_policies.is_same(&other.backend_tls_policies)
+            && self.services.is_same(&other.services)
+            && self.config_maps.is_same(&other.config_maps)
+            && self.namespaces.is_same(&other.namespaces)
+            && self.secrets.is_same(&other.secrets)
+            && self.backends.is_same(&other.backends)
+            && self.policies.is_same(&other.policies)
+            && self.malformed == other.malformed
+    }
 }
 
 /// An object that is there but can't be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Malformed {
     /// Which object.
     pub object: ObjectRef,

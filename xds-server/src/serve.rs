@@ -34,7 +34,7 @@ use crate::binding_keys::{BindingKeys, BindingKeysError};
 use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
-use crate::resources::{Name, Resources};
+use crate::resources::Resources;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::source::jwks::Fetching;
@@ -47,7 +47,7 @@ pub mod retired;
 pub mod xds;
 
 use key_sets::KeySetArgs;
-use pipeline::{Moved, Pipeline};
+use pipeline::Pipeline;
 use xds::{Exposed, Protection, XdsArgs};
 
 /// Open requests and streams get this long to end after the signal to stop.
@@ -314,9 +314,6 @@ impl Keeper {
                         // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
                         block_in_place(|| self.translate(&resources));
                     }
-                    Some(Change::Endpoints { resources, services }) => {
-                        block_in_place(|| self.move_endpoints(&resources, &services));
-                    }
                     Some(Change::Statuses(resources)) => self.learn_statuses(resources),
                     Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
@@ -372,19 +369,17 @@ impl Keeper {
             resources: translation.problems.clone(),
             unprotected: translation.unprotected.iter().map(ToString::to_string).collect(),
         });
-        self.meanings.send_replace(Some(Meaning { resources: Arc::clone(resources), translation }));
+        let meaning = Meaning { resources: Arc::clone(resources), translation };
+        self.meanings.send_if_modified(|last| {
+            let is_news = last.as_ref().is_none_or(|last| !meaning.says_the_same(last));
+            if is_news {
+                *last = Some(meaning);
+            }
+            is_news
+        });
         match snapshot {
             Some(snapshot) => self.publish(snapshot),
             None => debug!("the source changed, what is served did not"),
-        }
-    }
-
-    fn move_endpoints(&mut self, resources: &Arc<Resources>, services: &BTreeSet<Name>) {
-        self.last = Some(Arc::clone(resources));
-        match self.pipeline.endpoints(resources, services) {
-            Moved::Nothing => debug!("endpoints changed, what is served did not"),
-            Moved::Endpoints(snapshot) => self.publish(snapshot),
-            Moved::More => self.translate(resources),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use clap::Args;
-use toolward_policy::config::{BindingKey, Limits};
+use clap::{Args, ValueEnum};
+use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
 use crate::render::RenderOptions;
 use crate::translate::{TranslateOptions, UnprotectedRoutes};
@@ -28,8 +28,21 @@ pub struct Settings {
     #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     unprotected_routes: UnprotectedRoutes,
 
+    /// Whether Envoy writes a line for each request to its standard output
+    #[arg(long, value_enum, default_value_t = AccessLogArg::On, env = "TOOLWARD_ACCESS_LOG")]
+    access_log: AccessLogArg,
+
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// Whether there is an access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AccessLogArg {
+    /// JSON, with what was decided and why
+    On,
+    /// Nothing; requests cost less
+    Off,
 }
 
 /// What the filter holds in memory at most.
@@ -79,6 +92,10 @@ impl Settings {
         TranslateOptions {
             unprotected_routes: self.unprotected_routes,
             limits,
+            access_log: match self.access_log {
+                AccessLogArg::On => AccessLog::On,
+                AccessLogArg::Off => AccessLog::Off,
+            },
             binding_keys,
             ..TranslateOptions::default()
         }

@@ -84,9 +84,33 @@ pub struct GatewaySnapshot {
     pub resources: BTreeMap<ResourceType, BTreeMap<String, Resource>>,
 }
 
+impl GatewaySnapshot {
+    /// Resources that say the same as before take up memory once.
+    pub fn share_unchanged(&mut self, last: &Self) {
+        for (kind, resources) in &mut self.resources {
+            for (name, resource) in resources {
+                let unchanged =
+                    last.resources.get(kind).and_then(|last| last.get(name)).filter(|last| *last == resource);
+                if let Some(unchanged) = unchanged {
+                    resource.clone_from(unchanged);
+                }
+            }
+        }
+    }
+}
+
 /// All resources of all Gateways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// What each Gateway's Envoys are to have.
     pub gateways: BTreeMap<GatewayName, Arc<GatewaySnapshot>>,
+}
+
+impl Snapshot {
+    /// Whether both have the same Gateways, and for each the very same resources.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |((name, one), (other_name, other)): (_, _)| name == other_name && Arc::ptr_eq(one, other);
+        self.gateways.len() == other.gateways.len() && self.gateways.iter().zip(&other.gateways).all(same)
+    }
 }

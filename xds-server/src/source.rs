@@ -1,13 +1,13 @@
 //! Where resources come from: a folder, or a Kubernetes API server. Nothing behind this knows which. And issuers' key sets.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::problem::Problem;
-use crate::resources::{Name, Resources};
+use crate::resources::Resources;
 
 pub mod dir;
 pub mod documents;
+mod files;
 pub mod jwks;
 pub mod kube;
 mod last_good;
@@ -17,15 +17,8 @@ mod route;
 /// What a source has to say.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The world, of which anything may have changed.
+    /// The world; what did not change of it is shared with the last one.
     World(Arc<Resources>),
-    /// The world, of which nothing changed but the EndpointSlices of these Services.
-    Endpoints {
-        /// All of it.
-        resources: Arc<Resources>,
-        /// The Services.
-        services: BTreeSet<Name>,
-    },
     /// The world, of which nothing changed but what it says of itself, in statuses.
     Statuses(Arc<Resources>),
     /// The source can't be read, for these reasons; the last world stays in force.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use toolward_xds_server::render::RenderOptions;
-use toolward_xds_server::serve::pipeline::{Moved, Pipeline};
+use toolward_xds_server::serve::pipeline::Pipeline;
 use toolward_xds_server::snapshot::Snapshot;
 use toolward_xds_server::source::Change;
 use toolward_xds_server::source::kube::kinds::{KINDS, Kind};
@@ -116,11 +116,6 @@ impl ControlPlane {
         while let Some(change) = self.store.take_change() {
             let next = match change {
                 Change::World(resources) => self.translate(&resources),
-                Change::Endpoints { resources, services } => match self.pipeline.endpoints(&resources, &services) {
-                    Moved::Nothing => None,
-                    Moved::Endpoints(snapshot) => Some(snapshot),
-                    Moved::More => self.translate(&resources),
-                },
                 other => panic!("{other:?}"),
             };
             if let Some(next) = next {

@@ -6,7 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -83,14 +86,16 @@ fn toolward(folder: &Folder, arguments: &[&str]) -> Command {
 /// A running `toolward serve`, killed when dropped.
 struct Server {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Receiver<String>,
     admin: String,
 }
 
 impl Server {
     fn start(folder: &Folder) -> Self {
         let mut child = toolward(folder, &["--wasm-file", ANY_FILE]).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
         let mut server = Self { child, log, admin: String::new() };
         server.admin = server.logs("listening").get("admin").and_then(Value::as_str).unwrap().to_owned();
         server
@@ -100,14 +105,16 @@ impl Server {
     fn logs(&mut self, text: &str) -> Value {
         let mut seen = String::new();
         loop {
-            let mut line = String::new();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "the log ended without {text:?}:\n{seen}");
+            let line = self.log.recv_timeout(Duration::from_secs(60));
+            assert!(line.is_ok(), "no line with {text:?}, {line:?}:\n{seen}");
+            let line = line.unwrap();
             let entry: Value = serde_json::from_str(&line).expect(&line);
             let fields = entry.get("fields").unwrap();
             if fields.get("message").and_then(Value::as_str).is_some_and(|message| message.contains(text)) {
                 return fields.clone();
             }
             seen.push_str(&line);
+            seen.push('\n');
         }
     }
 

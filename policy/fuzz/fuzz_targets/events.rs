@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn filtered(table: &PolicyTable, chunks: &[&[u8]]) -> Vec<u8> {
     let mut exchange = opened(table);
-    chunks.iter().flat_map(|chunk| exchange.response_events(chunk).expect("small")).collect()
+    chunks.iter().flat_map(|chunk| exchange.response_events(chunk).expect("small").into_owned()).collect()
 }
 
 fn opened(table: &PolicyTable) -> Exchange {

@@ -11,6 +11,7 @@ use crate::claims::Caller;
 use crate::config::{Batches, StepUp};
 use crate::decide::{Verdict, decide, needed_scopes};
 use crate::mcp::list::{self, Filtered};
+use crate::mcp::members;
 use crate::mcp::message::{Request, Target};
 use crate::mcp::method::Method;
 use crate::mcp::sse::Rewrite;
@@ -251,7 +252,7 @@ impl<'j> AnswerFilter<'j> {
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(event) else { return true };
-        let binds = self.judge.binds() && (tasks::may_name_task(text) || text.contains("endpoint"));
+        let binds = self.judge.binds() && (tasks::may_name_task(text) || members::holds(text, "endpoint"));
         binds || (!self.judge.gates().is_empty() && list::may_hold_list(event))
     }
 

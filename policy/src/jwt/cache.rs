@@ -1,19 +1,30 @@
-//! Tokens that were verified lately, so that a client's next call costs a hash in place of a signature.
+//! Tokens that were verified lately, so that a client's next call costs a comparison in place of a signature.
 
+use std::fmt;
+use std::hash::RandomState;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use lru::LruCache;
-use sha2::{Digest, Sha256};
 
 use super::claims::Validity;
 use crate::claims::Caller;
 
 /// A bounded memory of verified tokens. A token is remembered together with the authentication section that accepted
 /// it (issuers, audiences, key sets), so a change of any of these can't be outlived.
-#[derive(Debug)]
+///
+/// INVARIANT: section and token are compared byte for byte. The hash, whose key nobody knows, only finds the place.
 pub struct TokenCache {
-    entries: LruCache<[u8; 32], Entry>,
+    entries: LruCache<Box<[u8]>, Entry, RandomState>,
+    /// Where keys are put together.
+    key: Vec<u8>,
+}
+
+/// Tokens are secrets.
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenCache of {}", self.entries.len())
+    }
 }
 
 #[derive(Debug)]
@@ -26,7 +37,7 @@ impl TokenCache {
     /// A cache of so many tokens.
     #[must_use]
     pub fn new(entries: NonZeroUsize) -> Self {
-        Self { entries: LruCache::new(entries) }
+        Self { entries: LruCache::with_hasher(entries, RandomState::new()), key: Vec::new() }
     }
 
     /// Changes its size; what does not fit any more is forgotten, the oldest first.
@@ -38,23 +49,27 @@ impl TokenCache {
 
     /// The caller that this token stands for, if it was verified for this authentication section and is still valid.
     pub fn caller(&mut self, token: &str, authentication: &[u8; 32], now: u64) -> Option<Rc<Caller>> {
-        let key = key(token, authentication);
-        let entry = self.entries.get(&key)?;
+        put_together(&mut self.key, token, authentication);
+        let entry = self.entries.get(self.key.as_slice())?;
         if entry.validity.holds(now) {
             return Some(Rc::clone(&entry.caller));
         }
-        self.entries.pop(&key);
+        self.entries.pop(self.key.as_slice());
         None
     }
 
     /// Remembers a verified token.
     pub fn remember(&mut self, token: &str, authentication: &[u8; 32], caller: Rc<Caller>, validity: Validity) {
-        self.entries.put(key(token, authentication), Entry { caller, validity });
+        put_together(&mut self.key, token, authentication);
+        self.entries.put(self.key.as_slice().into(), Entry { caller, validity });
     }
 }
 
-fn key(token: &str, authentication: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update(authentication).chain_update(token).finalize().into()
+/// The section has one length, so that no two pairs make one key.
+fn put_together(key: &mut Vec<u8>, token: &str, authentication: &[u8; 32]) {
+    key.clear();
+    key.extend_from_slice(authentication);
+    key.extend_from_slice(token.as_bytes());
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@
 //! come back on streams that no request of this exchange opened.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::members::{Members, is_plain, rewrite_elements};
+use super::members::{holds, is_plain};
 use super::message::Id;
 use crate::policy::Item;
+use crate::scan::{Malformed, Scanner};
+use crate::strict::Keys;
 
 /// The members of a result that are lists, with the member of an element that names it.
 const LISTS: [(&str, Kind); 5] = [
@@ -27,7 +30,7 @@ const MAX_TTL_MS: u64 = 60_000;
 /// How many results may stand in one another: that of a task is the result of another method.
 const MAX_RESULTS: usize = 8;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     Tool,
     Prompt,
@@ -49,14 +52,15 @@ pub enum Filtered {
 /// Takes out of one message (or an array of messages) the elements that are not to be seen. `keep` is asked once for
 /// each element.
 pub fn filter(text: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
-    if !may_hold_list(text) {
-        return Filtered::Unchanged;
-    }
-    let Ok(root) = serde_json::from_slice::<&RawValue>(text) else { return Filtered::Unreadable(None) };
-    match filter_value(root.get(), keep) {
-        Ok(None) => Filtered::Unchanged,
-        Ok(Some(changed)) => Filtered::Changed(changed),
-        Err(Unreadable) => Filtered::Unreadable(message_id(root.get())),
+    let found = std::str::from_utf8(text).map_err(|_| Unreadable).and_then(|text| Ok((text, Found::read(text)?)));
+    match found {
+        Ok((text, found)) => found.filtered(text, keep).map_or(Filtered::Unchanged, Filtered::Changed),
+        // What is no JSON and names no list is none of our business.
+        Err(Unreadable) if !may_hold_list(text) => Filtered::Unchanged,
+        Err(Unreadable) => {
+            let root = serde_json::from_slice::<&RawValue>(text).ok();
+            Filtered::Unreadable(root.and_then(|root| message_id(root.get())))
+        }
     }
 }
 
@@ -64,126 +68,197 @@ pub fn filter(text: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
 #[must_use]
 pub fn may_hold_list(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return true };
-    !is_plain(text) || LISTS.iter().any(|(member, _)| text.contains(member))
+    !is_plain(text) || LISTS.iter().any(|(member, _)| holds(text, member))
 }
 
 #[derive(Debug)]
 struct Unreadable;
 
-impl From<serde_json::Error> for Unreadable {
-    fn from(_: serde_json::Error) -> Self {
+impl From<Malformed> for Unreadable {
+    fn from(Malformed: Malformed) -> Self {
         Self
     }
 }
 
-fn filter_value(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    match text.as_bytes().first() {
-        Some(b'[') => rewrite_elements(text, &mut |element| filter_element(element, keep)),
-        _ => filter_element(text, keep),
+/// The lists of a text, and what must be said otherwise where there are lists.
+#[derive(Debug, Default)]
+struct Found<'t> {
+    lists: Vec<List<'t>>,
+    replaced: Vec<(Range<usize>, Cow<'static, str>)>,
+}
+
+/// One list.
+#[derive(Debug)]
+struct List<'t> {
+    kind: Kind,
+    /// Its place, brackets included.
+    place: Range<usize>,
+    /// Names and places of its elements.
+    elements: Vec<(Cow<'t, str>, Range<usize>)>,
+}
+
+impl<'t> Found<'t> {
+    /// Reads a text, all of it, once.
+    fn read(text: &'t str) -> Result<Self, Unreadable> {
+        let (mut scanner, mut found) = (Scanner::new(text), Self::default());
+        if scanner.peek()? == b'[' {
+            let mut more = scanner.open(b']')?;
+            while more {
+                // An array of messages holds no arrays of messages; whoever would look into them does not know what is in
+                // them.
+                if scanner.peek()? == b'[' {
+                    return Err(Unreadable);
+                }
+                found.message(&mut scanner)?;
+                more = scanner.next(b']')?;
+            }
+        } else {
+            found.message(&mut scanner)?;
+        }
+        if scanner.is_at_end() { Ok(found) } else { Err(Unreadable) }
+    }
+
+    fn message(&mut self, scanner: &mut Scanner<'t>) -> Result<(), Unreadable> {
+        members(scanner, |name, scanner| match (name, scanner.peek()?) {
+            ("result", b'{') => self.result(scanner, MAX_RESULTS),
+            _ => Ok(scanner.skip()?),
+        })
+    }
+
+    fn result(&mut self, scanner: &mut Scanner<'t>, results_left: usize) -> Result<(), Unreadable> {
+        let results_left = results_left.checked_sub(1).ok_or(Unreadable)?;
+        let lists = self.lists.len();
+        let (mut cache_scope, mut ttl) = (None, None);
+        let mut inner = Self::default();
+        members(scanner, |name, scanner| {
+            let first = scanner.peek()?;
+            let start = scanner.at();
+            match (name, LISTS.iter().find(|(list, _)| *list == name)) {
+                (_, Some((_, kind))) if first == b'[' => return self.list(scanner, *kind),
+                // A task's result is that of another method.
+                ("result", _) if first == b'{' => return inner.result(scanner, results_left),
+                _ => scanner.skip()?,
+            }
+            match name {
+                "cacheScope" => cache_scope = Some((start..scanner.at(), scanner.since(start))),
+                "ttlMs" => ttl = Some((start..scanner.at(), scanner.since(start))),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if self.lists.len() > lists {
+            // A list that depends on the caller must not be kept for others (caching, revision 2026-07-28).
+            if let Some((place, _)) = cache_scope.filter(|(_, scope)| *scope != "\"private\"") {
+                self.replaced.push((place, Cow::Borrowed("\"private\"")));
+            }
+            let is_long = |ttl: &str| ttl.parse::<u64>().map_or(true, |ttl| ttl > MAX_TTL_MS);
+            if let Some((place, _)) = ttl.filter(|(_, ttl)| is_long(ttl)) {
+                self.replaced.push((place, Cow::Owned(MAX_TTL_MS.to_string())));
+            }
+        }
+        self.lists.append(&mut inner.lists);
+        self.replaced.append(&mut inner.replaced);
+        Ok(())
+    }
+
+    fn list(&mut self, scanner: &mut Scanner<'t>, kind: Kind) -> Result<(), Unreadable> {
+        let (start, mut elements) = (scanner.at(), Vec::new());
+        let mut more = scanner.open(b']')?;
+        while more {
+            scanner.peek()?;
+            let start = scanner.at();
+            elements.push((element(scanner, kind)?, start..scanner.at()));
+            more = scanner.next(b']')?;
+        }
+        self.lists.push(List { kind, place: start..scanner.at(), elements });
+        Ok(())
+    }
+
+    /// The text without what is not kept; none: nothing has to change.
+    fn filtered(mut self, text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Option<String> {
+        for list in &self.lists {
+            let is_kept = |(name, _): &&(Cow<'_, str>, _)| keep(list.kind.item(name));
+            let kept: Vec<_> = list.elements.iter().filter(is_kept).map(|(_, place)| place.clone()).collect();
+            if kept.len() < list.elements.len() {
+                let kept = kept.into_iter().map(|place| text.get(place).unwrap_or_default());
+                let kept = kept.collect::<Vec<_>>().join(",");
+                self.replaced.push((list.place.clone(), Cow::Owned(format!("[{kept}]"))));
+            }
+        }
+        if self.replaced.is_empty() {
+            return None;
+        }
+        self.replaced.sort_unstable_by_key(|(place, _)| place.start);
+        let (mut changed, mut copied) = (String::with_capacity(text.len()), 0);
+        for (place, other) in &self.replaced {
+            changed.push_str(text.get(copied..place.start).unwrap_or_default());
+            changed.push_str(other);
+            copied = place.end;
+        }
+        changed.push_str(text.get(copied..).unwrap_or_default());
+        Some(changed)
     }
 }
 
-/// An array of messages holds no arrays of messages; whoever would look into them does not know what is in them.
-fn filter_element(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    match text.as_bytes().first() {
-        Some(b'{') => filter_message(text, keep),
-        Some(b'[') => Err(Unreadable),
-        _ => Ok(None),
+impl Kind {
+    /// The member by which an element is named.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tool | Self::Prompt => "name",
+            Self::Resource => "uri",
+            Self::Template => "uriTemplate",
+        }
     }
-}
 
-fn filter_message(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    let mut message: Members<'_> = serde_json::from_str(text)?;
-    let Some(result) = message.value("result") else { return Ok(None) };
-    if !result.starts_with('{') {
-        return Ok(None);
-    }
-    match filter_result(result, MAX_RESULTS, keep)? {
-        None => Ok(None),
-        Some(result) => {
-            message.replace("result", result);
-            Ok(Some(message.to_string()))
+    fn item(self, name: &str) -> Item<'_> {
+        match self {
+            Self::Tool => Item::Tool(name),
+            Self::Prompt => Item::Prompt(name),
+            Self::Resource | Self::Template => Item::Resource(name),
         }
     }
 }
 
-fn filter_result(
-    text: &str,
-    results_left: usize,
-    keep: &mut dyn FnMut(Item<'_>) -> bool,
-) -> Result<Option<String>, Unreadable> {
-    let results_left = results_left.checked_sub(1).ok_or(Unreadable)?;
-    let mut result: Members<'_> = serde_json::from_str(text)?;
-    let mut is_list = false;
-    let mut changed = false;
-    for (member, kind) in LISTS {
-        let Some(list) = result.value(member).filter(|list| list.starts_with('[')) else { continue };
-        is_list = true;
-        if let Some(list) = filter_list(list, kind, keep)? {
-            result.replace(member, list);
-            changed = true;
+/// Takes an object, of which no member may stand twice; what is no object passes.
+fn members<'t>(
+    scanner: &mut Scanner<'t>,
+    mut take: impl FnMut(&str, &mut Scanner<'t>) -> Result<(), Unreadable>,
+) -> Result<(), Unreadable> {
+    if scanner.peek()? != b'{' {
+        return Ok(scanner.skip()?);
+    }
+    let mut seen = Keys::default();
+    let mut more = scanner.open(b'}')?;
+    while more {
+        let name = scanner.key()?;
+        if !seen.insert(name.clone()) {
+            return Err(Unreadable);
         }
+        scanner.colon()?;
+        take(&name, scanner)?;
+        more = scanner.next(b'}')?;
     }
-    // A list that depends on the caller must not be kept for others (caching, revision 2026-07-28).
-    if is_list && result.value("cacheScope").is_some_and(|scope| scope != "\"private\"") {
-        result.replace("cacheScope", "\"private\"".to_owned());
-        changed = true;
-    }
-    let is_long = |ttl: &str| ttl.parse::<u64>().map_or(true, |ttl| ttl > MAX_TTL_MS);
-    if is_list && result.value("ttlMs").is_some_and(is_long) {
-        result.replace("ttlMs", MAX_TTL_MS.to_string());
-        changed = true;
-    }
-    // A task's result is that of another method.
-    if let Some(inner) = result.value("result").filter(|inner| inner.starts_with('{'))
-        && let Some(inner) = filter_result(inner, results_left, keep)?
-    {
-        result.replace("result", inner);
-        changed = true;
-    }
-    Ok(changed.then(|| result.to_string()))
+    Ok(())
 }
 
-fn filter_list(text: &str, kind: Kind, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Result<Option<String>, Unreadable> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text)?;
-    let mut kept = Vec::with_capacity(elements.len());
-    for element in &elements {
-        let name = name(element.get(), kind)?;
-        let item = match kind {
-            Kind::Tool => Item::Tool(&name),
-            Kind::Prompt => Item::Prompt(&name),
-            Kind::Resource | Kind::Template => Item::Resource(&name),
-        };
-        if keep(item) {
-            kept.push(element.get());
+/// Takes an element of a list, and gives its name; none but an object has one, and no object two.
+fn element<'t>(scanner: &mut Scanner<'t>, kind: Kind) -> Result<Cow<'t, str>, Unreadable> {
+    if scanner.peek()? != b'{' {
+        return Err(Unreadable);
+    }
+    let mut name = None;
+    let mut more = scanner.open(b'}')?;
+    while more {
+        let is_name = scanner.key()? == kind.name();
+        scanner.colon()?;
+        match (is_name, scanner.peek()?, &name) {
+            (false, ..) => scanner.skip()?,
+            (true, b'"', None) => name = Some(scanner.string()?),
+            (true, ..) => return Err(Unreadable),
         }
+        more = scanner.next(b'}')?;
     }
-    Ok((kept.len() < elements.len()).then(|| format!("[{}]", kept.join(","))))
-}
-
-/// Reads the member that names an element; one that stands twice is an error.
-fn name(element: &str, kind: Kind) -> Result<Cow<'_, str>, serde_json::Error> {
-    #[derive(serde::Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Located<'a> {
-        #[serde(borrow)]
-        uri: Cow<'a, str>,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Template<'a> {
-        #[serde(borrow)]
-        uri_template: Cow<'a, str>,
-    }
-    match kind {
-        Kind::Tool | Kind::Prompt => Ok(serde_json::from_str::<Named<'_>>(element)?.name),
-        Kind::Resource => Ok(serde_json::from_str::<Located<'_>>(element)?.uri),
-        Kind::Template => Ok(serde_json::from_str::<Template<'_>>(element)?.uri_template),
-    }
+    name.ok_or(Unreadable)
 }
 
 pub(crate) fn message_id(text: &str) -> Option<Id> {
@@ -232,7 +307,7 @@ mod tests {
             (
                 "one hidden, the rest byte for byte",
                 r#"{"id": 1, "result": {"nextCursor": "c", "tools": [ {"x":1.50, "name": "a"}, {"name":"b"} ], "z": 1e2}}"#,
-                changed(r#"{"id":1,"result":{"nextCursor":"c","tools":[{"x":1.50, "name": "a"}],"z":1e2}}"#),
+                changed(r#"{"id": 1, "result": {"nextCursor": "c", "tools": [{"x":1.50, "name": "a"}], "z": 1e2}}"#),
             ),
             (
                 "all hidden",
@@ -247,7 +322,7 @@ mod tests {
             (
                 "escaped member",
                 r#"{"id":1,"result":{"too\u006cs":[{"name":"b"}]}}"#,
-                changed(r#"{"id":1,"result":{"tools":[]}}"#),
+                changed(r#"{"id":1,"result":{"too\u006cs":[]}}"#),
             ),
             (
                 "prompts",
@@ -288,6 +363,16 @@ mod tests {
                 "array of messages",
                 r#"[{"id":1,"result":{"tools":[{"name":"b"}]}},{"id":2,"result":{}}]"#,
                 changed(r#"[{"id":1,"result":{"tools":[]}},{"id":2,"result":{}}]"#),
+            ),
+            (
+                "an element that is no object",
+                r#"{"id":7,"result":{"tools":["name"]}}"#,
+                Filtered::Unreadable(Some(Id::Integer(7))),
+            ),
+            (
+                "an element that is an array",
+                r#"{"id":7,"result":{"tools":[["name"]]}}"#,
+                Filtered::Unreadable(Some(Id::Integer(7))),
             ),
             ("element without name", r#"{"id":7,"result":{"tools":[{}]}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
             (

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr2, memmem};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -14,7 +15,12 @@ pub(super) struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
 /// Whether the names of members stand in a text as they are: without escapes, and in UTF-8. A zero byte, which JSON in
 /// UTF-8 never has, tells UTF-16 and UTF-32.
 pub(super) fn is_plain(text: &str) -> bool {
-    !text.contains('\\') && !text.contains('\0')
+    memchr2(b'\\', 0, text.as_bytes()).is_none()
+}
+
+/// Whether a word stands somewhere in a text.
+pub(crate) fn holds(text: &str, word: &str) -> bool {
+    memmem::find(text.as_bytes(), word.as_bytes()).is_some()
 }
 
 /// Puts other values in place of an array's elements; `None`: there is none to replace.

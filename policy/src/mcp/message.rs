@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::method::Method;
+use super::tasks;
 use crate::policy::Item;
 use crate::strict::{self, Fault, Reader, Scalar};
 
@@ -64,6 +65,8 @@ pub struct Request<'m> {
     pub version: Option<Cow<'m, str>>,
     /// Whether the answer may be a task: the caller asks for one, or says that it knows them.
     pub may_become_task: bool,
+    /// Whether any member, wherever it stands, is one that carries ids of tasks.
+    pub names_task: bool,
     arguments: LazyArguments<'m>,
 }
 
@@ -346,6 +349,7 @@ struct Members<'m> {
     version: Option<Scalar<'m>>,
     task_id: Option<Scalar<'m>>,
     may_become_task: bool,
+    names_task: bool,
     subscriptions: Listed<'m>,
     task_ids: Listed<'m>,
 }
@@ -361,6 +365,7 @@ impl<'m> Reader<'m> for Members<'m> {
     type Place = Place;
 
     fn member(&mut self, object: Place, key: &str) -> Result<Place, Fault> {
+        self.names_task |= tasks::names_task(key);
         let known: &[(&str, Place)] = match object {
             Place::Root => &ROOT,
             Place::Params => &PARAMS,
@@ -540,6 +545,7 @@ impl<'m> Members<'m> {
             targets,
             version,
             may_become_task: self.may_become_task,
+            names_task: self.names_task,
             arguments,
         }))
     }

@@ -3,6 +3,10 @@
 //! An event that needs no change is passed on at once and byte for byte; nothing is held back for later events. What a
 //! client would discard (an event that the stream's end cuts off) is not passed on either.
 
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
 use super::list::Filtered;
 use crate::denial;
 
@@ -26,7 +30,7 @@ pub struct EventFilter {
 
 /// What is done with what a stream carries.
 pub trait Rewrite {
-    /// Whether an event with these bytes might have to change; where not, it need not be read.
+    /// Whether an event with these bytes, or one of several, might have to change; where not, none need be read.
     fn may_change(&self, event: &[u8]) -> bool;
 
     /// Judges the message (or the messages) of an event.
@@ -61,31 +65,67 @@ impl EventFilter {
         }
     }
 
-    /// Takes in a chunk and gives what can be passed on by now.
+    /// Takes in a chunk and gives what can be passed on by now: mostly the chunk as it is.
     ///
     /// # Errors
     /// When an event is larger than the limit.
-    pub fn push(&mut self, chunk: &[u8], rewrite: &mut dyn Rewrite) -> Result<Vec<u8>, TooLarge> {
-        self.carry.extend_from_slice(chunk);
-        let mut passed = Vec::with_capacity(chunk.len());
+    pub fn push<'c>(&mut self, chunk: &'c [u8], rewrite: &mut dyn Rewrite) -> Result<Cow<'c, [u8]>, TooLarge> {
+        let mut carried = std::mem::take(&mut self.carry);
+        let is_alone = carried.is_empty();
+        let bytes = if is_alone {
+            chunk
+        } else {
+            carried.extend_from_slice(chunk);
+            carried.as_slice()
+        };
+        let mut may_change = None;
+        let mut passed = Vec::new();
+        // Up to where what passes is in `passed`; behind it, it is in `bytes` as it came.
+        let mut placed = 0;
         let mut start = 0;
         loop {
             // The second half of the line end that ended the event before.
-            if self.seen == start && self.after_cr && self.carry.get(start) == Some(&b'\n') {
-                passed.push(b'\n');
+            if self.seen == start && self.after_cr && bytes.get(start) == Some(&b'\n') {
                 start += 1;
                 self.seen = start;
                 self.after_cr = false;
             }
-            let Some(end) = self.next_event_end() else { break };
-            let event = self.carry.get(start..end).unwrap_or_default();
+            let Some(end) = self.next_event_end(bytes) else { break };
+            let event = bytes.get(start..end).unwrap_or_default();
             let first = std::mem::take(&mut self.first_event);
-            self.unreadable |= filter_event(event, first, rewrite, &mut passed) == Readable::No;
+            // Of many small events none is looked at by itself, where none may change.
+            let looked_at = *may_change.get_or_insert_with(|| rewrite.may_change(bytes))
+                && (event.len() == bytes.len() || rewrite.may_change(event));
+            if let Some(changed) = looked_at.then(|| self.changed(event, first, rewrite)).flatten() {
+                passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
+                passed.extend_from_slice(changed.as_bytes());
+                placed = end;
+            }
             start = end;
         }
-        self.carry.drain(..start);
+        let rest = bytes.get(start..).unwrap_or_default();
         self.seen -= start;
-        if self.carry.len() > self.limit { Err(TooLarge) } else { Ok(passed) }
+        if rest.len() > self.limit {
+            return Err(TooLarge);
+        }
+        if is_alone && placed == 0 && rest.is_empty() {
+            return Ok(Cow::Borrowed(chunk));
+        }
+        passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
+        self.carry = rest.to_vec();
+        Ok(Cow::Owned(passed))
+    }
+
+    /// The event to send in place of this one; none: this one.
+    fn changed(&mut self, event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Option<String> {
+        match filter_event(event, first, rewrite) {
+            Judged::Same => None,
+            Judged::Other(text) => Some(text),
+            Judged::Unreadable(text) => {
+                self.unreadable = true;
+                Some(text)
+            }
+        }
     }
 
     /// Whether some list so far could not be read; the client got an error in its place.
@@ -95,17 +135,21 @@ impl EventFilter {
     }
 
     /// Looks at the bytes not seen yet, up to the end of the blank line that ends an event.
-    fn next_event_end(&mut self) -> Option<usize> {
-        while let Some(byte) = self.carry.get(self.seen).copied() {
+    fn next_event_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(byte) = bytes.get(self.seen).copied() {
+            if byte != b'\n' && byte != b'\r' {
+                (self.line, self.after_cr) = (Line::Begun, false);
+                let line = bytes.get(self.seen..).unwrap_or_default();
+                self.seen += memchr2(b'\n', b'\r', line).unwrap_or(line.len());
+                continue;
+            }
             self.seen += 1;
             let second_half = byte == b'\n' && std::mem::take(&mut self.after_cr);
             self.after_cr = byte == b'\r';
             if second_half {
                 continue;
             }
-            if byte != b'\n' && byte != b'\r' {
-                self.line = Line::Begun;
-            } else if std::mem::replace(&mut self.line, Line::Empty) == Line::Empty {
+            if std::mem::replace(&mut self.line, Line::Empty) == Line::Empty {
                 return Some(self.seen);
             }
         }
@@ -113,39 +157,32 @@ impl EventFilter {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Readable {
-    Yes,
-    No,
+/// What became of an event.
+enum Judged {
+    Same,
+    Other(String),
+    /// The client gets an error in its place.
+    Unreadable(String),
 }
 
-fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite, passed: &mut Vec<u8>) -> Readable {
-    if !rewrite.may_change(event) {
-        passed.extend_from_slice(event);
-        return Readable::Yes;
-    }
+fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged {
     // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
     let text = String::from_utf8_lossy(event);
     let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
     let data = data(text);
     if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
         let is_endpoint = lines(text).filter_map(|line| field(line, "event")).next_back() == Some("endpoint");
-        match rewrite.endpoint(&data).filter(|_| is_endpoint) {
-            Some(uri) => passed.extend_from_slice(with_data(text, &uri).as_bytes()),
-            None => passed.extend_from_slice(event),
-        }
-        return Readable::Yes;
+        let uri = rewrite.endpoint(&data).filter(|_| is_endpoint);
+        return uri.map_or(Judged::Same, |uri| Judged::Other(with_data(text, &uri)));
     }
     match rewrite.message(data.as_bytes()) {
-        Filtered::Unchanged => passed.extend_from_slice(event),
-        Filtered::Changed(data) => passed.extend_from_slice(with_data(text, &data).as_bytes()),
+        Filtered::Unchanged => Judged::Same,
+        Filtered::Changed(data) => Judged::Other(with_data(text, &data)),
         Filtered::Unreadable(id) => {
             let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
-            passed.extend_from_slice(with_data(text, &error).as_bytes());
-            return Readable::No;
+            Judged::Unreadable(with_data(text, &error))
         }
     }
-    Readable::Yes
 }
 
 fn lines(event: &str) -> impl DoubleEndedIterator<Item = &str> {
@@ -213,7 +250,7 @@ mod tests {
 
     fn filtered(chunks: &[&[u8]]) -> Vec<u8> {
         let mut filter = EventFilter::new(1 << 20);
-        chunks.iter().flat_map(|chunk| filter.push(chunk, &mut HidesB).expect("small")).collect()
+        chunks.iter().flat_map(|chunk| filter.push(chunk, &mut HidesB).expect("small").into_owned()).collect()
     }
 
     const LIST: &str = r#"{"id":1,"result":{"tools":[{"name":"a"},{"name":"b"}]}}"#;
@@ -239,7 +276,7 @@ mod tests {
             (
                 "several data lines",
                 format!("data: {}\nid: 3\ndata: {}\n\n", &LIST[..8], &LIST[8..]),
-                Some(format!("data: {KEPT}\nid: 3\n\n")),
+                Some(format!("data: {}\ndata: {}\nid: 3\n\n", &KEPT[..8], &KEPT[8..])),
             ),
             ("byte order mark", format!("\u{feff}data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
             ("unfinished at the end", format!("data: {LIST}\n"), Some(String::new())),
@@ -253,9 +290,9 @@ mod tests {
     #[test]
     fn an_event_is_passed_on_with_its_last_byte() {
         let mut filter = EventFilter::new(100);
-        assert_eq!(filter.push(b"data: 1\r\n", &mut HidesB), Ok(Vec::new()));
-        assert_eq!(filter.push(b"\r", &mut HidesB), Ok(b"data: 1\r\n\r".to_vec()));
-        assert_eq!(filter.push(b"\ndata: 2\n\n", &mut HidesB), Ok(b"\ndata: 2\n\n".to_vec()));
+        assert_eq!(filter.push(b"data: 1\r\n", &mut HidesB), Ok(Cow::Owned(Vec::new())));
+        assert_eq!(filter.push(b"\r", &mut HidesB), Ok(Cow::Owned(b"data: 1\r\n\r".to_vec())));
+        assert_eq!(filter.push(b"\ndata: 2\n\n", &mut HidesB), Ok(Cow::Borrowed(b"\ndata: 2\n\n".as_slice())));
     }
 
     #[test]
@@ -268,7 +305,7 @@ mod tests {
     #[test]
     fn an_event_past_the_limit_ends_the_stream() {
         let mut filter = EventFilter::new(10);
-        assert_eq!(filter.push(b"data: 12\n\n", &mut HidesB), Ok(b"data: 12\n\n".to_vec()));
+        assert_eq!(filter.push(b"data: 12\n\n", &mut HidesB), Ok(Cow::Borrowed(b"data: 12\n\n".as_slice())));
         assert_eq!(filter.push(b"data: 123456", &mut HidesB), Err(TooLarge));
     }
 

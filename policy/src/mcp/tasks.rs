@@ -1,6 +1,6 @@
 //! Ids of tasks in messages of both sides, wherever they stand.
 
-use super::members::{Members, is_plain, rewrite_elements};
+use super::members::{Members, holds, is_plain, rewrite_elements};
 
 /// The member of `_meta` by which a message says to which task it belongs.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
@@ -61,7 +61,12 @@ impl From<serde_json::Error> for Refused {
 
 /// Most texts need not be read, because they hold no member that names a task.
 pub(crate) fn may_name_task(text: &str) -> bool {
-    !is_plain(text) || text.contains("taskId")
+    !is_plain(text) || holds(text, "taskId")
+}
+
+/// Whether a member of this name, which is read and has no escapes any more, may carry ids: all of [`MESSAGE`] end in one.
+pub(crate) fn names_task(member: &str) -> bool {
+    member.starts_with("taskId")
 }
 
 /// Puts another id in place of each; where there is none for it, the message is refused.
@@ -70,7 +75,7 @@ pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>
     if !may_name_task(text) {
         return Rewritten::Unchanged;
     }
-    if text.contains('\0') {
+    if holds(text, "\0") {
         return Rewritten::Refused;
     }
     let place = if text.starts_with('[') { &Place::Elements(&MESSAGE) } else { &MESSAGE };

@@ -135,7 +135,7 @@ func updated(updates <-chan string, touch func()) (any, error) {
 }
 
 func cancelled(ctx context.Context, session *mcp.ClientSession) any {
-	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "count", Arguments: steps{To: 200}})
 	if err == nil {

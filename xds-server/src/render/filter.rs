@@ -25,7 +25,7 @@ const RELOAD_AFTER: Duration = Duration::from_millis(500);
 /// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data and keep no
 /// timer. Requests of its own it may send, to the clusters of its Envoy: by one it tells the control plane of a key that is
 /// missing. Names are those of the Proxy-Wasm ABI and of WASI.
-pub const CAPABILITIES: [&str; 34] = [
+pub const CAPABILITIES: [&str; 33] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -43,7 +43,6 @@ pub const CAPABILITIES: [&str; 34] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_log",
     "proxy_on_request_body",
@@ -67,20 +66,20 @@ pub(super) fn discovered(listener: &Listener, options: &RenderOptions) -> TypedE
     // Bytes, as they reach the filter unchanged and have one encoding. Were they ever not to be written (no value of
     // the type is such), the filter would refuse what it gets instead, and Envoy deny requests.
     let configuration = any(&BytesValue { value: serde_json::to_vec(&listener.filter).unwrap_or_default() });
-    TypedExtensionConfig {
-        name: listener.name.clone(),
-        typed_config: Some(wasm(&listener.name, configuration, options)),
-    }
+    TypedExtensionConfig { name: listener.name.clone(), typed_config: Some(wasm(listener, configuration, options)) }
 }
 
 /// The filter of an Envoy that asks nobody: its configuration is text, to be read by people.
 pub(super) fn complete(listener: &Listener, options: &RenderOptions) -> Any {
     let configuration = any(&StringValue { value: serde_json::to_string_pretty(&listener.filter).unwrap_or_default() });
-    wasm(&listener.name, configuration, options)
+    wasm(listener, configuration, options)
 }
 
-fn wasm(name: &str, configuration: Any, options: &RenderOptions) -> Any {
-    merged(std::iter::once(plugin(name, configuration, options)).chain(CAPABILITIES.map(capability)))
+fn wasm(listener: &Listener, configuration: Any, options: &RenderOptions) -> Any {
+    // Without an access log there is nothing to enter the VM for once more.
+    let is_used = |name: &&str| *name != "proxy_on_log" || listener.filter.access_log.is_on();
+    let capabilities = CAPABILITIES.into_iter().filter(is_used).map(capability);
+    merged(std::iter::once(plugin(&listener.name, configuration, options)).chain(capabilities))
 }
 
 /// A part of the filter that allows one capability. Envoys before 1.40 pass over it.

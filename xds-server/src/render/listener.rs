@@ -72,7 +72,7 @@ fn build(listener: &model::Listener, port: u16, options: &RenderOptions, parts: 
         filters: vec![Filter {
             name: "envoy.filters.network.http_connection_manager".to_owned(),
             config_type: Some(ConfigType::TypedConfig(any(&connection_manager(
-                &listener.name,
+                listener,
                 buffer,
                 (parts.routes)(name, hosts),
                 parts.filter.clone(),
@@ -105,17 +105,17 @@ fn build(listener: &model::Listener, port: u16, options: &RenderOptions, parts: 
 }
 
 fn connection_manager(
-    name: &str,
+    listener: &model::Listener,
     buffer: u32,
     routes: RouteSpecifier,
     filter: http_filter::ConfigType,
 ) -> HttpConnectionManager {
     HttpConnectionManager {
-        stat_prefix: name.to_owned(),
+        stat_prefix: listener.name.clone(),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
         http_filters: vec![
-            HttpFilter { name: name.to_owned(), config_type: Some(filter), ..Default::default() },
+            HttpFilter { name: listener.name.clone(), config_type: Some(filter), ..Default::default() },
             HttpFilter {
                 name: "envoy.filters.http.router".to_owned(),
                 config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),
@@ -147,7 +147,7 @@ fn connection_manager(
         use_remote_address: Some(yes()),
         // Callers see the server's own `server` header.
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-        access_log: vec![access_log()],
+        access_log: listener.filter.access_log.is_on().then(access_log).into_iter().collect(),
         ..Default::default()
     }
 }

@@ -123,7 +123,7 @@ fn select(mut model: Model, gateway: Option<&str>) -> Result<Model, RenderError>
     let known = known(&model);
     let found = model.gateways.remove(&GatewayName(name.to_owned()));
     let gateway = found.ok_or_else(|| RenderError::UnknownGateway { name: name.to_owned(), known })?;
-    Ok(Model { gateways: [(GatewayName(name.to_owned()), gateway)].into() })
+    Ok(Model { gateways: [(GatewayName(name.to_owned()), gateway)].into_iter().collect() })
 }
 
 /// The names of all Gateways, for messages.

@@ -18,7 +18,7 @@ pub const KINDS: [&str; 2] = ["MCPBackend", "MCPAccessPolicy"];
 /// An MCP server that an HTTPRoute can name in its backendRefs.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPBackend", namespaced)]
-#[kube(status = "BackendStatus")]
+#[kube(status = "BackendStatus", derive = "PartialEq")]
 #[kube(shortname = "mcpb", category = "toolward", category = "gateway-api")]
 #[kube(doc = "An MCP server that an HTTPRoute can name in its backendRefs.")]
 #[kube(printcolumn = r#"{ "name": "Service", "type": "string", "jsonPath": ".spec.targets[0].service.name" }"#)]
@@ -174,7 +174,7 @@ pub struct LocalRef {
 /// Who may call which tool through the Gateways, routes and backends that it is attached to.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "toolward.dev", version = "v1alpha1", kind = "MCPAccessPolicy", namespaced)]
-#[kube(status = "PolicyStatus")]
+#[kube(status = "PolicyStatus", derive = "PartialEq")]
 #[kube(plural = "mcpaccesspolicies", shortname = "mcpap", category = "toolward", category = "gateway-api")]
 #[kube(doc = "Who may call which MCP tool through the Gateways, routes and backends that it is attached to (GEP-713).")]
 // It reaches from a Gateway down to what is behind it.

@@ -1,6 +1,6 @@
 //! From resources to the snapshot in force: translate, render, compare. Without I/O.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,40 +8,44 @@ use toolward_policy::config::BindingKey;
 
 use super::retired::Retired;
 use crate::key_sets::KeySets;
-use crate::model::{Endpoints, Model};
-use crate::render::{self, RenderOptions, render};
-use crate::resources::{Name, Resources};
-use crate::snapshot::Snapshot;
-use crate::translate::services;
-use crate::translate::{TranslateOptions, Translation, translate};
+use crate::model::{Gateway, GatewayName, Model};
+use crate::render::{RenderOptions, render_gateway};
+use crate::resources::Resources;
+use crate::snapshot::{GatewaySnapshot, Snapshot};
+use crate::translate::{TranslateOptions, Translation, Translator};
 
 /// Turns resources into snapshots.
 #[derive(Debug)]
 pub struct Pipeline {
     render_options: RenderOptions,
     translate_options: TranslateOptions,
+    translator: Translator,
     retired: Retired,
     model: Model,
+    rendered: BTreeMap<GatewayName, Rendered>,
     snapshot: Option<Arc<Snapshot>>,
 }
 
-/// What a change of endpoints came to.
+/// A Gateway as it was rendered last.
 #[derive(Debug)]
-pub enum Moved {
-    /// Nothing that is served.
-    Nothing,
-    /// Endpoints alone; this snapshot has the new ones.
-    Endpoints(Arc<Snapshot>),
-    /// The change has more to it: everything is to be translated.
-    More,
+struct Rendered {
+    model: Arc<Gateway>,
+    snapshot: Arc<GatewaySnapshot>,
 }
 
 impl Pipeline {
     /// Nothing was translated yet.
     #[must_use]
     pub fn new(render_options: RenderOptions, translate_options: TranslateOptions) -> Self {
-        let (retired, model) = (Retired::default(), Model::default());
-        Self { render_options, translate_options, retired, model, snapshot: None }
+        Self {
+            render_options,
+            translate_options,
+            translator: Translator::default(),
+            retired: Retired::default(),
+            model: Model::default(),
+            rendered: BTreeMap::new(),
+            snapshot: None,
+        }
     }
 
     /// From the next translation on, sessions are bound under these keys.
@@ -56,40 +60,10 @@ impl Pipeline {
 
     /// Translates a new world. The snapshot is there if it differs from the one before.
     pub fn turn(&mut self, resources: &Resources, now: Instant) -> (Translation, Option<Arc<Snapshot>>) {
-        let translation = translate(resources, &self.translate_options);
+        let translation = self.translator.translate(resources, &self.translate_options);
         self.model = translation.model.clone();
         let snapshot = self.render(now);
         (translation, snapshot)
-    }
-
-    /// Takes over what changed of the endpoints of these Services, and nothing else.
-    pub fn endpoints(&mut self, resources: &Resources, services: &BTreeSet<Name>) -> Moved {
-        let Some(last) = &self.snapshot else { return Moved::More };
-        let mut next = None;
-        for (gateway, model) in &mut self.model.gateways {
-            for (cluster_name, cluster) in &mut model.clusters {
-                let Some((service, port)) = cluster.service.as_ref().filter(|(name, _)| services.contains(name)) else {
-                    continue;
-                };
-                let Some(endpoints) = services::endpoints(service, *port, resources) else { return Moved::More };
-                let endpoints = Endpoints::Addresses(endpoints);
-                if cluster.endpoints == endpoints {
-                    continue;
-                }
-                cluster.endpoints = endpoints;
-                let next: &mut Snapshot = next.get_or_insert_with(|| Snapshot::clone(last));
-                if let Some(gateway) = next.gateways.get_mut(gateway) {
-                    render::put_endpoints(cluster_name, cluster, Arc::make_mut(gateway));
-                }
-            }
-        }
-        match next.map(Arc::new) {
-            Some(next) => {
-                self.snapshot = Some(Arc::clone(&next));
-                Moved::Endpoints(next)
-            }
-            None => Moved::Nothing,
-        }
     }
 
     /// When [`Self::expire`] is to be called.
@@ -103,27 +77,32 @@ impl Pipeline {
         self.render(now)
     }
 
+    /// Renders the Gateways that are others now; the rest keep their identity.
     fn render(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
-        let mut model = self.model.clone();
-        self.retired.extend(&mut model, now);
-        let mut next = render(&model, &self.render_options);
-        if let Some(last) = &self.snapshot {
-            if **last == next {
-                return None;
-            }
-            share_unchanged(&mut next, last);
+        let mut rendered = std::mem::take(&mut self.rendered);
+        for (name, model) in &self.model.gateways {
+            let last = rendered.remove(name);
+            let next = match last {
+                Some(last) if Arc::ptr_eq(&last.model, model) && !self.retired.is_due(name, now) => last,
+                last => {
+                    let mut served = Gateway::clone(model);
+                    self.retired.extend(name, &mut served, now);
+                    let mut snapshot = render_gateway(&served, &self.render_options);
+                    let last = last.map(|last| last.snapshot);
+                    last.iter().for_each(|last| snapshot.share_unchanged(last));
+                    let unchanged = last.filter(|last| **last == snapshot);
+                    Rendered { model: Arc::clone(model), snapshot: unchanged.unwrap_or_else(|| Arc::new(snapshot)) }
+                }
+            };
+            self.rendered.insert(name.clone(), next);
         }
-        let next = Arc::new(next);
+        rendered.keys().for_each(|gone| self.retired.forget(gone));
+        let gateways = self.rendered.iter().map(|(name, rendered)| (name.clone(), Arc::clone(&rendered.snapshot)));
+        let next = Arc::new(Snapshot { gateways: gateways.collect() });
+        if self.snapshot.as_ref().is_some_and(|last| last.is_same(&next)) {
+            return None;
+        }
         self.snapshot = Some(Arc::clone(&next));
         Some(next)
-    }
-}
-
-/// Gateways that did not change keep their identity, and the memory of the earlier rendering.
-fn share_unchanged(next: &mut Snapshot, last: &Snapshot) {
-    for (name, gateway) in &mut next.gateways {
-        if let Some(unchanged) = last.gateways.get(name).filter(|last| *last == gateway) {
-            *gateway = Arc::clone(unchanged);
-        }
     }
 }

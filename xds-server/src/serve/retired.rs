@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
 
-use crate::model::Model;
+use crate::model::{Gateway, GatewayName};
 
 /// How long a key stays after no route names it any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -21,7 +21,7 @@ pub const KEPT_AT_MOST: usize = 256;
 /// The tables that were served last, and what was dropped from them.
 #[derive(Debug, Default)]
 pub struct Retired {
-    listeners: BTreeMap<String, Tables>,
+    gateways: BTreeMap<GatewayName, BTreeMap<u16, Tables>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,21 +45,36 @@ struct RetiredPolicy {
 }
 
 impl Retired {
-    /// Adds to each table of the model what was dropped from it of late.
-    pub fn extend(&mut self, model: &mut Model, now: Instant) {
-        let mut listeners = std::mem::take(&mut self.listeners);
-        for listener in model.gateways.values_mut().flat_map(|gateway| gateway.listeners.values_mut()) {
-            let mut tables = listeners.remove(&listener.name).unwrap_or_default();
+    /// Adds to each table of a Gateway what was dropped from it of late.
+    pub fn extend(&mut self, name: &GatewayName, gateway: &mut Gateway, now: Instant) {
+        let mut last = self.gateways.remove(name).unwrap_or_default();
+        let mut next = BTreeMap::new();
+        for (port, listener) in &mut gateway.listeners {
+            let mut tables = last.remove(port).unwrap_or_default();
             tables.advance(&listener.filter, now);
             tables.add_retired(&mut listener.filter);
-            self.listeners.insert(listener.name.clone(), tables);
+            next.insert(*port, tables);
         }
+        self.gateways.insert(name.clone(), next);
+    }
+
+    /// Forgets a Gateway that is gone.
+    pub fn forget(&mut self, name: &GatewayName) {
+        self.gateways.remove(name);
+    }
+
+    /// Whether a key of this Gateway is to go.
+    #[must_use]
+    pub fn is_due(&self, name: &GatewayName, now: Instant) -> bool {
+        let tables = self.gateways.get(name).into_iter().flat_map(BTreeMap::values);
+        tables.flat_map(|tables| tables.retired.values()).any(|policy| policy.since + KEPT_FOR <= now)
     }
 
     /// When the next key is to go.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        let retired = self.listeners.values().flat_map(|tables| tables.retired.values());
+        let tables = self.gateways.values().flat_map(BTreeMap::values);
+        let retired = tables.flat_map(|tables| tables.retired.values());
         retired.map(|policy| policy.since + KEPT_FOR).min()
     }
 }
@@ -104,10 +119,10 @@ fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTr
 
 #[cfg(test)]
 mod tests {
-    use toolward_policy::config::{Audience, Issuer, Limits, Protocol, TokenType, VERSION};
+    use toolward_policy::config::{AccessLog, Audience, Issuer, Limits, Protocol, TokenType, VERSION};
 
     use super::*;
-    use crate::model::{Gateway, GatewayName, Listener};
+    use crate::model::Listener;
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -127,10 +142,11 @@ mod tests {
         RoutePolicy::Protected { authentication, gates: Vec::new(), protocol: Protocol::default() }
     }
 
-    fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Model {
+    fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Gateway {
         let filter = FilterConfig {
             version: VERSION,
             limits: Limits::default(),
+            access_log: AccessLog::default(),
             binding_keys: Vec::new(),
             key_sets: key_sets
                 .iter()
@@ -139,19 +155,21 @@ mod tests {
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
         };
         let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };
-        let gateway =
-            Gateway { listeners: BTreeMap::from([(80, listener)]), clusters: BTreeMap::new(), ..Gateway::default() };
-        Model { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), gateway)]) }
+        Gateway { listeners: BTreeMap::from([(80, listener)]), ..Gateway::default() }
     }
 
-    fn served(model: &Model) -> &FilterConfig {
-        &model.gateways.values().next().unwrap().listeners[&80].filter
+    fn served(gateway: &Gateway) -> &FilterConfig {
+        &gateway.listeners[&80].filter
     }
 
-    fn turn(retired: &mut Retired, model: &Model, now: Instant) -> FilterConfig {
-        let mut model = model.clone();
-        retired.extend(&mut model, now);
-        served(&model).clone()
+    fn name() -> GatewayName {
+        GatewayName("ns/gw".into())
+    }
+
+    fn turn(retired: &mut Retired, gateway: &Gateway, now: Instant) -> FilterConfig {
+        let mut gateway = gateway.clone();
+        retired.extend(&name(), &mut gateway, now);
+        served(&gateway).clone()
     }
 
     #[test]
@@ -167,6 +185,7 @@ mod tests {
         assert!(table.key_sets.contains_key("keys"), "with what it refers to");
         assert_eq!(retired.next_expiry(), Some(start + KEPT_FOR));
         let almost = start + KEPT_FOR - Duration::from_millis(1);
+        assert_eq!([almost, start + KEPT_FOR].map(|now| retired.is_due(&name(), now)), [false, true]);
         assert!(turn(&mut retired, &second, almost).policies.contains_key("b"), "counted from when it was dropped");
         assert_eq!(turn(&mut retired, &second, start + KEPT_FOR), *served(&second));
         assert_eq!(retired.next_expiry(), None);
@@ -198,7 +217,7 @@ mod tests {
     fn a_listener_that_is_gone_is_forgotten() {
         let (mut retired, now) = (Retired::default(), Instant::now());
         turn(&mut retired, &world(&[("a", closed("1"))], &[]), now);
-        retired.extend(&mut Model::default(), now);
+        retired.extend(&name(), &mut Gateway::default(), now);
         assert_eq!(turn(&mut retired, &world(&[], &[]), now), *served(&world(&[], &[])));
     }
 }

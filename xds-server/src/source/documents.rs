@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::object::{self, Origin, Read};
 use crate::problem::Problem;
@@ -21,15 +22,57 @@ pub struct File {
     pub content: Vec<u8>,
 }
 
+/// What stands in a file.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) path: PathBuf,
+    /// Of the file's content.
+    hash: [u8; 32],
+    pub(super) resources: Resources,
+    /// Why the file can't be trusted.
+    pub(super) problems: Vec<Problem>,
+}
+
 /// Reads all files of a folder.
 ///
 /// # Errors
 /// When the files as a whole can't be trusted, because what is missing from them could be a policy: one is not YAML or
 /// too large, an object has no kind or name, two objects have one name, or there is no object at all.
 pub fn read(files: &[File]) -> Result<Resources, Vec<Problem>> {
+    world(files.iter().map(Parsed::new).collect::<Vec<_>>().iter())
+}
+
+/// What these files come to together.
+pub(super) fn world<'p>(files: impl Iterator<Item = &'p Parsed>) -> Result<Resources, Vec<Problem>> {
     let mut resources = Resources::default();
     let mut problems = Vec::new();
     for file in files {
+        problems.extend(file.problems.iter().cloned());
+        problems.extend(put_in(file, &mut resources));
+    }
+    if problems.is_empty() && resources.origins.is_empty() {
+        let message = "there is no resource here: put YAML files with Kubernetes resources into the folder";
+        problems.push(problem(None, "Empty", message.to_owned()));
+    }
+    if problems.is_empty() { Ok(resources) } else { Err(problems) }
+}
+
+/// Adds what stands in a file; what stands elsewhere already is a problem.
+pub(super) fn put_in(file: &Parsed, resources: &mut Resources) -> Vec<Problem> {
+    let twice = file.resources.origins.keys().filter_map(|object| {
+        let other = resources.origins.get(object)?;
+        Some(duplicate(object.clone(), &file.path, other))
+    });
+    let problems: Vec<Problem> = twice.collect();
+    resources.replace(&Resources::default(), &file.resources);
+    problems
+}
+
+impl Parsed {
+    /// Reads a file.
+    pub(super) fn new(file: &File) -> Self {
+        let hash = Sha256::digest(&file.content).into();
+        let (mut resources, mut problems) = (Resources::default(), Vec::new());
         match documents(file) {
             Ok(documents) => {
                 for document in documents {
@@ -38,12 +81,18 @@ pub fn read(files: &[File]) -> Result<Resources, Vec<Problem>> {
             }
             Err(problem) => problems.push(*problem),
         }
+        Self { path: file.path.clone(), hash, resources, problems }
     }
-    if problems.is_empty() && resources.origins.is_empty() {
-        let message = "there is no resource here: put YAML files with Kubernetes resources into the folder";
-        problems.push(problem(None, "Empty", message.to_owned()));
+
+    /// Whether both are of one file with the same content.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path && self.hash == other.hash
     }
-    if problems.is_empty() { Ok(resources) } else { Err(problems) }
+
+    /// Whether it is what stands in this file.
+    pub(super) fn is_of(&self, file: &File) -> bool {
+        self.path == file.path && self.hash == <[u8; 32]>::from(Sha256::digest(&file.content))
+    }
 }
 
 fn documents(file: &File) -> Result<Vec<Value>, Box<Problem>> {
@@ -96,9 +145,13 @@ fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut V
         }
     }
     if let Some(other) = resources.origins.insert(object.clone(), file.to_owned()) {
-        let message = format!("the same resource stands in {} as well; keep one", other.display());
-        problems.push(Problem { resource: Some(object), ..problem(Some(file), "Duplicate", message) });
+        problems.push(duplicate(object, file, &other));
     }
+}
+
+fn duplicate(object: ObjectRef, file: &Path, other: &Path) -> Problem {
+    let message = format!("the same resource stands in {} as well; keep one", other.display());
+    Problem { resource: Some(object), ..problem(Some(file), "Duplicate", message) }
 }
 
 /// Group, kind and name, and the version.

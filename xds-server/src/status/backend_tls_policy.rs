@@ -20,7 +20,7 @@ pub(super) fn policies(world: &World<'_>) -> impl Iterator<Item = Desired> {
         let mut gateways: BTreeMap<&Name, BTreeSet<usize>> = BTreeMap::new();
         for (index, target) in policy.spec.target_refs.iter().enumerate() {
             let service = Name::new(&name.namespace, &target.name);
-            let reached = world.translation.services.get(&service);
+            let reached = world.services.get(&service);
             for gateway in reached.into_iter().flatten().filter(|_| target.kind == "Service") {
                 gateways.entry(gateway).or_default().insert(index);
             }

@@ -1,6 +1,6 @@
 //! Conditions, and what they are made of: the problems of an object by the field that they stand at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,10 @@ pub(super) struct World<'w> {
     pub(super) resources: &'w Resources,
     pub(super) translation: &'w Translation,
     pub(super) facts: &'w Facts,
+    /// The Gateways through which MCP servers are reached.
+    pub(super) backends: BTreeMap<&'w ObjectRef, BTreeSet<&'w Name>>,
+    /// The Gateways through which Services are reached.
+    pub(super) services: BTreeMap<&'w Name, BTreeSet<&'w Name>>,
     problems: BTreeMap<&'w ObjectRef, Vec<&'w Problem>>,
     malformed: BTreeMap<&'w ObjectRef, &'w Malformed>,
 }
@@ -31,7 +35,8 @@ impl<'w> World<'w> {
         }
         problems.values_mut().for_each(|problems| problems.sort_by_cached_key(|problem| in_order(&problem.field)));
         let malformed = resources.malformed.iter().map(|malformed| (&malformed.object, malformed)).collect();
-        Self { resources, translation, facts, problems, malformed }
+        let (backends, services) = (translation.backends(), translation.services());
+        Self { resources, translation, facts, backends, services, problems, malformed }
     }
 
     /// What is wrong with an object, in the order of its fields.

@@ -138,7 +138,7 @@ fn addresses(name: &Name, world: &World<'_>) -> Vec<Value> {
         return Vec::new();
     }
     let service = world.resources.services.get(&Name::new(&name.namespace, names::object(&name.name)));
-    service.map(service_addresses).unwrap_or_default()
+    service.map(|service| service_addresses(service)).unwrap_or_default()
 }
 
 fn service_addresses(service: &Service) -> Vec<Value> {

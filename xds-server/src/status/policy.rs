@@ -134,7 +134,7 @@ fn ancestors_of(target: &TargetRef, namespace: &str, world: &World<'_>) -> Vec<A
         }
         (group, kind) => {
             let backend = ObjectRef { group: group.to_owned(), kind: kind.to_owned(), name: name.clone() };
-            world.translation.backends.get(&backend).into_iter().flatten().collect()
+            world.backends.get(&backend).into_iter().flatten().copied().collect()
         }
     };
     if gateways.is_empty() {

@@ -56,7 +56,7 @@ fn conditions_of(
     let references = problems.iter().copied().filter(|problem| is_reference(problem));
     let partially = accepted.holds().then(|| partially_invalid(outcome, problems)).flatten();
     let protection = outcome.protection.get(&parent.gateway).filter(|_| !parent.listeners.is_empty());
-    let protected = protection.and_then(protected);
+    let protected = protection.and_then(|protection| protected(protection));
     let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
     list.extend(partially.into_iter().chain(protected));
     list

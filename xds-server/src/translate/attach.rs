@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 
-use crate::resources::{Name, Resources};
+use crate::resources::Name;
 
-use super::gateways::{OwnGateway, OwnListener};
+use super::gateways::{Gateways, OwnGateway, OwnListener};
 use super::hostname::Hostname;
 use super::outcome::ParentOutcome;
 use super::problems::{Fault, GATEWAY_API, Reporter};
+use super::view::View;
 
 /// A listener of one of our Gateways.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,15 +33,15 @@ pub(super) struct Attachments {
 pub(super) fn attach(
     route: &HttpRoute,
     name: &Name,
-    gateways: &BTreeMap<Name, OwnGateway>,
-    resources: &Resources,
+    gateways: &Gateways,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Attachments {
     let mut attachments = Attachments::default();
     let mut hostnames = None;
     for (index, parent) in route.spec.parent_refs.iter().flatten().enumerate() {
         let field = format!("spec.parentRefs[{index}]");
-        let gateway = match find(parent, name, gateways, resources) {
+        let gateway = match find(parent, name, gateways, view) {
             Ok(Some(gateway)) => gateway,
             Ok(None) => continue,
             Err(fault) => {
@@ -50,7 +51,7 @@ pub(super) fn attach(
         };
         let hostnames = hostnames.get_or_insert_with(|| route_hostnames(route, reporter));
         let attached = candidates(parent, gateway)
-            .and_then(|listeners| allowed(listeners, name, resources))
+            .and_then(|listeners| allowed(listeners, name, view))
             .and_then(|listeners| meeting(listeners, hostnames));
         let mut listeners = BTreeSet::new();
         for (listener, meeting) in reporter.accept(field, attached).unwrap_or_default() {
@@ -67,8 +68,8 @@ pub(super) fn attach(
 fn find<'g>(
     parent: &HttpRouteParentRefs,
     route: &Name,
-    gateways: &'g BTreeMap<Name, OwnGateway>,
-    resources: &Resources,
+    gateways: &'g Gateways,
+    view: &View<'_>,
 ) -> Result<Option<&'g OwnGateway>, Fault> {
     let group = parent.group.as_deref().unwrap_or(GATEWAY_API);
     let kind = parent.kind.as_deref().unwrap_or("Gateway");
@@ -76,8 +77,8 @@ fn find<'g>(
         return Err(Fault::unsupported(format!("a route can't attach to a {kind}; only to Gateways")));
     }
     let name = Name::new(parent.namespace.as_ref().unwrap_or(&route.namespace), &parent.name);
-    match gateways.get(&name) {
-        None if !resources.gateways.contains_key(&name) => {
+    match gateways.get(&name, view) {
+        None if view.gateway(&name).is_none() => {
             Err(Fault::new("NoMatchingParent", format!("there is no Gateway {name}, or it can't be read")))
         }
         gateway => Ok(gateway),
@@ -103,7 +104,7 @@ fn candidates<'g>(
 fn allowed<'g>(
     listeners: Vec<(usize, &'g OwnListener)>,
     route: &Name,
-    resources: &Resources,
+    view: &View<'_>,
 ) -> Result<Vec<(usize, &'g Hostname)>, Fault> {
     let mut allowed = Vec::new();
     let mut refused = false;
@@ -111,7 +112,7 @@ fn allowed<'g>(
         // Whether a listener is served does not matter here: that is its own problem, not the route's.
         match (&listener.namespaces, &listener.hostname) {
             (Some(namespaces), Some(hostname))
-                if listener.takes_http_routes && namespaces.selects(&route.namespace, resources) =>
+                if listener.takes_http_routes && namespaces.selects(&route.namespace, view) =>
             {
                 allowed.push((index, hostname));
             }

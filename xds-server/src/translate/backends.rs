@@ -1,20 +1,24 @@
 //! What backendRefs name: Services, and MCP servers that are described by a resource of their own.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Cluster, Endpoints, UpstreamTls};
+use crate::problem::Problem;
 use crate::resources::mcp::{self, MCPBackend, StaticTarget, Target};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef};
 
+use super::changing::Changing;
 use super::credentials;
 use super::grants;
 use super::hostname;
-use super::problems::{Fault, Problems, Reporter, object};
+use super::parts::{Part, Parts};
+use super::problems::{Fault, Reporter, object};
 use super::services::{self, Services};
 use super::syntax;
 use super::upstream_tls::{self, BackendTlsPolicies};
+use super::view::{Source, Sources, View};
 
 /// Kinds that describe an MCP server, by group.
 const MCP_KINDS: [(&str, &str); 2] = [(mcp::GROUP, "MCPBackend"), ("agentgateway.dev", "AgentgatewayBackend")];
@@ -52,29 +56,47 @@ pub(super) struct BackendRef<'a> {
 }
 
 /// All backends.
-pub(super) struct Backends<'r> {
-    resources: &'r Resources,
-    services: Services<'r>,
-    tls: BackendTlsPolicies,
+#[derive(Debug, Default)]
+pub(super) struct Backends {
+    services: Services,
+    tls: Option<Part<BackendTlsPolicies>>,
     /// MCP servers that can be sent to, or why not.
-    servers: BTreeMap<ObjectRef, Result<Upstream, Fault>>,
+    servers: Parts<ObjectRef, Result<Upstream, Fault>>,
 }
 
-impl<'r> Backends<'r> {
-    pub(super) fn new(resources: &'r Resources, problems: &mut Problems<'_>) -> Self {
-        let services = Services::new(resources, problems);
-        let tls = BackendTlsPolicies::new(resources, &services, problems);
-        let mut backends = Self { resources, services, tls, servers: BTreeMap::new() };
-        for (object, backend) in &resources.backends {
-            let mut reporter = problems.of(object.clone());
-            let server = backends.described(object, backend, &mut reporter);
-            backends.servers.insert(object.clone(), server);
+impl Backends {
+    /// Takes over what changed.
+    pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) {
+        self.services.update(world, changed);
+        if self.tls.as_ref().is_none_or(|tls| tls.is_stale(changed)) {
+            let nothing = Arc::default();
+            let next = world.part(BackendTlsPolicies::new);
+            let last = self.tls.as_ref().map_or(&nothing, |tls| &tls.value);
+            next.value.differing(last).for_each(|service| changed.note(&Source::Tls(service)));
+            self.tls = Some(next);
         }
-        backends
+        let mut servers = std::mem::take(&mut self.servers);
+        let differing = world.next.backends.differing(&world.last.backends);
+        let updates = servers.update(differing, changed, |object| {
+            let backend = world.next.backends.get(object)?;
+            Some(world.part(|view, problems| self.described(object, backend, view, &mut problems.of(object.clone()))))
+        });
+        updates.iter().for_each(|(object, _)| changed.note(&Source::Server(object)));
+        self.servers = servers;
+    }
+
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let tls = self.tls.iter().flat_map(|tls| &tls.problems);
+        self.services.problems().chain(tls).chain(self.servers.problems())
     }
 
     /// What a reference from a route means.
-    pub(super) fn resolve(&self, route: &ObjectRef, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
+    pub(super) fn resolve(
+        &self,
+        route: &ObjectRef,
+        reference: &BackendRef<'_>,
+        view: &View<'_>,
+    ) -> Result<Upstream, Fault> {
         let object = object(reference.group, reference.kind, &reference.name);
         let is_service = (reference.group, reference.kind) == ("", "Service");
         if !is_service && !is_mcp_kind(reference.group, reference.kind) {
@@ -83,30 +105,30 @@ impl<'r> Backends<'r> {
             return Err(Fault::new("InvalidKind", message));
         }
         // Before anything is said about the object: what is not granted is not told either.
-        grants::check(self.resources, route, &object)?;
-        if is_service { self.referred(reference) } else { self.server(&object) }
+        grants::check(view, route, &object)?;
+        if is_service { self.referred(reference, view) } else { self.server(&object, view) }
     }
 
     /// The Service that a reference from a route leads to, whether it can be sent to or not.
-    pub(super) fn service(&self, route: &ObjectRef, reference: &BackendRef<'_>) -> Option<Name> {
+    pub(super) fn service(route: &ObjectRef, reference: &BackendRef<'_>, view: &View<'_>) -> Option<Name> {
         let object = object(reference.group, reference.kind, &reference.name);
-        grants::check(self.resources, route, &object).ok()?;
+        grants::check(view, route, &object).ok()?;
         if (reference.group, reference.kind) == ("", "Service") {
             return Some(object.name);
         }
-        let target = self.resources.backends.get(&object)?.spec.targets.first()?;
+        let target = view.backend(&object)?.spec.targets.first()?;
         let by_dns = target.host.as_ref().and_then(|target| service_name(&target.host));
         let by_name = target.service.as_ref().map(|service| Name::new(&object.name.namespace, &service.name));
         by_name.or(by_dns)
     }
 
-    fn referred(&self, reference: &BackendRef<'_>) -> Result<Upstream, Fault> {
+    fn referred(&self, reference: &BackendRef<'_>, view: &View<'_>) -> Result<Upstream, Fault> {
         let number = reference.port.ok_or_else(|| Fault::unsupported("a reference to a Service needs a port"))?;
         let port = syntax::port(number)?;
         let name = &reference.name;
         Ok(Upstream {
             cluster_name: format!("service/{name}/{port}"),
-            cluster: self.of_service(name, port, None)?,
+            cluster: self.of_service(name, port, None, view)?,
             path: None,
             host: None,
             request_timeout: None,
@@ -115,29 +137,37 @@ impl<'r> Backends<'r> {
     }
 
     /// The endpoints of a Service. Without TLS of a backend's own, a BackendTLSPolicy says whether there is any.
-    fn of_service(&self, name: &Name, number: u16, tls: Option<UpstreamTls>) -> Result<Cluster, Fault> {
-        let port = self.services.port(name, number)?;
+    fn of_service(
+        &self,
+        name: &Name,
+        number: u16,
+        tls: Option<UpstreamTls>,
+        view: &View<'_>,
+    ) -> Result<Cluster, Fault> {
+        let port = Services::port(name, number, view)?;
         let tls = match tls {
-            None => self.tls.of(name, port.name.as_deref().unwrap_or_default())?,
+            None => match &self.tls {
+                Some(tls) => tls.value.of(name, port.name.as_deref().unwrap_or_default(), view)?,
+                None => None,
+            },
             own => own,
         };
         services::check_protocol(name, port, tls.is_some())?;
         Ok(Cluster {
-            endpoints: Endpoints::Addresses(self.services.endpoints(name, port)),
+            endpoints: Endpoints::Addresses(self.services.endpoints(name, port, view)),
             connect_timeout: CONNECT_TIMEOUT,
             tls,
             credential: None,
-            service: Some((name.clone(), number)),
         })
     }
 
-    fn server(&self, object: &ObjectRef) -> Result<Upstream, Fault> {
-        match self.servers.get(object) {
+    fn server(&self, object: &ObjectRef, view: &View<'_>) -> Result<Upstream, Fault> {
+        view.note(&Source::Server(object));
+        match self.servers.get(object).map(|server| &**server) {
             Some(Ok(upstream)) => Ok(upstream.clone()),
             Some(Err(fault)) => Err(Fault::new(fault.reason, format!("the {object} can't be used: {}", fault.message))),
             None => {
-                let malformed = self.resources.malformed.iter().any(|malformed| malformed.object == *object);
-                let what = if malformed { "can't be read" } else { "does not exist" };
+                let what = if view.malformed(object).is_some() { "can't be read" } else { "does not exist" };
                 Err(Fault::new("BackendNotFound", format!("the {object} {what}")))
             }
         }
@@ -147,6 +177,7 @@ impl<'r> Backends<'r> {
         &self,
         object: &ObjectRef,
         backend: &MCPBackend,
+        view: &View<'_>,
         reporter: &mut Reporter<'_, '_>,
     ) -> Result<Upstream, Fault> {
         let [target] = backend.spec.targets.as_slice() else {
@@ -155,14 +186,14 @@ impl<'r> Backends<'r> {
             reporter.report("spec.targets", fault.clone());
             return Err(fault);
         };
-        self.single(object, target).map_err(|(field, fault)| {
+        self.single(object, target, view).map_err(|(field, fault)| {
             reporter.report(format!("spec.targets[0]{field}"), fault.clone());
             fault
         })
     }
 
     /// The fault comes with the field below the target.
-    fn single(&self, object: &ObjectRef, target: &Target) -> Result<Upstream, (String, Fault)> {
+    fn single(&self, object: &ObjectRef, target: &Target, view: &View<'_>) -> Result<Upstream, (String, Fault)> {
         let at = |field: &'static str| move |fault: Fault| (field.to_owned(), fault);
         if target.name.is_empty() {
             return Err(at(".name")(Fault::unsupported("a target needs a name")));
@@ -172,17 +203,16 @@ impl<'r> Backends<'r> {
         let request_timeout = request_timeout.map_err(at(".requestTimeout"))?;
         let host = target.host.as_ref().map(|target| target.host.as_str());
         let tls = target.tls.as_ref();
-        let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host, self.resources));
+        let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host, view));
         let tls = tls.transpose().map_err(|(field, fault)| (format!(".tls{field}"), fault))?;
-        let credential =
-            target.credentials.as_ref().map(|written| credentials::credential(written, object, self.resources));
+        let credential = target.credentials.as_ref().map(|written| credentials::credential(written, object, view));
         let credential = credential.transpose().map_err(at(".credentials"))?;
         let (cluster, host) = match (&target.service, &target.host) {
             (Some(service), None) => {
                 let name = Name::new(&object.name.namespace, &service.name);
-                (self.of_service(&name, service.port, tls).map_err(at(".service"))?, None)
+                (self.of_service(&name, service.port, tls, view).map_err(at(".service"))?, None)
             }
-            (None, Some(host)) => self.of_host(host, tls).map_err(at(".static"))?,
+            (None, Some(host)) => self.of_host(host, tls, view).map_err(at(".static"))?,
             _ => return Err(at("")(Fault::unsupported("exactly one of service and static must be given"))),
         };
         let ObjectRef { kind, name, .. } = object;
@@ -198,11 +228,16 @@ impl<'r> Backends<'r> {
 
     /// A host, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
     /// endpoints then follow the cluster without waiting for DNS.
-    fn of_host(&self, target: &StaticTarget, tls: Option<UpstreamTls>) -> Result<(Cluster, Option<String>), Fault> {
+    fn of_host(
+        &self,
+        target: &StaticTarget,
+        tls: Option<UpstreamTls>,
+        view: &View<'_>,
+    ) -> Result<(Cluster, Option<String>), Fault> {
         let StaticTarget { host, port } = target;
         let port = syntax::port(i32::from(*port))?;
-        if let Some(service) = service_name(host).filter(|name| self.services.has(name)) {
-            return Ok((self.of_service(&service, port, tls)?, None));
+        if let Some(service) = service_name(host).filter(|name| Services::has(name, view)) {
+            return Ok((self.of_service(&service, port, tls, view)?, None));
         }
         let written = match host.parse::<IpAddr>() {
             Ok(IpAddr::V6(_)) => format!("[{host}]"),
@@ -212,10 +247,7 @@ impl<'r> Backends<'r> {
         let usual = if tls.is_some() { 443 } else { 80 };
         let authority = if port == usual { written } else { format!("{written}:{port}") };
         let endpoints = Endpoints::Dns { host: host.clone(), port };
-        Ok((
-            Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None, service: None },
-            Some(authority),
-        ))
+        Ok((Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None }, Some(authority)))
     }
 }
 

@@ -10,10 +10,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::model::Certificate;
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef};
 
 use super::grants;
 use super::problems::{Fault, object};
+use super::view::View;
 
 static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
 
@@ -21,7 +22,7 @@ static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_pro
 pub(super) fn resolve(
     references: &[GatewayListenersTlsCertificateRefs],
     gateway: &ObjectRef,
-    resources: &Resources,
+    view: &View<'_>,
 ) -> Result<BTreeMap<String, Certificate>, Fault> {
     if references.is_empty() {
         return Err(invalid("a listener that speaks HTTPS needs at least one certificate"));
@@ -36,15 +37,15 @@ pub(super) fn resolve(
         let namespace = reference.namespace.as_ref().unwrap_or(&gateway.name.namespace);
         let name = Name::new(namespace, &reference.name);
         // Before anything is said about the Secret: what is not granted is not told either.
-        grants::check(resources, gateway, &object("", "Secret", &name))?;
-        certificates.insert(name.to_string(), certificate(&name, resources)?);
+        grants::check(view, gateway, &object("", "Secret", &name))?;
+        certificates.insert(name.to_string(), certificate(&name, view)?);
     }
     Ok(certificates)
 }
 
 /// Reads the certificate and key of a Secret.
-pub(super) fn certificate(name: &Name, resources: &Resources) -> Result<Certificate, Fault> {
-    let secret = resources.secrets.get(name).ok_or_else(|| invalid(format!("there is no Secret {name}")))?;
+pub(super) fn certificate(name: &Name, view: &View<'_>) -> Result<Certificate, Fault> {
+    let secret = view.secret(name).ok_or_else(|| invalid(format!("there is no Secret {name}")))?;
     let text = |field: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(field)).map(|bytes| bytes.0.as_slice());
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());

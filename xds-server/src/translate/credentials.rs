@@ -2,9 +2,10 @@
 
 use crate::model::Credential;
 use crate::resources::mcp::{CredentialsSpec, SecretKeyRef};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef};
 
 use super::problems::Fault;
+use super::view::View;
 
 /// Largest value, in bytes: servers refuse larger headers.
 const MAX_BYTES: usize = 8 * 1024;
@@ -22,11 +23,7 @@ const RESERVED: [&str; 8] = [
 ];
 
 /// Reads the credential of a backend.
-pub(super) fn credential(
-    written: &CredentialsSpec,
-    backend: &ObjectRef,
-    resources: &Resources,
-) -> Result<Credential, Fault> {
+pub(super) fn credential(written: &CredentialsSpec, backend: &ObjectRef, view: &View<'_>) -> Result<Credential, Fault> {
     let CredentialsSpec { secret_ref: SecretKeyRef { name, key }, header, prefix } = written;
     let secret_name = Name::new(&backend.name.namespace, name);
     let invalid = |message: String| Fault::new("InvalidCredentials", message);
@@ -39,7 +36,7 @@ pub(super) fn credential(
     if !prefix.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(invalid("the prefix has characters that can't stand in a header".to_owned()));
     }
-    let secret = resources.secrets.get(&secret_name);
+    let secret = view.secret(&secret_name);
     let secret = secret.ok_or_else(|| invalid(format!("there is no Secret {secret_name}")))?;
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     let value = value.ok_or_else(|| invalid(format!("the Secret {secret_name} has no key {key:?}")))?;

@@ -8,15 +8,19 @@ use gateway_api::gateways::{
 };
 
 use crate::model::Certificate;
+use crate::problem::Problem;
 use crate::provision::{Parameters, RESERVED_PORTS};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef};
 
 use super::certificates;
+use super::changing::Changing;
 use super::hostname::Hostname;
 use super::outcome::ListenerOutcome;
+use super::parts::{Part, Parts};
 use super::problems::{Fault, GATEWAY_API, Problems, Reporter, gateway_ref, object};
 use super::selector::NamespaceSelector;
 use super::syntax;
+use super::view::{Source, Sources, View};
 
 /// The controller that a GatewayClass names to have its Gateways served by us.
 pub const CONTROLLER_NAME: &str = "toolward.dev/gateway-controller";
@@ -89,29 +93,79 @@ impl OwnGateway {
     }
 }
 
-/// Finds our Gateways.
-pub(super) fn own(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMap<Name, OwnGateway> {
-    let classes = own_classes(resources, problems);
-    let mut gateways = BTreeMap::new();
-    for (name, gateway) in &resources.gateways {
-        let class = &gateway.spec.gateway_class_name;
-        let mut reporter = problems.of(gateway_ref(name));
-        if !resources.gateway_classes.keys().any(|known| known.name == *class) {
-            let message = format!("there is no GatewayClass {class}, or it can't be read; create it or name another");
-            reporter.report("spec.gatewayClassName", Fault::new("GatewayClassNotFound", message));
-        } else if let Some(defaults) = classes.get(class) {
-            let parameters = infrastructure(gateway, name, defaults, resources, &mut reporter);
-            let listeners = listeners(gateway, name, parameters.is_some(), resources, &mut reporter);
-            gateways.insert(name.clone(), OwnGateway { name: name.clone(), parameters, listeners });
+/// All Gateways, of which some are ours.
+#[derive(Debug, Default)]
+pub(super) struct Gateways {
+    classes: Option<Part<BTreeMap<String, Parameters>>>,
+    gateways: Parts<Name, Option<OwnGateway>>,
+}
+
+impl Gateways {
+    /// Takes over what changed. Gives the names of the Gateways that may be others now.
+    pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) -> Vec<Name> {
+        if self.classes.as_ref().is_none_or(|classes| classes.is_stale(changed)) {
+            self.classes = Some(world.part(own_classes));
+            changed.note(&Source::Classes);
         }
+        let Some(classes) = &self.classes else { return Vec::new() };
+        let classes = &classes.value;
+        let differing = world.next.gateways.differing(&world.last.gateways);
+        let updates = self.gateways.update(differing, changed, |name| {
+            world
+                .next
+                .gateways
+                .contains_key(name)
+                .then(|| world.part(|view, problems| own(name, classes, view, problems)))
+        });
+        let names: Vec<Name> = updates.into_iter().map(|(name, _)| name).collect();
+        names.iter().for_each(|name| changed.note(&Source::Gateway(name)));
+        names
     }
-    gateways
+
+    /// One of ours.
+    pub(super) fn get(&self, name: &Name, view: &View<'_>) -> Option<&OwnGateway> {
+        view.note(&Source::Gateway(name));
+        self.own(name)
+    }
+
+    /// The same for what is not part of the world but all of it.
+    pub(super) fn own(&self, name: &Name) -> Option<&OwnGateway> {
+        self.gateways.get(name).and_then(|gateway| gateway.as_ref().as_ref())
+    }
+
+    /// All of ours.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Name, &OwnGateway)> {
+        self.gateways.iter().filter_map(|(name, gateway)| Some((name, gateway.as_ref().as_ref()?)))
+    }
+
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.classes.iter().flat_map(|classes| &classes.problems).chain(self.gateways.problems())
+    }
+}
+
+/// One Gateway; `None` where it is not ours.
+fn own(
+    name: &Name,
+    classes: &BTreeMap<String, Parameters>,
+    view: &View<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<OwnGateway> {
+    let gateway = view.gateway(name)?;
+    let class = &gateway.spec.gateway_class_name;
+    let mut reporter = problems.of(gateway_ref(name));
+    if !view.classes().any(|(known, _)| known.name == *class) {
+        let message = format!("there is no GatewayClass {class}, or it can't be read; create it or name another");
+        reporter.report("spec.gatewayClassName", Fault::new("GatewayClassNotFound", message));
+    }
+    let parameters = infrastructure(gateway, name, classes.get(class)?, view, &mut reporter);
+    let listeners = listeners(gateway, name, parameters.is_some(), view, &mut reporter);
+    Some(OwnGateway { name: name.clone(), parameters, listeners })
 }
 
 /// Our classes with the parameters that hold for all Gateways of each.
-fn own_classes(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMap<String, Parameters> {
+fn own_classes(view: &View<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, Parameters> {
     let mut own = BTreeMap::new();
-    for (name, class) in &resources.gateway_classes {
+    for (name, class) in view.classes() {
         if class.spec.controller_name != CONTROLLER_NAME {
             continue;
         }
@@ -124,7 +178,7 @@ fn own_classes(resources: &Resources, problems: &mut Problems<'_>) -> BTreeMap<S
                     kind: &reference.kind,
                     name: Name::new(reference.namespace.clone().unwrap_or_default(), &reference.name),
                 };
-                parameters(&reference, &Parameters::default(), resources, "spec.parametersRef", &mut reporter)
+                parameters(&reference, &Parameters::default(), view, "spec.parametersRef", &mut reporter)
             }
         };
         own.extend(parameters.map(|parameters| (name.name.clone(), parameters)));
@@ -136,7 +190,7 @@ fn infrastructure(
     gateway: &Gateway,
     name: &Name,
     defaults: &Parameters,
-    resources: &Resources,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Option<Parameters> {
     let infrastructure = gateway.spec.infrastructure.as_ref();
@@ -148,7 +202,7 @@ fn infrastructure(
         kind: &reference.kind,
         name: Name::new(&name.namespace, &reference.name),
     };
-    parameters(&reference, defaults, resources, "spec.infrastructure.parametersRef", reporter)
+    parameters(&reference, defaults, view, "spec.infrastructure.parametersRef", reporter)
 }
 
 /// What a parametersRef names.
@@ -162,7 +216,7 @@ struct ParametersRef<'a> {
 fn parameters(
     reference: &ParametersRef<'_>,
     defaults: &Parameters,
-    resources: &Resources,
+    view: &View<'_>,
     field: &str,
     reporter: &mut Reporter<'_, '_>,
 ) -> Option<Parameters> {
@@ -172,7 +226,7 @@ fn parameters(
         fault(format!("parameters of kind {kind} are not supported; name a ConfigMap, or leave them out"));
         return None;
     }
-    let Some(config_map) = resources.config_maps.get(name) else {
+    let Some(config_map) = view.config_map(name) else {
         fault(format!("there is no ConfigMap {name}; create it, or leave the parameters out"));
         return None;
     };
@@ -189,7 +243,7 @@ fn listeners(
     gateway: &Gateway,
     name: &Name,
     has_parameters: bool,
-    resources: &Resources,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Vec<OwnListener> {
     let gateway_serves = check_gateway(gateway, reporter) && has_parameters;
@@ -197,7 +251,7 @@ fn listeners(
     let mut listeners = Vec::new();
     for (index, listener) in gateway.spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{index}]");
-        let mut parsed = parse(listener, &field, &gateway_ref(name), resources, reporter);
+        let mut parsed = parse(listener, &field, &gateway_ref(name), view, reporter);
         if let Some(fault) = conflicts.get(&index) {
             reporter.report(&field, fault.clone());
             parsed.state = ListenerState::Refused;
@@ -268,12 +322,12 @@ fn parse(
     listener: &GatewayListeners,
     field: &str,
     gateway: &ObjectRef,
-    resources: &Resources,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> OwnListener {
     let transport = match listener.protocol.as_str() {
         "HTTP" => reporter.accept(format!("{field}.tls"), clear(listener.tls.as_ref())),
-        "HTTPS" => reporter.accept(format!("{field}.tls"), tls(listener.tls.as_ref(), gateway, resources)),
+        "HTTPS" => reporter.accept(format!("{field}.tls"), tls(listener.tls.as_ref(), gateway, view)),
         other => {
             let message = format!("the protocol {other} is not supported; HTTP and HTTPS listeners are served");
             reporter.report(format!("{field}.protocol"), Fault::new("UnsupportedProtocol", message));
@@ -308,7 +362,7 @@ fn clear(tls: Option<&GatewayListenersTls>) -> Result<Transport, Fault> {
     }
 }
 
-fn tls(tls: Option<&GatewayListenersTls>, gateway: &ObjectRef, resources: &Resources) -> Result<Transport, Fault> {
+fn tls(tls: Option<&GatewayListenersTls>, gateway: &ObjectRef, view: &View<'_>) -> Result<Transport, Fault> {
     let tls = tls.ok_or_else(|| Fault::unsupported("an HTTPS listener needs tls with certificateRefs"))?;
     if tls.mode == Some(GatewayListenersTlsMode::Passthrough) {
         return Err(Fault::unsupported("TLS that is passed through can't be looked into; only Terminate is supported"));
@@ -317,7 +371,7 @@ fn tls(tls: Option<&GatewayListenersTls>, gateway: &ObjectRef, resources: &Resou
         return Err(Fault::unsupported("options are not supported; leave them out"));
     }
     let references = tls.certificate_refs.as_deref().unwrap_or_default();
-    certificates::resolve(references, gateway, resources).map(Transport::Tls)
+    certificates::resolve(references, gateway, view).map(Transport::Tls)
 }
 
 fn free_port(number: i32) -> Result<u16, Fault> {

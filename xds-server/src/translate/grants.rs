@@ -1,12 +1,13 @@
 //! References across namespaces, which the target's namespace must grant.
 
-use crate::resources::{ObjectRef, Resources};
+use crate::resources::ObjectRef;
 
 use super::problems::Fault;
+use super::view::View;
 
 /// Whether `from` may refer to `to`: within a namespace always, across by a ReferenceGrant beside `to`.
-pub(super) fn check(resources: &Resources, from: &ObjectRef, to: &ObjectRef) -> Result<(), Fault> {
-    if from.name.namespace == to.name.namespace || granted(resources, from, to) {
+pub(super) fn check(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> Result<(), Fault> {
+    if from.name.namespace == to.name.namespace || granted(view, from, to) {
         return Ok(());
     }
     Err(Fault::new(
@@ -19,9 +20,8 @@ pub(super) fn check(resources: &Resources, from: &ObjectRef, to: &ObjectRef) -> 
     ))
 }
 
-fn granted(resources: &Resources, from: &ObjectRef, to: &ObjectRef) -> bool {
-    let grants = resources.reference_grants.iter().filter(|(name, _)| name.namespace == to.name.namespace);
-    grants.map(|(_, grant)| &grant.spec).any(|grant| {
+fn granted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> bool {
+    view.grants(&to.name.namespace).map(|grant| &grant.spec).any(|grant| {
         let from_fits = grant.from.iter().any(|entry| {
             entry.group == from.group && entry.kind == from.kind && entry.namespace == from.name.namespace
         });

@@ -13,6 +13,7 @@ use crate::resources::{Name, Resources};
 use super::oauth;
 use super::problems::Fault;
 use super::upstream_tls;
+use super::view::View;
 
 /// The reason of a policy that is closed because its key set is still being fetched.
 pub const KEY_SET_PENDING: &str = "KeySetPending";
@@ -35,9 +36,11 @@ pub(super) struct NamedKeySet {
 #[must_use]
 pub fn places(resources: &Resources) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
+    let nothing = KeySets::default();
+    let view = View::new(resources, &nothing);
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
-            if let Ok(Source::Published(place)) = Source::of(issuer, &object.name.namespace, resources) {
+            if let Ok(KeySource::Published(place)) = KeySource::of(issuer, &object.name.namespace, &view) {
                 places.insert(place);
             }
         }
@@ -46,23 +49,18 @@ pub fn places(resources: &Resources) -> BTreeSet<Place> {
 }
 
 /// Reads the key set that a policy of this namespace names for an issuer.
-pub(super) fn resolve(
-    issuer: &IssuerSpec,
-    namespace: &str,
-    resources: &Resources,
-    key_sets: &KeySets,
-) -> Result<NamedKeySet, Fault> {
+pub(super) fn resolve(issuer: &IssuerSpec, namespace: &str, view: &View<'_>) -> Result<NamedKeySet, Fault> {
     let read = |text: &[u8], place: String| {
         let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
         Ok::<_, Fault>((jwks::parse(text).map_err(unusable)?.keys, None, None))
     };
-    let (keys, metadata, note) = match Source::of(issuer, namespace, resources)? {
-        Source::Inline(text) => read(text.as_bytes(), "inline".to_owned())?,
-        Source::ConfigMap(reference) => {
+    let (keys, metadata, note) = match KeySource::of(issuer, namespace, view)? {
+        KeySource::Inline(text) => read(text.as_bytes(), "inline".to_owned())?,
+        KeySource::ConfigMap(reference) => {
             let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
-            read(config_map_entry(reference, namespace, resources)?, place)?
+            read(config_map_entry(reference, namespace, view)?, place)?
         }
-        Source::Published(place) => published(&place, key_sets)?,
+        KeySource::Published(place) => published(&place, view)?,
     };
     let canonical = serde_json::to_vec(&keys).map_err(|error| Fault::new("InvalidKeySet", error.to_string()))?;
     let hash: String = Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -70,14 +68,14 @@ pub(super) fn resolve(
 }
 
 /// Where a key set is, as a policy says it.
-enum Source<'s> {
+enum KeySource<'s> {
     Inline(&'s str),
     ConfigMap(&'s ConfigMapKeyRef),
     Published(Place),
 }
 
-impl<'s> Source<'s> {
-    fn of(issuer: &'s IssuerSpec, namespace: &str, resources: &Resources) -> Result<Self, Fault> {
+impl<'s> KeySource<'s> {
+    fn of(issuer: &'s IssuerSpec, namespace: &str, view: &View<'_>) -> Result<Self, Fault> {
         let invalid = |message: &str| Err(Fault::new("InvalidKeySet", message));
         let JwksSpec { inline, config_map_ref, uri, discovery, ca_certificate_refs } = &issuer.jwks;
         let found = match (inline, config_map_ref, uri, discovery) {
@@ -92,14 +90,14 @@ impl<'s> Source<'s> {
             (None, None, None, Some(_)) => return invalid("discovery needs an issuer whose name is a URL"),
             _ => return invalid("exactly one of inline, configMapRef, uri and discovery must be given"),
         };
-        let authorities = upstream_tls::authorities(ca_certificate_refs, namespace, resources)?;
+        let authorities = upstream_tls::authorities(ca_certificate_refs, namespace, view)?;
         Ok(Self::Published(Place { found, authorities: Some(authorities).filter(|pem| !pem.is_empty()) }))
     }
 }
 
 /// What was fetched, with what is to be said of it.
-fn published(place: &Place, key_sets: &KeySets) -> Result<(KeySet, Option<String>, Option<Fault>), Fault> {
-    match key_sets.known(place) {
+fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, Option<Fault>), Fault> {
+    match view.key_set(place) {
         Known::Pending => Err(Fault::new(KEY_SET_PENDING, format!("{place}: the key set is being fetched"))),
         Known::Unfetched(error) => {
             Err(Fault::new("KeySetNotFetched", format!("{place}: the key set can't be fetched: {error}")))
@@ -136,15 +134,11 @@ fn date(unix: u64) -> String {
     )
 }
 
-fn config_map_entry<'r>(
-    reference: &ConfigMapKeyRef,
-    namespace: &str,
-    resources: &'r Resources,
-) -> Result<&'r [u8], Fault> {
+fn config_map_entry<'r>(reference: &ConfigMapKeyRef, namespace: &str, view: &View<'r>) -> Result<&'r [u8], Fault> {
     let ConfigMapKeyRef { name, key } = reference;
     let name = Name::new(namespace, name);
     let missing = |what: String| Fault::new("KeySetNotFound", what);
-    let map = resources.config_maps.get(&name).ok_or_else(|| missing(format!("there is no ConfigMap {name}")))?;
+    let map = view.config_map(&name).ok_or_else(|| missing(format!("there is no ConfigMap {name}")))?;
     let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
     let bytes = || map.binary_data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
     text.or_else(bytes).ok_or_else(|| missing(format!("the ConfigMap {name} has no key {key:?}")))

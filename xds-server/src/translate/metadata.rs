@@ -47,12 +47,7 @@ pub(super) struct Described {
 impl Described {
     /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
     /// expression, or where it is not clear which server to ask for them.
-    pub(super) fn new(
-        route: &Route,
-        told: &Told,
-        clusters: &BTreeMap<String, Cluster>,
-        table: &mut Table,
-    ) -> Option<Self> {
+    pub(super) fn new(route: &Route, told: &Told, clusters: &[(String, Cluster)], table: &mut Table) -> Option<Self> {
         if let Told::Own { issuer: Some(IssuerAtGateway { metadata, registration: Some(registration) }), .. } = told {
             return Some(Self::in_place(route, metadata, registration, table));
         }
@@ -140,7 +135,7 @@ fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
 }
 
 /// The question to a server for its metadata, with the URL of the server as far as it is known.
-fn asked(route: &Route, clusters: &BTreeMap<String, Cluster>) -> Option<(Option<String>, RouteAction)> {
+fn asked(route: &Route, clusters: &[(String, Cluster)]) -> Option<(Option<String>, RouteAction)> {
     let RouteAction::Forward(forward) = &route.action else { return None };
     let [share] = forward.clusters.as_slice() else { return None };
     if share.cluster == INVALID_BACKEND {
@@ -158,7 +153,8 @@ fn asked(route: &Route, clusters: &BTreeMap<String, Cluster>) -> Option<(Option<
         path: Some(PathRewrite::Full(format!("{WELL_KNOWN}{path}"))),
         ..forward.clone()
     });
-    let scheme = if clusters.get(&share.cluster)?.tls.is_some() { "https" } else { "http" };
+    let scheme =
+        if clusters.iter().find(|(name, _)| *name == share.cluster)?.1.tls.is_some() { "https" } else { "http" };
     let host = forward.host.as_ref().or(share.host.as_ref());
     Some((host.map(|host| format!("{scheme}://{host}")), action))
 }

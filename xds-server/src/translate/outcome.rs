@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
+use crate::objects::Objects;
 use crate::resources::{Name, ObjectRef};
 
 /// A listener of one of our Gateways.
@@ -25,8 +27,12 @@ pub struct RouteOutcome {
     /// Rules that can't be honoured as they are written, by index. A rule is not among them because its backends can't be
     /// had.
     pub invalid: BTreeSet<usize>,
+    /// The MCP servers that it leads to.
+    pub backends: BTreeSet<ObjectRef>,
+    /// The Services that it leads to, by itself or through the description of an MCP server.
+    pub services: BTreeSet<Name>,
     /// What stands on the way to its backends, by Gateway.
-    pub protection: BTreeMap<Name, RouteProtection>,
+    pub protection: BTreeMap<Name, Arc<RouteProtection>>,
 }
 
 /// A Gateway that a route names as its parent.
@@ -82,7 +88,7 @@ impl RouteOutcome {
 }
 
 /// The rules that no policy protects, of all routes.
-pub(super) fn unprotected(routes: &BTreeMap<Name, RouteOutcome>) -> BTreeSet<UnprotectedRule> {
+pub(super) fn unprotected(routes: &Objects<Name, RouteOutcome>) -> BTreeSet<UnprotectedRule> {
     let mut all = BTreeSet::new();
     for (route, outcome) in routes {
         for (gateway, protection) in &outcome.protection {

@@ -3,43 +3,41 @@
 //! INVARIANT: a policy that is there and can't be carried out closes what it is attached to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::key_sets::KeySets;
+use crate::problem::Problem;
 use crate::resources::mcp::TargetRef;
-use crate::resources::{Name, ObjectRef, Protects, Resources};
+use crate::resources::{Name, ObjectRef, Protects};
 
-use super::backends::is_mcp_kind;
-use super::gateways::OwnGateway;
+use super::changing::Changing;
+use super::gateways::Gateways;
 use super::notes;
-use super::problems::{Fault, GATEWAY_API, Problems, object};
+use super::parts::Parts;
+use super::problems::{Fault, Problems, Reporter};
 use super::sections::{self, Sections};
+use super::targets::{Found, Target, Targets};
+use super::view::{Source, Sources, View};
 
 /// All policies by what they are attached to.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    by_target: BTreeMap<Target, Vec<Attached>>,
-    /// Those that close a whole namespace.
-    by_namespace: BTreeMap<String, Vec<Attached>>,
+    policies: Parts<ObjectRef, Vec<(Place, Attached)>>,
+    by_place: BTreeMap<Place, Vec<Attached>>,
 }
 
-/// What a policy can be attached to.
+/// Where a policy stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
-    Gateway(Name),
-    /// A listener by name.
-    Listener(Name, String),
-    Route(Name),
-    /// A rule by name.
-    Rule(Name, String),
-    Backend(ObjectRef),
+enum Place {
+    At(Target),
+    /// It closes a whole namespace.
+    Closing(String),
 }
 
 /// A policy where it is attached.
 #[derive(Clone, Debug)]
 pub(super) struct Attached {
     pub(super) policy: ObjectRef,
-    pub(super) content: Rc<Content>,
+    pub(super) content: Arc<Content>,
     pub(super) reach: Reach,
     /// The targetRef by which it came, by index.
     target_ref: Option<usize>,
@@ -66,109 +64,71 @@ pub(super) enum Content {
 }
 
 impl Policies {
-    pub(super) fn new(
-        resources: &Resources,
-        gateways: &BTreeMap<Name, OwnGateway>,
-        key_sets: &KeySets,
-        problems: &mut Problems<'_>,
-    ) -> Self {
-        let targets = Targets { resources, gateways };
-        let mut policies = Self::default();
-        for (policy, written) in &resources.policies {
-            let notes = written.spec.authorization.iter().flat_map(notes::of_rules);
-            notes.for_each(|(field, note)| problems.of(policy.clone()).note(field, note));
-            let content = match sections::check(&policy.name, &written.spec, resources, key_sets) {
-                Ok(sections) => {
-                    let mut reporter = problems.of(policy.clone());
-                    let notes = sections.notes.iter().cloned();
-                    notes.for_each(|(field, note)| reporter.report(field, note));
-                    Content::Working(Box::new(sections))
+    /// Takes over what changed.
+    pub(super) fn update(&mut self, world: &Changing<'_>, gateways: &Gateways, changed: &mut Sources) {
+        let differing = world.next.policies.differing(&world.last.policies).chain(world.malformed());
+        let updates = self.policies.update(differing, changed, |policy| {
+            let is_there = world.next.policies.contains_key(policy)
+                || world.next.malformed.iter().any(|malformed| malformed.object == *policy);
+            is_there
+                .then(|| world.part(|view, problems| read(policy, gateways, view, &mut problems.of(policy.clone()))))
+        });
+        let mut places = BTreeSet::new();
+        for (policy, last) in updates {
+            for (place, _) in last.iter().flat_map(|last| last.iter()) {
+                if let Some(attached) = self.by_place.get_mut(place) {
+                    attached.retain(|attached| attached.policy != policy);
                 }
-                Err(faults) => {
-                    let first = faults.first().map(|(_, fault)| broken(policy, fault));
-                    let mut reporter = problems.of(policy.clone());
-                    faults.into_iter().for_each(|(field, fault)| reporter.report(field, fault));
-                    first.unwrap_or_else(|| broken(policy, &Fault::new("Invalid", "it can't be read")))
-                }
-            };
-            policies.attach(policy, &written.spec.target_refs, &Rc::new(content), &targets, problems);
-        }
-        // An object may be listed once for each of its faults; the first closes.
-        let mut seen = BTreeSet::new();
-        for malformed in resources.malformed.iter().filter(|malformed| seen.insert(&malformed.object)) {
-            let problem = &malformed.problem;
-            let policy = &malformed.object;
-            let content = Content::Broken {
-                reason: problem.reason.clone(),
-                message: format!("{policy} can't be read: {}", problem.message),
-            };
-            let content = Rc::new(content);
-            match &malformed.protects {
-                Protects::Nothing => {}
-                Protects::Targets(written) => policies.attach(policy, written, &content, &targets, problems),
-                Protects::Namespace => {
-                    let namespace = policies.by_namespace.entry(policy.name.namespace.clone()).or_default();
-                    namespace.push(Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None });
-                }
+                places.insert(place.clone());
+            }
+            for (place, attached) in self.policies.get(&policy).into_iter().flat_map(|next| next.iter()) {
+                self.by_place.entry(place.clone()).or_default().push(attached.clone());
+                places.insert(place.clone());
             }
         }
-        for attached in policies.by_target.values_mut().chain(policies.by_namespace.values_mut()) {
-            attached.sort_by(|one, other| one.order().cmp(&other.order()));
+        for place in places {
+            if let Some(attached) = self.by_place.get_mut(&place) {
+                attached.sort_by(|one, other| one.order().cmp(&other.order()));
+                if attached.is_empty() {
+                    self.by_place.remove(&place);
+                }
+            }
+            changed.note(&match &place {
+                Place::At(target) => Source::Policies(target),
+                Place::Closing(namespace) => Source::Closing(namespace),
+            });
         }
-        policies.report_conflicts(problems);
-        policies
     }
 
     /// The policies of a target, and those that close its namespace.
-    pub(super) fn of(&self, target: &Target) -> Vec<&Attached> {
-        let closing = match target {
-            Target::Gateway(name) | Target::Route(name) => self.by_namespace.get(&name.namespace),
-            Target::Backend(object) => self.by_namespace.get(&object.name.namespace),
+    pub(super) fn of(&self, target: &Target, view: &View<'_>) -> Vec<&Attached> {
+        view.note(&Source::Policies(target));
+        let namespace = match target {
+            Target::Gateway(name) | Target::Route(name) => Some(&name.namespace),
+            Target::Backend(object) => Some(&object.name.namespace),
             // Parts of what is closed already.
             Target::Listener(..) | Target::Rule(..) => None,
         };
-        self.by_target.get(target).into_iter().chain(closing).flatten().collect()
+        let closing = namespace.and_then(|namespace| {
+            view.note(&Source::Closing(namespace));
+            self.by_place.get(&Place::Closing(namespace.clone()))
+        });
+        self.by_place.get(&Place::At(target.clone())).into_iter().chain(closing).flatten().collect()
     }
 
-    fn attach(
-        &mut self,
-        policy: &ObjectRef,
-        written: &[TargetRef],
-        content: &Rc<Content>,
-        targets: &Targets<'_>,
-        problems: &mut Problems<'_>,
-    ) {
-        let mut reporter = problems.of(policy.clone());
-        if written.is_empty() {
-            let message = "the policy has no targetRefs and protects nothing; name what it is for";
-            reporter.report("spec.targetRefs", Fault::new("Invalid", message));
-        }
-        for (index, written) in written.iter().enumerate() {
-            let field = format!("spec.targetRefs[{index}]");
-            let (target, content, reach) = match targets.find(written, &policy.name.namespace) {
-                Found::Target(target) => (target, Rc::clone(content), Reach::Named),
-                Found::OnlyWhole(target, fault) => {
-                    let closing = Rc::new(broken(policy, &fault));
-                    reporter.report(format!("{field}.sectionName"), fault);
-                    (target, closing, Reach::MissingPart)
-                }
-                Found::Nothing(fault) => {
-                    reporter.report(field, fault);
-                    continue;
-                }
-            };
-            // Attached nevertheless: should the Gateway become ours, it is never open.
-            reporter.accept(&field, targets.check_owner(&target));
-            let attached = self.by_target.entry(target).or_default();
-            // Naming a target twice says nothing new.
-            if !attached.iter().any(|other| other.policy == *policy && other.reach == reach) {
-                attached.push(Attached { policy: policy.clone(), content, reach, target_ref: Some(index) });
-            }
-        }
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.policies.problems()
     }
 
-    fn report_conflicts(&self, problems: &mut Problems<'_>) {
-        for attached in self.by_target.values() {
+    pub(super) fn notes(&self) -> impl Iterator<Item = &Problem> {
+        self.policies.notes()
+    }
+
+    /// What is wrong with policies together, where each is right.
+    pub(super) fn report_conflicts(&self, problems: &mut Problems<'_>) {
+        for attached in
+            self.by_place.iter().filter(|(place, _)| matches!(place, Place::At(_))).map(|(_, attached)| attached)
+        {
             if let Some(fault) = conflict(attached) {
                 for one in attached.iter().filter(|one| one.asks_for_a_token()) {
                     let field = one.target_ref.map(|index| format!("spec.targetRefs[{index}]")).unwrap_or_default();
@@ -177,6 +137,85 @@ impl Policies {
             }
         }
     }
+}
+
+/// Reads a policy, and finds what it is attached to.
+fn read(
+    policy: &ObjectRef,
+    gateways: &Gateways,
+    view: &View<'_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> Vec<(Place, Attached)> {
+    let targets = Targets { view, gateways };
+    let mut places = Vec::new();
+    if let Some(written) = view.policy(policy) {
+        let notes = written.spec.authorization.iter().flat_map(notes::of_rules);
+        notes.for_each(|(field, note)| reporter.note(field, note));
+        let content = match sections::check(&policy.name, &written.spec, view) {
+            Ok(sections) => {
+                let notes = sections.notes.iter().cloned();
+                notes.for_each(|(field, note)| reporter.report(field, note));
+                Content::Working(Box::new(sections))
+            }
+            Err(faults) => {
+                let first = faults.first().map(|(_, fault)| broken(policy, fault));
+                faults.into_iter().for_each(|(field, fault)| reporter.report(field, fault));
+                first.unwrap_or_else(|| broken(policy, &Fault::new("Invalid", "it can't be read")))
+            }
+        };
+        places.extend(attach(policy, &written.spec.target_refs, &Arc::new(content), &targets, reporter));
+    }
+    if let Some(malformed) = view.malformed(policy) {
+        let problem = &malformed.problem;
+        let message = format!("{policy} can't be read: {}", problem.message);
+        let content = Arc::new(Content::Broken { reason: problem.reason.clone(), message });
+        match &malformed.protects {
+            Protects::Nothing => {}
+            Protects::Targets(written) => places.extend(attach(policy, written, &content, &targets, reporter)),
+            Protects::Namespace => {
+                let attached = Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None };
+                places.push((Place::Closing(policy.name.namespace.clone()), attached));
+            }
+        }
+    }
+    places
+}
+
+fn attach(
+    policy: &ObjectRef,
+    written: &[TargetRef],
+    content: &Arc<Content>,
+    targets: &Targets<'_, '_>,
+    reporter: &mut Reporter<'_, '_>,
+) -> Vec<(Place, Attached)> {
+    let mut places: Vec<(Place, Attached)> = Vec::new();
+    if written.is_empty() {
+        let message = "the policy has no targetRefs and protects nothing; name what it is for";
+        reporter.report("spec.targetRefs", Fault::new("Invalid", message));
+    }
+    for (index, written) in written.iter().enumerate() {
+        let field = format!("spec.targetRefs[{index}]");
+        let (target, content, reach) = match targets.find(written, &policy.name.namespace) {
+            Found::Target(target) => (target, Arc::clone(content), Reach::Named),
+            Found::OnlyWhole(target, fault) => {
+                let closing = Arc::new(broken(policy, &fault));
+                reporter.report(format!("{field}.sectionName"), fault);
+                (target, closing, Reach::MissingPart)
+            }
+            Found::Nothing(fault) => {
+                reporter.report(field, fault);
+                continue;
+            }
+        };
+        // Attached nevertheless: should the Gateway become ours, it is never open.
+        reporter.accept(&field, targets.check_owner(&target));
+        let place = Place::At(target);
+        // Naming a target twice says nothing new.
+        if !places.iter().any(|(other, attached)| *other == place && attached.reach == reach) {
+            places.push((place, Attached { policy: policy.clone(), content, reach, target_ref: Some(index) }));
+        }
+    }
+    places
 }
 
 /// Several policies on one target must not differ in whose tokens they accept. None has a better right than another.
@@ -213,88 +252,4 @@ impl Attached {
 
 fn broken(policy: &ObjectRef, fault: &Fault) -> Content {
     Content::Broken { reason: fault.reason.to_owned(), message: format!("{policy}: {}", fault.message) }
-}
-
-/// What a targetRef means.
-enum Found {
-    Target(Target),
-    /// The named part is not there. What it would be a part of is closed instead: in doubt deny.
-    OnlyWhole(Target, Fault),
-    Nothing(Fault),
-}
-
-/// What policies can name.
-struct Targets<'r> {
-    resources: &'r Resources,
-    gateways: &'r BTreeMap<Name, OwnGateway>,
-}
-
-impl Targets<'_> {
-    /// Says so where a policy is for a Gateway that we have nothing to do with.
-    fn check_owner(&self, target: &Target) -> Result<(), Fault> {
-        let (Target::Gateway(name) | Target::Listener(name, _)) = target else { return Ok(()) };
-        if self.gateways.contains_key(name) {
-            return Ok(());
-        }
-        let message = format!(
-            "the Gateway {name} is not of a GatewayClass that is ours and accepted: nothing is protected there"
-        );
-        Err(Fault::new("TargetNotFound", message))
-    }
-
-    fn find(&self, written: &TargetRef, namespace: &str) -> Found {
-        let resources = self.resources;
-        let TargetRef { group, kind, name, section_name } = written;
-        let name = Name::new(namespace, name);
-        let missing =
-            || Found::Nothing(Fault::new("TargetNotFound", format!("there is no {kind} {name}, or it can't be read")));
-        let no_part = |part: &str, section: &str| {
-            let message =
-                format!("the {kind} {name} has no {part} {section:?}; all of it is closed until this is right");
-            Fault::new("TargetNotFound", message)
-        };
-        match (group.as_str(), kind.as_str()) {
-            (GATEWAY_API, "Gateway") => match (resources.gateways.get(&name), section_name) {
-                (None, _) => missing(),
-                (Some(_), None) => Found::Target(Target::Gateway(name)),
-                (Some(gateway), Some(section)) => {
-                    if gateway.spec.listeners.iter().any(|listener| listener.name == *section) {
-                        Found::Target(Target::Listener(name, section.clone()))
-                    } else {
-                        let fault = no_part("listener", section);
-                        Found::OnlyWhole(Target::Gateway(name), fault)
-                    }
-                }
-            },
-            (GATEWAY_API, "HTTPRoute") => match (resources.http_routes.get(&name), section_name) {
-                (None, _) => missing(),
-                (Some(_), None) => Found::Target(Target::Route(name)),
-                (Some(route), Some(section)) => {
-                    if route.spec.rules.iter().flatten().any(|rule| rule.name.as_ref() == Some(section)) {
-                        Found::Target(Target::Rule(name, section.clone()))
-                    } else {
-                        let fault = no_part("rule", section);
-                        Found::OnlyWhole(Target::Route(name), fault)
-                    }
-                }
-            },
-            (group, kind) if is_mcp_kind(group, kind) => {
-                let backend = object(group, kind, &name);
-                match (resources.backends.contains_key(&backend), section_name) {
-                    (false, _) => missing(),
-                    (true, None) => Found::Target(Target::Backend(backend)),
-                    (true, Some(_)) => {
-                        let message = "a backend has no sections; all of it is closed until sectionName is gone";
-                        Found::OnlyWhole(Target::Backend(backend), Fault::unsupported(message))
-                    }
-                }
-            }
-            (group, kind) => {
-                let message = format!(
-                    "a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend"
-                );
-                Found::Nothing(Fault::new("InvalidKind", message))
-            }
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Collects what is wrong, each with its object, field and reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::resources::{Name, ObjectRef};
 
@@ -31,19 +32,14 @@ impl Fault {
 
 /// All problems so far, sorted and each once.
 pub(super) struct Problems<'r> {
-    origins: &'r BTreeMap<ObjectRef, PathBuf>,
+    origins: &'r Objects<ObjectRef, PathBuf>,
     found: BTreeSet<Problem>,
     notes: BTreeSet<Problem>,
 }
 
 impl<'r> Problems<'r> {
-    pub(super) fn new(origins: &'r BTreeMap<ObjectRef, PathBuf>) -> Self {
+    pub(super) fn new(origins: &'r Objects<ObjectRef, PathBuf>) -> Self {
         Self { origins, found: BTreeSet::new(), notes: BTreeSet::new() }
-    }
-
-    /// Takes over a problem that was found when the object was read.
-    pub(super) fn known(&mut self, problem: &Problem) {
-        self.found.insert(problem.clone());
     }
 
     pub(super) fn of(&mut self, object: ObjectRef) -> Reporter<'_, 'r> {
@@ -79,7 +75,7 @@ impl Reporter<'_, '_> {
 
     fn problem(&self, field: impl Into<String>, fault: Fault) -> Problem {
         Problem {
-            file: self.problems.origins.get(&self.object).cloned(),
+            file: self.problems.origins.get(&self.object).map(|path| PathBuf::clone(path)),
             resource: Some(self.object.clone()),
             field: field.into(),
             reason: fault.reason.to_owned(),

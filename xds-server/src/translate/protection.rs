@@ -11,9 +11,11 @@ use crate::resources::{Name, ObjectRef};
 
 use super::in_place::IssuerAtGateway;
 use super::metadata::Told;
-use super::policies::{Attached, Content, Policies, Target, conflict};
+use super::policies::{Attached, Content, Policies, conflict};
 use super::problems::Fault;
 use super::sections::{self, Asked};
+use super::targets::Target;
+use super::view::View;
 
 /// It can't be told for which host a token must be.
 const HOST_UNKNOWN: &str = "HostUnknown";
@@ -107,8 +109,8 @@ impl Protection {
 }
 
 /// Puts together what protects a way; `None`: no policy does.
-pub(super) fn protect(policies: &Policies, way: &Way<'_>) -> Option<Protection> {
-    let levels = Levels::new(policies, way);
+pub(super) fn protect(policies: &Policies, way: &Way<'_>, view: &View<'_>) -> Option<Protection> {
+    let levels = Levels::new(policies, way, view);
     levels.all().next()?;
     let attached = || levels.all().map(|attached| attached.policy.clone()).collect();
     let closed = |reason: String, message: String| Protection {
@@ -161,8 +163,9 @@ struct Levels<'p> {
 }
 
 impl<'p> Levels<'p> {
-    fn new(policies: &'p Policies, way: &Way<'_>) -> Self {
-        let level = |label: &str, target: Target| Level { label: label.to_owned(), policies: policies.of(&target) };
+    fn new(policies: &'p Policies, way: &Way<'_>, view: &View<'_>) -> Self {
+        let level =
+            |label: &str, target: Target| Level { label: label.to_owned(), policies: policies.of(&target, view) };
         let distinct: BTreeSet<_> = way.backends.iter().collect();
         let single = distinct.len() == 1;
         let backends = distinct.into_iter().map(|backend| match backend {

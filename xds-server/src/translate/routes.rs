@@ -18,6 +18,7 @@ use super::matches;
 use super::outcome::RouteOutcome;
 use super::problems::{Fault, Reporter, route_ref};
 use super::syntax;
+use super::view::View;
 
 /// What Gateway API asks for where a rule can't be honoured, or has no valid backend.
 const INTERNAL_SERVER_ERROR: RouteAction = RouteAction::Respond { status: 500 };
@@ -43,7 +44,7 @@ pub(super) struct ParsedRule {
     pub(super) request_headers: HeaderChanges,
     pub(super) response_headers: HeaderChanges,
     /// What the action needs.
-    pub(super) clusters: BTreeMap<String, Cluster>,
+    pub(super) clusters: Vec<(String, Cluster)>,
     /// Whether one of its backends is shown a credential, whoever calls.
     pub(super) has_credential: bool,
     /// Whether all of its backends are servers outside.
@@ -58,7 +59,8 @@ pub(super) struct ParsedRule {
 pub(super) fn parse(
     name: &Name,
     route: &HttpRoute,
-    backends: &Backends<'_>,
+    backends: &Backends,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> ParsedRoute {
     let default = [HttpRouteRules::default()];
@@ -69,10 +71,11 @@ pub(super) fn parse(
         let field = format!("spec.rules[{index}]");
         let (matches, hold) = parse_matches(rule, &field, reporter);
         all_matches_hold &= hold;
-        rules.push(parse_rule(name, rule, matches, &field, backends, reporter));
+        rules.push(parse_rule(name, rule, matches, &field, backends, view, reporter));
     }
     let references = written.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
-    let services = references.filter_map(|reference| backends.service(&route_ref(name), &target(name, reference)));
+    let services =
+        references.filter_map(|reference| Backends::service(&route_ref(name), &target(name, reference), view));
     let mut parsed = ParsedRoute {
         name: name.clone(),
         created: route.metadata.creation_timestamp.clone(),
@@ -103,6 +106,8 @@ impl ParsedRoute {
             parents: attachments.parents.clone(),
             rules: self.rules.len(),
             invalid: invalid.map(|(index, _)| index).collect(),
+            backends: self.backends().cloned().collect(),
+            services: self.services.clone(),
             protection: BTreeMap::new(),
         }
     }
@@ -148,21 +153,22 @@ fn parse_rule(
     rule: &HttpRouteRules,
     matches: Vec<(usize, RouteMatch)>,
     field: &str,
-    backends: &Backends<'_>,
+    backends: &Backends,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> ParsedRule {
     let prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, PathMatch::Prefix(_)));
     let matched = if prefixes { Matched::Prefixes } else { Matched::Other };
     let filters = filters::of_rule(rule.filters.as_deref().unwrap_or_default(), matched, field, reporter);
     let timeouts = timeouts(rule, field, reporter);
-    let destinations = destinations(route, rule, field, backends, reporter);
+    let destinations = destinations(route, rule, field, backends, view, reporter);
     let mut parsed = ParsedRule {
         name: rule.name.clone(),
         matches,
         action: INTERNAL_SERVER_ERROR,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
-        clusters: BTreeMap::new(),
+        clusters: Vec::new(),
         has_credential: false,
         is_remote: false,
         policy_targets: Vec::new(),
@@ -241,7 +247,8 @@ fn destinations(
     route: &Name,
     rule: &HttpRouteRules,
     field: &str,
-    backends: &Backends<'_>,
+    backends: &Backends,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Vec<Destination> {
     let written = rule.backend_refs.iter().flatten().enumerate();
@@ -251,7 +258,8 @@ fn destinations(
             let weight = u32::try_from(reference.weight.unwrap_or(1)).ok().filter(|weight| *weight <= 1_000_000);
             let weight = weight.ok_or_else(|| Fault::unsupported("a weight is a number from 0 to 1000000"));
             let weight = reporter.accept(format!("{field}.weight"), weight);
-            let upstream = reporter.accept(&field, backends.resolve(&route_ref(route), &target(route, reference)));
+            let upstream =
+                reporter.accept(&field, backends.resolve(&route_ref(route), &target(route, reference), view));
             let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default(), &field, reporter);
             let valid = weight.is_some() && filters.is_some();
             let upstream = upstream.filter(|_| valid);

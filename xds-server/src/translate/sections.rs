@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource, Protocol,
-    RoutePolicy, Rule, SessionBinding, VERSION,
+    AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
+    Protocol, RoutePolicy, Rule, SessionBinding, VERSION,
 };
 use toolward_policy::policy::PolicyTable;
 
-use crate::key_sets::KeySets;
+use crate::resources::Name;
 use crate::resources::mcp::{
     AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, PassthroughSpec, ProtocolSpec, ResourceSpec,
 };
-use crate::resources::{Name, Resources};
 
 use super::in_place::{self, IssuerAtGateway};
 use super::keys;
 use super::oauth;
 use super::problems::Fault;
 use super::syntax;
+use super::view::View;
 use super::when;
 
 /// Largest accepted difference of clocks, in seconds.
@@ -97,13 +97,12 @@ impl IssuerTable {
 pub(super) fn check(
     name: &Name,
     spec: &MCPAccessPolicySpec,
-    resources: &Resources,
-    key_sets: &KeySets,
+    view: &View<'_>,
 ) -> Result<Sections, Vec<(String, Fault)>> {
     let (mut faults, mut notes) = (Vec::new(), Vec::new());
     let authentication = spec.authentication.as_ref().map(|authentication| match authentication.passthrough {
         None => {
-            let table = issuers(authentication, &name.namespace, (resources, key_sets), &mut faults, &mut notes);
+            let table = issuers(authentication, &name.namespace, view, &mut faults, &mut notes);
             Asked::Token(Box::new(table))
         }
         Some(PassthroughSpec {}) => passthrough(authentication, &mut faults),
@@ -140,7 +139,8 @@ impl Sections {
         let gates = self.gate.iter().cloned().collect();
         let policies =
             BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
-        FilterConfig { version: VERSION, limits: Limits::default(), binding_keys: Vec::new(), key_sets, policies }
+        let (limits, access_log) = (Limits::default(), AccessLog::default());
+        FilterConfig { version: VERSION, limits, access_log, binding_keys: Vec::new(), key_sets, policies }
     }
 }
 
@@ -184,7 +184,7 @@ fn passthrough(spec: &AuthenticationSpec, faults: &mut Vec<(String, Fault)>) -> 
 fn issuers(
     spec: &AuthenticationSpec,
     namespace: &str,
-    (resources, key_sets): (&Resources, &KeySets),
+    view: &View<'_>,
     faults: &mut Vec<(String, Fault)>,
     notes: &mut Vec<(String, Fault)>,
 ) -> IssuerTable {
@@ -210,7 +210,7 @@ fn issuers(
             fault("clockSkew", found);
             DEFAULT_CLOCK_SKEW
         });
-        match keys::resolve(issuer, namespace, resources, key_sets) {
+        match keys::resolve(issuer, namespace, view) {
             Err(found) => fault("jwks", found),
             Ok(set) => {
                 let at_gateway = set.metadata.map(|metadata| at_gateway(spec, issuer, metadata)).transpose();

@@ -7,9 +7,8 @@ use gateway_api::gateways::{
     GatewayListenersAllowedRoutesNamespacesSelector as LabelSelector,
 };
 
-use crate::resources::{Name, Resources};
-
 use super::problems::Fault;
+use super::view::View;
 
 /// The label that Kubernetes puts on every Namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -51,20 +50,20 @@ impl NamespaceSelector {
     }
 
     /// Whether a namespace is selected.
-    pub(super) fn selects(&self, namespace: &str, resources: &Resources) -> bool {
+    pub(super) fn selects(&self, namespace: &str, view: &View<'_>) -> bool {
         match self {
             Self::All => true,
             Self::One(own) => own == namespace,
             Self::Labels(requirements) => {
-                let labels = labels(namespace, resources);
+                let labels = labels(namespace, view);
                 requirements.iter().all(|requirement| requirement.holds(&labels))
             }
         }
     }
 }
 
-fn labels<'r>(namespace: &'r str, resources: &'r Resources) -> BTreeMap<&'r str, &'r str> {
-    let object = resources.namespaces.get(&Name::new("", namespace));
+fn labels<'r>(namespace: &'r str, view: &View<'r>) -> BTreeMap<&'r str, &'r str> {
+    let object = view.namespace(namespace);
     let written = object.and_then(|object| object.metadata.labels.as_ref()).into_iter().flatten();
     let mut labels: BTreeMap<&str, &str> = written.map(|(key, value)| (key.as_str(), value.as_str())).collect();
     labels.insert(NAME_LABEL, namespace);

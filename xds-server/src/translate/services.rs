@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 
 use crate::model::Endpoint;
-use crate::resources::{Name, Resources};
+use crate::problem::Problem;
+use crate::resources::Name;
 
+use super::changing::Changing;
+use super::parts::Parts;
 use super::problems::{Fault, Problems, Reporter, object};
 use super::syntax;
+use super::view::{Source, Sources, View};
 
 /// The label that says whose endpoints a slice holds.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -18,14 +23,17 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// Values of `appProtocol` that need another protocol towards the endpoints than HTTP/1.1.
 const UNSUPPORTED_PROTOCOLS: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
 
-/// All Services with their slices.
-pub(super) struct Services<'r> {
-    services: &'r BTreeMap<Name, Service>,
-    slices: BTreeMap<Name, Vec<Slice>>,
+/// The EndpointSlices of all Services.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    slices: Parts<Name, Option<Slice>>,
+    by_service: BTreeMap<Name, BTreeMap<Name, Arc<Option<Slice>>>>,
 }
 
 /// What counts of one EndpointSlice.
+#[derive(Debug)]
 struct Slice {
+    service: Name,
     /// Name of the Service's port, and number.
     ports: Vec<(String, u16)>,
     ready: Vec<IpAddr>,
@@ -33,50 +41,51 @@ struct Slice {
     draining: Vec<IpAddr>,
 }
 
-impl<'r> Services<'r> {
-    pub(super) fn new(resources: &'r Resources, problems: &mut Problems<'_>) -> Self {
-        let mut slices: BTreeMap<Name, Vec<Slice>> = BTreeMap::new();
-        for (name, slice) in &resources.endpoint_slices {
-            let labels = slice.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_LABEL)) {
-                let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", name));
-                let service = Name::new(&name.namespace, service);
-                slices.entry(service).or_default().push(Slice::read(slice, &mut reporter));
+impl Services {
+    /// Takes over what changed of the slices.
+    pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) {
+        let differing = world.next.endpoint_slices.differing(&world.last.endpoint_slices);
+        let updates = self.slices.update(differing, changed, |name| {
+            world
+                .next
+                .endpoint_slices
+                .contains_key(name)
+                .then(|| world.part(|view, problems| Slice::of(name, view, problems)))
+        });
+        for (name, last) in updates {
+            if let Some(slice) = last.as_deref().and_then(Option::as_ref) {
+                changed.note(&Source::Endpoints(&slice.service));
+                if let Some(slices) = self.by_service.get_mut(&slice.service) {
+                    slices.remove(&name);
+                }
+            }
+            if let Some((next, slice)) = self.slices.get(&name).and_then(|next| Some((next, next.as_ref().as_ref()?))) {
+                changed.note(&Source::Endpoints(&slice.service));
+                self.by_service.entry(slice.service.clone()).or_default().insert(name, Arc::clone(next));
             }
         }
-        Self { services: &resources.services, slices }
+        self.by_service.retain(|_, slices| !slices.is_empty());
     }
 
-    /// This Service with its slices alone.
-    fn only(name: &Name, resources: &'r Resources) -> Self {
-        let mut slices = Vec::new();
-        let mut problems = Problems::new(&resources.origins);
-        let of_namespace = resources.endpoint_slices.range(Name::new(&name.namespace, "")..);
-        for (slice_name, slice) in of_namespace.take_while(|(slice, _)| slice.namespace == name.namespace) {
-            let labels = slice.metadata.labels.as_ref();
-            if labels.and_then(|labels| labels.get(SERVICE_LABEL)) == Some(&name.name) {
-                let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", slice_name));
-                slices.push(Slice::read(slice, &mut reporter));
-            }
-        }
-        Self { services: &resources.services, slices: BTreeMap::from([(name.clone(), slices)]) }
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.slices.problems()
     }
 
     /// Whether there is such a Service with endpoints of its own.
-    pub(super) fn has(&self, name: &Name) -> bool {
-        self.services.get(name).is_some_and(|service| !is_external(service))
+    pub(super) fn has(name: &Name, view: &View<'_>) -> bool {
+        view.service(name).is_some_and(|service| !is_external(service))
     }
 
     /// Whether there is such a Service, with a port of this name where one is given.
-    pub(super) fn has_port_named(&self, name: &Name, port: Option<&str>) -> bool {
-        let Some(service) = self.services.get(name) else { return false };
+    pub(super) fn has_port_named(name: &Name, port: Option<&str>, view: &View<'_>) -> bool {
+        let Some(service) = view.service(name) else { return false };
         port.is_none_or(|port| ports(service).any(|candidate| candidate.name.as_deref() == Some(port)))
     }
 
     /// A port of a Service.
-    pub(super) fn port(&self, name: &Name, port: u16) -> Result<&'r ServicePort, Fault> {
+    pub(super) fn port<'r>(name: &Name, port: u16, view: &View<'r>) -> Result<&'r ServicePort, Fault> {
         let missing = |what: String| Fault::new("BackendNotFound", what);
-        let service = self.services.get(name).ok_or_else(|| missing(format!("there is no Service {name}")))?;
+        let service = view.service(name).ok_or_else(|| missing(format!("there is no Service {name}")))?;
         if is_external(service) {
             return Err(Fault::unsupported(format!("the Service {name} is an ExternalName, which is not supported")));
         }
@@ -86,8 +95,11 @@ impl<'r> Services<'r> {
     }
 
     /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down.
-    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort) -> Vec<Endpoint> {
-        let slices = self.slices.get(name).map(Vec::as_slice).unwrap_or_default();
+    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort, view: &View<'_>) -> Vec<Endpoint> {
+        view.note(&Source::Endpoints(name));
+        let slices = self.by_service.get(name).into_iter().flat_map(BTreeMap::values);
+        let slices: Vec<&Slice> = slices.filter_map(|slice| slice.as_ref().as_ref()).collect();
+        let slices = slices.as_slice();
         let port_name = port.name.as_deref().unwrap_or_default();
         let ready = collect(slices, port_name, |slice| &slice.ready);
         // While all endpoints are going away, those that still serve are better than none.
@@ -97,12 +109,6 @@ impl<'r> Services<'r> {
 
 fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
-}
-
-/// The addresses behind a port of a Service, without a look at anything else; `None` where there are none to be had.
-pub(crate) fn endpoints(name: &Name, port: u16, resources: &Resources) -> Option<Vec<Endpoint>> {
-    let services = Services::only(name, resources);
-    Some(services.endpoints(name, services.port(name, port).ok()?))
 }
 
 fn is_external(service: &Service) -> bool {
@@ -128,7 +134,7 @@ pub(super) fn check_protocol(service: &Name, port: &ServicePort, over_tls: bool)
     Err(Fault::new("UnsupportedProtocol", message))
 }
 
-fn collect<'s>(slices: &'s [Slice], port_name: &str, addresses: fn(&'s Slice) -> &'s Vec<IpAddr>) -> Vec<Endpoint> {
+fn collect<'s>(slices: &[&'s Slice], port_name: &str, addresses: fn(&'s Slice) -> &'s Vec<IpAddr>) -> Vec<Endpoint> {
     let mut endpoints = BTreeSet::new();
     for slice in slices {
         for (_, port) in slice.ports.iter().filter(|(name, _)| name == port_name) {
@@ -139,8 +145,16 @@ fn collect<'s>(slices: &'s [Slice], port_name: &str, addresses: fn(&'s Slice) ->
 }
 
 impl Slice {
-    fn read(slice: &EndpointSlice, reporter: &mut Reporter<'_, '_>) -> Self {
-        let mut read = Self { ports: Vec::new(), ready: Vec::new(), draining: Vec::new() };
+    /// `None` where it is nobody's.
+    fn of(name: &Name, view: &View<'_>, problems: &mut Problems<'_>) -> Option<Self> {
+        let slice = view.endpoint_slice(name)?;
+        let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
+        let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", name));
+        Some(Self::read(Name::new(&name.namespace, service), slice, &mut reporter))
+    }
+
+    fn read(service: Name, slice: &EndpointSlice, reporter: &mut Reporter<'_, '_>) -> Self {
+        let mut read = Self { service, ports: Vec::new(), ready: Vec::new(), draining: Vec::new() };
         if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
             let message = format!("the address type {} is not supported; IPv4 and IPv6 are", slice.address_type);
             reporter.report("addressType", Fault::unsupported(message));

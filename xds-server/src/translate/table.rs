@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION};
+use toolward_policy::config::{
+    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION,
+};
 use toolward_policy::policy::PolicyTable;
 
 use super::UnprotectedRoutes;
@@ -42,9 +44,9 @@ pub(super) struct Table {
 impl Table {
     /// A key is there only as long as a route has it. Envoy gets the table before the routes: should it refuse the routes,
     /// what was open and is to be closed is closed by the table alone, once no route of the port is meant to be open.
-    pub(super) fn new(limits: Limits, binding_keys: Vec<BindingKey>) -> Self {
+    pub(super) fn new(limits: Limits, access_log: AccessLog, binding_keys: Vec<BindingKey>) -> Self {
         let (key_sets, policies) = (BTreeMap::new(), BTreeMap::new());
-        Self { config: FilterConfig { version: VERSION, limits, binding_keys, key_sets, policies } }
+        Self { config: FilterConfig { version: VERSION, limits, access_log, binding_keys, key_sets, policies } }
     }
 
     /// Adds what protects a route, and gives the key for the route.
@@ -157,6 +159,7 @@ impl Table {
             let alone = FilterConfig {
                 version: VERSION,
                 limits: Limits::default(),
+                access_log: AccessLog::default(),
                 binding_keys: binding_keys.clone(),
                 key_sets: key_sets.clone(),
                 policies: BTreeMap::from([(key.clone(), policy.clone())]),

@@ -9,9 +9,11 @@ use toolward_policy::policy::PolicyTable;
 
 use super::*;
 use crate::key_sets::{Failing, Known};
-use crate::model::Listener;
+use crate::model::{Listener, RouteAction};
 use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
+
+mod changes;
 
 /// What a case is compared by.
 #[derive(Serialize)]

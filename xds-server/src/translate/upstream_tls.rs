@@ -14,30 +14,32 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::model::{Authorities, Subject, UpstreamTls};
 use crate::resources::mcp::{LocalRef, TargetTls};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef};
 
 use super::certificates;
 use super::hostname;
 use super::problems::{Fault, GATEWAY_API, Problems, Reporter, object};
 use super::services::Services;
+use super::view::{Source, View};
 
 /// The key of a ConfigMap that holds certificate authorities, by the standard.
 const AUTHORITIES_KEY: &str = "ca.crt";
 
 /// What BackendTLSPolicies say.
+#[derive(Debug, Default)]
 pub(super) struct BackendTlsPolicies {
     /// By Service, and by the name of its port where the policy is for that port alone.
     by_target: BTreeMap<(Name, Option<String>), Result<UpstreamTls, Fault>>,
 }
 
 impl BackendTlsPolicies {
-    pub(super) fn new(resources: &Resources, services: &Services<'_>, problems: &mut Problems<'_>) -> Self {
-        let mut policies: Vec<(&Name, &BackendTlsPolicy)> = resources.backend_tls_policies.iter().collect();
+    pub(super) fn new(view: &View<'_>, problems: &mut Problems<'_>) -> Self {
+        let mut policies: Vec<(&Name, &BackendTlsPolicy)> = view.backend_tls_policies().collect();
         policies.sort_by_key(|(name, policy)| (policy.metadata.creation_timestamp.clone(), *name));
         let mut by_target = BTreeMap::new();
         for (name, policy) in policies {
             let mut reporter = problems.of(object(GATEWAY_API, "BackendTLSPolicy", name));
-            let tls = of_policy(name, policy, resources, &mut reporter);
+            let tls = of_policy(name, policy, view, &mut reporter);
             for (index, target) in policy.spec.target_refs.iter().enumerate() {
                 let field = format!("spec.targetRefs[{index}]");
                 if (target.group.as_str(), target.kind.as_str()) != ("", "Service") {
@@ -47,7 +49,7 @@ impl BackendTlsPolicies {
                     continue;
                 }
                 let service = Name::new(&name.namespace, &target.name);
-                if !services.has_port_named(&service, target.section_name.as_deref()) {
+                if !Services::has_port_named(&service, target.section_name.as_deref(), view) {
                     let port =
                         target.section_name.as_ref().map(|port| format!(" with a port {port}")).unwrap_or_default();
                     let fault = Fault::new("TargetNotFound", format!("there is no Service {service}{port}"));
@@ -67,8 +69,17 @@ impl BackendTlsPolicies {
         Self { by_target }
     }
 
+    /// The Services of which the two say something else.
+    pub(super) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Name> {
+        let differs = |(key, tls): &(&(Name, Option<String>), _), other: &Self| other.by_target.get(*key) != Some(*tls);
+        let here = self.by_target.iter().filter(move |entry| differs(entry, other));
+        let there = other.by_target.iter().filter(move |entry| differs(entry, self));
+        here.chain(there).map(|((service, _), _)| service)
+    }
+
     /// What is said of this port of a Service; nothing: it is spoken to in clear.
-    pub(super) fn of(&self, service: &Name, port: &str) -> Result<Option<UpstreamTls>, Fault> {
+    pub(super) fn of(&self, service: &Name, port: &str, view: &View<'_>) -> Result<Option<UpstreamTls>, Fault> {
+        view.note(&Source::Tls(service));
         let of_port = self.by_target.get(&(service.clone(), Some(port.to_owned())));
         let found = of_port.or_else(|| self.by_target.get(&(service.clone(), None)));
         found.cloned().transpose()
@@ -78,7 +89,7 @@ impl BackendTlsPolicies {
 fn of_policy(
     name: &Name,
     policy: &BackendTlsPolicy,
-    resources: &Resources,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Result<UpstreamTls, Fault> {
     let BackendTlsPolicyValidation { hostname, subject_alt_names, .. } = &policy.spec.validation;
@@ -96,7 +107,7 @@ fn of_policy(
             subjects
         });
     }
-    let authorities = authorities_of_policy(name, &policy.spec.validation, resources, reporter);
+    let authorities = authorities_of_policy(name, &policy.spec.validation, view, reporter);
     let unusable = || Fault::new("UnsupportedProtocol", format!("the BackendTLSPolicy {name} can't be honoured"));
     let server_name = server_name.ok_or_else(unusable)?;
     let mut subjects = subjects.ok_or_else(unusable)?;
@@ -124,7 +135,7 @@ fn subject(written: &BackendTlsPolicyValidationSubjectAltNames) -> Result<Subjec
 fn authorities_of_policy(
     name: &Name,
     validation: &BackendTlsPolicyValidation,
-    resources: &Resources,
+    view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Option<Authorities> {
     let references = validation.ca_certificate_refs.as_deref().unwrap_or_default();
@@ -144,7 +155,7 @@ fn authorities_of_policy(
     let mut pem = String::new();
     for (index, reference) in references.iter().enumerate() {
         let authorities = if (reference.group.as_str(), reference.kind.as_str()) == ("", "ConfigMap") {
-            config_map(&Name::new(&name.namespace, &reference.name), resources)
+            config_map(&Name::new(&name.namespace, &reference.name), view)
         } else {
             let message = format!("authorities can't come from a {}, only from a ConfigMap", reference.kind);
             Err(Fault::new("InvalidKind", message))
@@ -162,7 +173,7 @@ pub(super) fn of_target(
     backend: &ObjectRef,
     target: &str,
     host: Option<&str>,
-    resources: &Resources,
+    view: &View<'_>,
 ) -> Result<UpstreamTls, (&'static str, Fault)> {
     let namespace = &backend.name.namespace;
     let expected = tls.sni.as_deref().or(host).ok_or_else(|| {
@@ -182,7 +193,7 @@ pub(super) fn of_target(
         let message = "wellKnownCACertificates and caCertificateRefs are given; keep one";
         return Err((".wellKnownCACertificates", Fault::unsupported(message)));
     }
-    let pem = authorities(&tls.ca_certificate_refs, namespace, resources);
+    let pem = authorities(&tls.ca_certificate_refs, namespace, view);
     let pem = pem.map_err(|fault| (".caCertificateRefs", fault))?;
     let authorities = if pem.is_empty() {
         Authorities::System
@@ -192,21 +203,21 @@ pub(super) fn of_target(
     };
     let certificate = tls.client_certificate_ref.as_ref().map(|reference| {
         let name = Name::new(namespace, &reference.name);
-        certificates::certificate(&name, resources).map(|certificate| (name.to_string(), certificate))
+        certificates::certificate(&name, view).map(|certificate| (name.to_string(), certificate))
     });
     let certificate = certificate.transpose().map_err(|fault| (".clientCertificateRef", fault))?;
     Ok(UpstreamTls { server_name, subjects: vec![subject], authorities, certificate })
 }
 
 /// The authorities in ConfigMaps of a namespace, in PEM.
-pub(super) fn authorities(references: &[LocalRef], namespace: &str, resources: &Resources) -> Result<String, Fault> {
-    references.iter().map(|reference| config_map(&Name::new(namespace, &reference.name), resources)).collect()
+pub(super) fn authorities(references: &[LocalRef], namespace: &str, view: &View<'_>) -> Result<String, Fault> {
+    references.iter().map(|reference| config_map(&Name::new(namespace, &reference.name), view)).collect()
 }
 
 /// The authorities in a ConfigMap, in PEM with a line end.
-fn config_map(name: &Name, resources: &Resources) -> Result<String, Fault> {
+fn config_map(name: &Name, view: &View<'_>) -> Result<String, Fault> {
     let invalid = |what: &str| Fault::new("InvalidCACertificateRef", format!("the ConfigMap {name} {what}"));
-    let map = resources.config_maps.get(name).ok_or_else(|| invalid("does not exist"))?;
+    let map = view.config_map(name).ok_or_else(|| invalid("does not exist"))?;
     let text = map.data.as_ref().and_then(|data| data.get(AUTHORITIES_KEY));
     let text = text.ok_or_else(|| invalid("has no key ca.crt"))?;
     let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();

@@ -18,12 +18,21 @@ use super::hostname::Hostname;
 use super::matches;
 use super::metadata::{self, Described, Told};
 use super::notes;
-use super::outcome::RouteOutcome;
+use super::outcome::RouteProtection;
+use super::policies::Policies;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Way, protect};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::{self, Table, UNPROTECTED_MESSAGE};
-use super::{UnprotectedRoutes, World};
+use super::view::View;
+use super::{TranslateOptions, UnprotectedRoutes};
+
+/// What all Gateways have in common.
+pub(super) struct World<'w> {
+    pub(super) policies: &'w Policies,
+    pub(super) options: &'w TranslateOptions,
+    pub(super) view: &'w View<'w>,
+}
 
 /// A listener of a port with what is attached to it.
 pub(super) struct AttachedListener<'a> {
@@ -45,12 +54,13 @@ pub(super) fn listener<'r>(
     listeners: &[AttachedListener<'_>],
     refused: &[&Hostname],
     world: &World<'_>,
-    outcomes: &mut BTreeMap<Name, RouteOutcome>,
+    protection: &mut BTreeMap<Name, RouteProtection>,
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
-    let table = Table::new(world.options.limits.clone(), world.options.binding_keys.clone());
-    let mut builder = Builder { gateway, port, world, secure: false, table, outcomes, problems };
+    let options = world.options;
+    let table = Table::new(options.limits.clone(), options.access_log, options.binding_keys.clone());
+    let mut builder = Builder { gateway, port, world, secure: false, table, protection, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
     let mut virtual_hosts = BTreeMap::new();
@@ -147,7 +157,8 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
-    outcomes: &'b mut BTreeMap<Name, RouteOutcome>,
+    /// What protects each route.
+    protection: &'b mut BTreeMap<Name, RouteProtection>,
     problems: &'b mut Problems<'r>,
 }
 
@@ -259,9 +270,8 @@ impl Builder<'_, '_> {
             rule: rule.name.as_deref(),
             backends: &rule.policy_targets,
         };
-        let outcome = self.outcomes.entry(route.name.clone()).or_default();
-        let outcome = outcome.protection.entry(self.gateway.clone()).or_default();
-        match protect(&self.world.policies, &way) {
+        let outcome = self.protection.entry(route.name.clone()).or_default();
+        match protect(self.world.policies, &way, self.world.view) {
             Some(protection) => {
                 let lends = rule.has_credential && !protection.verifies_callers();
                 let open = matches!(protection.policy, RoutePolicy::Protected { .. });

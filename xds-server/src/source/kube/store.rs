@@ -10,9 +10,6 @@ use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::Change;
 use crate::source::object::{self, Origin, Read};
 
-/// The label that says whose endpoints a slice holds.
-const SERVICE_LABEL: &str = "/metadata/labels/kubernetes.io~1service-name";
-
 /// What happened to a kind's objects.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -38,7 +35,8 @@ pub struct Store {
     known: BTreeMap<&'static str, BTreeMap<Name, Version>>,
     /// Objects that are kept because they are referred to.
     fetched: BTreeMap<ObjectRef, Version>,
-    changed: Changed,
+    /// Whether there is a world that was not told.
+    changed: bool,
     /// Whether somebody wrote a status: we ourselves, or others.
     statuses: bool,
 }
@@ -53,14 +51,6 @@ struct Version {
     meaning: Option<(i64, Value, Value)>,
 }
 
-#[derive(Debug)]
-enum Changed {
-    Nothing,
-    /// The slices of these Services.
-    Endpoints(BTreeSet<Name>),
-    Anything,
-}
-
 impl Default for Store {
     fn default() -> Self {
         Self {
@@ -69,7 +59,7 @@ impl Default for Store {
             untold: BTreeMap::new(),
             known: BTreeMap::new(),
             fetched: BTreeMap::new(),
-            changed: Changed::Anything,
+            changed: true,
             statuses: false,
         }
     }
@@ -112,7 +102,7 @@ impl Store {
         }
         // Of a kind with generations nothing but the status may have changed.
         if version.meaning.is_none() || last.is_none_or(|last| last.meaning != version.meaning) {
-            self.note(kind, &name, Some(&object));
+            self.changed = true;
         } else {
             self.statuses = true;
         }
@@ -127,7 +117,7 @@ impl Store {
         if kind.content == Content::WhenReferenced && self.fetched.remove(&object).is_none() {
             return;
         }
-        self.note(kind, name, None);
+        self.changed = true;
         object::remove(&object, Arc::make_mut(&mut self.resources));
     }
 
@@ -139,25 +129,8 @@ impl Store {
         strip(kind, &mut document);
         let read = object::read(&object, kind.version, Origin::ApiServer, document, resources);
         if let Read::Malformed(malformed) = read {
-            self.changed = Changed::Anything;
+            self.changed = true;
             resources.malformed.extend(malformed);
-        }
-    }
-
-    /// Notes that an object is about to change.
-    fn note(&mut self, kind: &'static Kind, name: &Name, next: Option<&Value>) {
-        if kind.kind != "EndpointSlice" {
-            self.changed = Changed::Anything;
-            return;
-        }
-        let last = self.resources.endpoint_slices.get(name);
-        let last = last.and_then(|slice| slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name").cloned());
-        let next = next.and_then(|slice| slice.pointer(SERVICE_LABEL)?.as_str().map(str::to_owned));
-        let services = last.into_iter().chain(next).map(|service| Name::new(&name.namespace, service));
-        match &mut self.changed {
-            Changed::Anything => {}
-            Changed::Endpoints(known) => known.extend(services),
-            Changed::Nothing => self.changed = Changed::Endpoints(services.collect()),
         }
     }
 
@@ -201,7 +174,7 @@ impl Store {
         let version = self.known.get(kind.kind).and_then(|known| known.get(&name)).cloned();
         let Some(version) = version else { return };
         self.fetched.insert(object_ref(kind, &name), version);
-        self.note(kind, &name, Some(&object));
+        self.changed = true;
         self.put(kind, name, object);
     }
 
@@ -211,19 +184,16 @@ impl Store {
             return None;
         }
         let resources = Arc::clone(&self.resources);
-        match std::mem::replace(&mut self.changed, Changed::Nothing) {
-            Changed::Nothing => std::mem::take(&mut self.statuses).then_some(Change::Statuses(resources)),
-            Changed::Endpoints(services) => Some(Change::Endpoints { resources, services }),
-            Changed::Anything => {
-                self.statuses = false;
-                Some(Change::World(resources))
-            }
+        let statuses = std::mem::take(&mut self.statuses);
+        match std::mem::take(&mut self.changed) {
+            true => Some(Change::World(resources)),
+            false => statuses.then_some(Change::Statuses(resources)),
         }
     }
 
     /// Has the whole world told again with the next change.
     pub fn repeat(&mut self) {
-        self.changed = Changed::Anything;
+        self.changed = true;
     }
 }
 
@@ -302,11 +272,6 @@ mod tests {
         }
     }
 
-    fn slice(name: &str, version: u32, service: &str) -> Event {
-        let labels = json!({ "kubernetes.io/service-name": service });
-        Event::Applied(object(name, version, json!({ "labels": labels, "addressType": "IPv4", "endpoints": [] })))
-    }
-
     #[test]
     fn objects_come_and_go() {
         let mut store = store();
@@ -338,23 +303,6 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_alone_are_told_apart() {
-        let mut store = store();
-        store.apply(kind("EndpointSlice"), slice("s-1", 1, "math"));
-        store.apply(kind("EndpointSlice"), slice("s-1", 2, "other"));
-        match store.take_change() {
-            Some(Change::Endpoints { services, resources }) => {
-                assert_eq!(services, BTreeSet::from([Name::new("apps", "math"), Name::new("apps", "other")]));
-                assert_eq!(resources.endpoint_slices.len(), 1);
-            }
-            other => panic!("{other:?}"),
-        }
-        store.apply(kind("EndpointSlice"), slice("s-1", 3, "math"));
-        store.apply(kind("Namespace"), Event::Applied(object("x", 1, json!({}))));
-        let _ = world(&mut store);
-    }
-
-    #[test]
     fn a_malformed_object_replaces_the_good_one_and_the_other_way_round() {
         let mut store = store();
         let backend = |version, port: Value| {
@@ -382,8 +330,6 @@ mod tests {
         let accepted = json!({ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z" });
         store.apply(kind("MCPBackend"), backend(2, 1, json!({ "conditions": [accepted] })));
-        store.apply(kind("EndpointSlice"), slice("s-1", 1, "math"));
-        assert!(matches!(store.take_change(), Some(Change::Endpoints { .. })));
         match store.take_change() {
             Some(Change::Statuses(resources)) => {
                 let backend = resources.backends.values().next().expect("the backend");

@@ -1,0 +1,70 @@
+//! A world beside the one before it: what differs, and how its parts are read.
+
+use std::collections::BTreeSet;
+
+use crate::key_sets::KeySets;
+use crate::objects::Objects;
+use crate::resources::{Malformed, Name, ObjectRef, Resources};
+
+use super::parts::Part;
+use super::problems::Problems;
+use super::view::{Source, Sources, View};
+
+/// A world beside the one before it.
+pub(super) struct Changing<'r> {
+    pub(super) last: &'r Resources,
+    pub(super) next: &'r Resources,
+    pub(super) last_key_sets: &'r KeySets,
+    pub(super) key_sets: &'r KeySets,
+}
+
+impl Changing<'_> {
+    /// Reads a part of the new world.
+    pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
+        Part::read(View::new(self.next, self.key_sets), Problems::new(&self.next.origins), read)
+    }
+
+    /// What differs of the resources and the key sets.
+    pub(super) fn sources(&self) -> Sources {
+        let (last, next) = (self.last, self.next);
+        let mut sources = Sources::default();
+        objects("Gateway", &next.gateways, &last.gateways, &mut sources);
+        objects("HTTPRoute", &next.http_routes, &last.http_routes, &mut sources);
+        objects("Service", &next.services, &last.services, &mut sources);
+        objects("EndpointSlice", &next.endpoint_slices, &last.endpoint_slices, &mut sources);
+        objects("ConfigMap", &next.config_maps, &last.config_maps, &mut sources);
+        objects("Secret", &next.secrets, &last.secrets, &mut sources);
+        objects("Namespace", &next.namespaces, &last.namespaces, &mut sources);
+        if next.gateway_classes.differing(&last.gateway_classes).next().is_some() {
+            sources.note(&Source::Classes);
+        }
+        if next.backend_tls_policies.differing(&last.backend_tls_policies).next().is_some() {
+            sources.note(&Source::BackendTlsPolicies);
+        }
+        let grants = next.reference_grants.differing(&last.reference_grants);
+        grants.for_each(|name| sources.note(&Source::Grants(&name.namespace)));
+        let backends = next.backends.differing(&last.backends);
+        let policies = next.policies.differing(&last.policies);
+        backends.chain(policies).chain(self.malformed()).for_each(|object| sources.note(&Source::Own(object)));
+        let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
+            let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
+            differing.for_each(|(place, _)| sources.note(&Source::KeySet(place)));
+        };
+        known(self.key_sets, self.last_key_sets, &mut sources);
+        known(self.last_key_sets, self.key_sets, &mut sources);
+        sources
+    }
+
+    /// The objects of which other faults are known than before.
+    pub(super) fn malformed(&self) -> BTreeSet<&ObjectRef> {
+        fn only<'m>(here: &'m [Malformed], there: &'m [Malformed]) -> impl Iterator<Item = &'m ObjectRef> {
+            here.iter().filter(move |malformed| !there.contains(malformed)).map(|malformed| &malformed.object)
+        }
+        let (next, last) = (&self.next.malformed, &self.last.malformed);
+        only(next, last).chain(only(last, next)).collect()
+    }
+}
+
+fn objects<T>(kind: &'static str, next: &Objects<Name, T>, last: &Objects<Name, T>, sources: &mut Sources) {
+    next.differing(last).for_each(|name| sources.note(&Source::Object(kind, name)));
+}

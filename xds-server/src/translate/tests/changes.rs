@@ -1,0 +1,168 @@
+//! A world that changes step by step means at each step what it would mean if it were read for the first time. The
+//! objects are those of all golden cases, each in every version that a case has of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use toolward_policy::config::KeySet;
+
+use super::cases;
+use crate::key_sets::{Failing, KeySets, Known};
+use crate::resources::{ObjectRef, Resources};
+use crate::source::documents::{self, File};
+use crate::translate::{TranslateOptions, Translator, places, translate};
+
+/// Walks from each case.
+const WALKS: u64 = 3;
+
+/// Steps of a walk.
+const STEPS: usize = 24;
+
+#[test]
+fn step_by_step_a_world_means_what_it_means_at_once() {
+    let versions = versions();
+    let mut meanings = 0;
+    for (case, manifests) in cases() {
+        for walk in 0..WALKS {
+            meanings += Walk::new(&case, &manifests, walk, &versions).run();
+        }
+    }
+    assert!(meanings > 2000, "only {meanings} steps changed what the world means");
+}
+
+/// Every object by itself, as it stands in the cases.
+fn versions() -> BTreeMap<ObjectRef, Vec<Resources>> {
+    let mut versions: BTreeMap<ObjectRef, Vec<Resources>> = BTreeMap::new();
+    for (case, manifests) in cases() {
+        for resources in objects(&case, &manifests) {
+            let object = resources.origins.keys().next().unwrap().clone();
+            versions.entry(object).or_default().push(resources);
+        }
+    }
+    versions
+}
+
+fn objects(case: &str, manifests: &str) -> Vec<Resources> {
+    let file = |document: &str| File { path: PathBuf::from(format!("{case}.yaml")), content: document.into() };
+    // Those that are of no concern leave an empty world.
+    manifests.split("\n---\n").filter_map(|document| documents::read(&[file(document)]).ok()).collect()
+}
+
+struct Walk<'v> {
+    name: String,
+    random: u64,
+    versions: &'v BTreeMap<ObjectRef, Vec<Resources>>,
+    there: BTreeMap<ObjectRef, Resources>,
+    world: Resources,
+    options: TranslateOptions,
+    translator: Translator,
+}
+
+impl<'v> Walk<'v> {
+    fn new(case: &str, manifests: &str, walk: u64, versions: &'v BTreeMap<ObjectRef, Vec<Resources>>) -> Self {
+        let name = format!("{case}, walk {walk}");
+        let random = name.bytes().fold(walk, |random, byte| random.wrapping_mul(31).wrapping_add(byte.into()));
+        let (world, there, options) = (Resources::default(), BTreeMap::new(), TranslateOptions::default());
+        let mut walk = Self { name, random, versions, there, world, options, translator: Translator::default() };
+        for object in objects(case, manifests) {
+            walk.put(object);
+        }
+        walk
+    }
+
+    /// Gives how often the meaning changed.
+    fn run(mut self) -> usize {
+        let mut last = self.translator.translate(&self.world, &self.options);
+        let mut changes = 0;
+        for step in 0..STEPS {
+            let done = self.step();
+            let next = self.translator.translate(&self.world, &self.options);
+            assert_eq!(next, translate(&self.world, &self.options), "{}, step {step}: {done}", self.name);
+            changes += usize::from(next != last);
+            last = next;
+        }
+        changes
+    }
+
+    /// Changes one thing or several at once; gives what.
+    fn step(&mut self) -> String {
+        let count = 1 + self.below(3);
+        let done: Vec<String> = (0..count).map(|_| self.change()).collect();
+        done.join(", ")
+    }
+
+    fn change(&mut self) -> String {
+        match self.below(10) {
+            0..3 => {
+                let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
+                self.remove(&object);
+                format!("{object} removed")
+            }
+            // One that is there, in another version or just told again.
+            3..6 => {
+                let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
+                self.put_version(&object);
+                format!("{object} changed")
+            }
+            6..9 => {
+                let number = self.below(self.versions.len());
+                let object = self.versions.keys().nth(number).unwrap().clone();
+                self.put_version(&object);
+                format!("{object} put in")
+            }
+            _ => {
+                let known = places(&self.world).into_iter().filter_map(|place| {
+                    let failing = || Failing { last_good: 1, error: "down".to_owned() };
+                    let known = match self.below(4) {
+                        0 => return None,
+                        1 => Known::Unfetched("down".to_owned()),
+                        2 => Known::Expired(failing()),
+                        _ => Known::Good {
+                            keys: KeySet { keys: Vec::new(), place: None },
+                            metadata: None,
+                            failing: Some(failing()),
+                        },
+                    };
+                    Some((place, known))
+                });
+                self.options.key_sets = Arc::new(KeySets(known.collect()));
+                "key sets fetched".to_owned()
+            }
+        }
+    }
+
+    fn one_of_there(&mut self) -> Option<ObjectRef> {
+        let count = self.there.len();
+        if count == 0 {
+            return None;
+        }
+        let number = self.below(count);
+        self.there.keys().nth(number).cloned()
+    }
+
+    fn put_version(&mut self, object: &ObjectRef) {
+        let versions = &self.versions[object];
+        let number = self.below(versions.len());
+        self.put(versions[number].clone());
+    }
+
+    fn put(&mut self, object: Resources) {
+        let name = object.origins.keys().next().unwrap().clone();
+        self.remove(&name);
+        self.world.replace(&Resources::default(), &object);
+        self.there.insert(name, object);
+    }
+
+    fn remove(&mut self, object: &ObjectRef) {
+        if let Some(last) = self.there.remove(object) {
+            self.world.replace(&last, &Resources::default());
+        }
+    }
+
+    /// A number below this one, by a generator that gives the same ones each time.
+    fn below(&mut self, limit: usize) -> usize {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) as usize % limit
+    }
+}

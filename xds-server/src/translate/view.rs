@@ -1,0 +1,166 @@
+//! The world as one part of it is read: what is looked at is noted, so that the part is read again when that changes.
+//!
+//! INVARIANT: a part is a function of what its view notes, and of nothing else that may change. So nothing is handed to
+//! it but views, and what was read through a view of its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
+use gateway_api::gatewayclasses::GatewayClass;
+use gateway_api::gateways::Gateway;
+use gateway_api::httproutes::HttpRoute;
+use gateway_api::referencegrants::ReferenceGrant;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use crate::key_sets::{KeySets, Known, Place};
+use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
+use crate::resources::{Malformed, Name, ObjectRef, Resources};
+
+use super::targets::Target;
+
+/// What can be looked at, whether it is there or not.
+#[derive(Debug, Hash)]
+pub(super) enum Source<'a> {
+    /// An object of a kind of Kubernetes or Gateway API.
+    Object(&'static str, &'a Name),
+    /// An object of a kind of ours, or one that can't be read.
+    Own(&'a ObjectRef),
+    /// All GatewayClasses.
+    Classes,
+    /// All BackendTLSPolicies.
+    BackendTlsPolicies,
+    /// The ReferenceGrants of a namespace.
+    Grants(&'a str),
+    KeySet(&'a Place),
+    /// What was made of a Gateway.
+    Gateway(&'a Name),
+    /// What was made of the EndpointSlices of a Service.
+    Endpoints(&'a Name),
+    /// What was made of the BackendTLSPolicies for a Service.
+    Tls(&'a Name),
+    /// What was made of the description of an MCP server.
+    Server(&'a ObjectRef),
+    /// What was made of the policies that are attached to something.
+    Policies(&'a Target),
+    /// What was made of the policies that close a namespace.
+    Closing(&'a str),
+}
+
+/// Sources by their hashes. That two have the same one is unlikely, and then a part is read again for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Sources(BTreeSet<u64>);
+
+impl Sources {
+    pub(super) fn note(&mut self, source: &Source<'_>) {
+        let mut hasher = DefaultHasher::new();
+        source.hash(&mut hasher);
+        self.0.insert(hasher.finish());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is one that is among the others as well.
+    pub(super) fn meet(&self, others: &[u64]) -> bool {
+        others.iter().any(|other| self.0.contains(other))
+    }
+}
+
+/// The world as one part of it is read.
+pub(super) struct View<'r> {
+    resources: &'r Resources,
+    key_sets: &'r KeySets,
+    noted: RefCell<Sources>,
+}
+
+impl<'r> View<'r> {
+    pub(super) fn new(resources: &'r Resources, key_sets: &'r KeySets) -> Self {
+        Self { resources, key_sets, noted: RefCell::default() }
+    }
+
+    /// What was looked at.
+    pub(super) fn noted(self) -> Box<[u64]> {
+        self.noted.into_inner().0.into_iter().collect()
+    }
+
+    pub(super) fn note(&self, source: &Source<'_>) {
+        self.noted.borrow_mut().note(source);
+    }
+
+    pub(super) fn classes(&self) -> impl Iterator<Item = (&'r Name, &'r GatewayClass)> {
+        self.note(&Source::Classes);
+        self.resources.gateway_classes.iter().map(|(name, class)| (name, &**class))
+    }
+
+    pub(super) fn gateway(&self, name: &Name) -> Option<&'r Gateway> {
+        self.note(&Source::Object("Gateway", name));
+        self.resources.gateways.get(name).map(|gateway| &**gateway)
+    }
+
+    pub(super) fn route(&self, name: &Name) -> Option<&'r HttpRoute> {
+        self.note(&Source::Object("HTTPRoute", name));
+        self.resources.http_routes.get(name).map(|route| &**route)
+    }
+
+    pub(super) fn service(&self, name: &Name) -> Option<&'r Service> {
+        self.note(&Source::Object("Service", name));
+        self.resources.services.get(name).map(|service| &**service)
+    }
+
+    pub(super) fn endpoint_slice(&self, name: &Name) -> Option<&'r EndpointSlice> {
+        self.note(&Source::Object("EndpointSlice", name));
+        self.resources.endpoint_slices.get(name).map(|slice| &**slice)
+    }
+
+    pub(super) fn config_map(&self, name: &Name) -> Option<&'r ConfigMap> {
+        self.note(&Source::Object("ConfigMap", name));
+        self.resources.config_maps.get(name).map(|map| &**map)
+    }
+
+    pub(super) fn secret(&self, name: &Name) -> Option<&'r Secret> {
+        self.note(&Source::Object("Secret", name));
+        self.resources.secrets.get(name).map(|secret| &**secret)
+    }
+
+    pub(super) fn namespace(&self, name: &str) -> Option<&'r Namespace> {
+        let name = Name::new("", name);
+        self.note(&Source::Object("Namespace", &name));
+        self.resources.namespaces.get(&name).map(|namespace| &**namespace)
+    }
+
+    pub(super) fn backend(&self, object: &ObjectRef) -> Option<&'r MCPBackend> {
+        self.note(&Source::Own(object));
+        self.resources.backends.get(object).map(|backend| &**backend)
+    }
+
+    pub(super) fn policy(&self, object: &ObjectRef) -> Option<&'r MCPAccessPolicy> {
+        self.note(&Source::Own(object));
+        self.resources.policies.get(object).map(|policy| &**policy)
+    }
+
+    pub(super) fn backend_tls_policies(&self) -> impl Iterator<Item = (&'r Name, &'r BackendTlsPolicy)> {
+        self.note(&Source::BackendTlsPolicies);
+        self.resources.backend_tls_policies.iter().map(|(name, policy)| (name, &**policy))
+    }
+
+    pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
+        self.note(&Source::Grants(namespace));
+        let from = self.resources.reference_grants.range(Name::new(namespace, "")..);
+        from.take_while(move |(name, _)| name.namespace == namespace).map(|(_, grant)| &**grant)
+    }
+
+    /// Why an object can't be read; of several faults the first.
+    pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
+        self.note(&Source::Own(object));
+        self.resources.malformed.iter().find(|malformed| malformed.object == *object)
+    }
+
+    pub(super) fn key_set(&self, place: &Place) -> &'r Known {
+        self.note(&Source::KeySet(place));
+        self.key_sets.known(place)
+    }
+}
