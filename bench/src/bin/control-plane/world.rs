@@ -1,6 +1,6 @@
 //! The world that is served, as a folder of YAML files: routes on Gateways, Services with endpoints, policies, key sets.
 //!
-//! Everything grows with the number of Gateways: each has 100 routes, to 20 Services of its own and some of others, a policy on
+//! Everything grows with the number of Gateways: each has 100 routes, to 20 Services of its own and 20 of others, a policy on
 //! itself and nine on routes. One in ten Gateways shares a key set.
 
 use std::collections::HashMap;
@@ -175,10 +175,11 @@ fn file(kind: &str, index: usize) -> String {
     format!("{kind}-{index}.yaml")
 }
 
-/// Four in five routes of a Gateway lead to Services of its own, the others to those of others.
+/// Four in five routes of a Gateway lead to Services of its own, the others to those of others: a Service is reached
+/// through one Gateway or two.
 fn service_of(route: usize, size: Size) -> usize {
     let (gateway, of) = (route / ROUTES_EACH, route % ROUTES_EACH);
-    if of % 5 == 4 { (route * 7 + of) % size.services() } else { gateway * SERVICES_EACH + of % SERVICES_EACH }
+    if of % 5 == 4 { route / 5 * 7919 % size.services() } else { gateway * SERVICES_EACH + of % SERVICES_EACH }
 }
 
 fn class() -> String {
