@@ -4,6 +4,7 @@ mod changes;
 mod deployment;
 mod flood;
 mod identity;
+mod key_sets;
 mod outages;
 mod refusals;
 mod rights;

@@ -76,7 +76,9 @@ pub(crate) fn replica(cluster: &Cluster, name: &str) -> Toolward {
 /// The same on these ports.
 pub(crate) fn replica_on(cluster: &Cluster, name: &str, xds: u16, admin: u16) -> Toolward {
     let account = cluster.service_account(NAMESPACE, "toolward");
-    let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", name];
+    // Issuers of tests are on this machine.
+    let networks = ["--key-set-networks", "127.0.0.0/8"];
+    let arguments = [["--provision", "false"], ["--namespace", NAMESPACE], ["--identity", name], networks].concat();
     let toolward = Toolward::in_cluster_on(&account, xds, admin, &arguments);
     toolward.wait_until_ready();
     toolward
