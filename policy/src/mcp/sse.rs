@@ -112,7 +112,13 @@ impl EventFilter {
             return Ok(Cow::Borrowed(chunk));
         }
         passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
-        self.carry = rest.to_vec();
+        // What is carried stays where it is: an event that comes in many chunks is not copied for each.
+        if is_alone {
+            carried = rest.to_vec();
+        } else {
+            carried.drain(..start);
+        }
+        self.carry = carried;
         Ok(Cow::Owned(passed))
     }
 
@@ -300,6 +306,15 @@ mod tests {
         let out = filtered(&[b"data: {\"id\":3,\"result\":{\"tools\":[{\"name\":\"b\"},{}]}}\n\n"]);
         let out = String::from_utf8(out).expect("UTF-8");
         assert!(out.contains("-32603") && out.contains("\"id\":3") && !out.contains("\"b\""), "{out}");
+    }
+
+    #[test]
+    fn a_large_event_may_come_byte_by_byte() {
+        let mut filter = EventFilter::new(1 << 20);
+        let event = format!("data: {}{LIST}\n\n", " ".repeat(1 << 19));
+        let passed = |chunk: &[u8]| filter.push(chunk, &mut HidesB).expect("small").into_owned();
+        let passed: Vec<u8> = event.as_bytes().chunks(1).flat_map(passed).collect();
+        assert!(passed.ends_with(format!("{KEPT}\n\n").as_bytes()));
     }
 
     #[test]
