@@ -39,6 +39,11 @@ wasm-probe:
 	@tools/install build
 	@tools/build-wasm probe
 
+.PHONY: wasm-floor
+wasm-floor:
+	@tools/install build
+	@tools/build-wasm floor
+
 .PHONY: demo
 demo: export DEMO_BEGAN := $(shell date +%s%3N)
 demo: run-tools wasm build ## Show the main job with real clients; ONCE=1 stops by itself.
@@ -53,7 +58,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	@tools/install build
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-	cargo clippy --quiet --package toolward-filter --target wasm32-wasip1 -- -D warnings
+	cargo clippy --quiet --package toolward-filter --lib --examples --target wasm32-wasip1 -- -D warnings
 	cargo test --quiet --workspace
 
 .PHONY: test
@@ -107,7 +112,7 @@ fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TA
 bench: bench-data-plane bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
 
 .PHONY: bench-data-plane
-bench-data-plane: run-tools wasm build ## The filter's part of it; ONLY=calls measures one workload.
+bench-data-plane: run-tools wasm wasm-floor build ## The filter's part of it; ONLY=calls measures one workload.
 	@$(TOOLS) ONLY="$(ONLY)" $(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/debug/data-plane"
 
 .PHONY: bench-check

@@ -17,6 +17,7 @@ use crate::tokens::{Algorithm, Issuer};
 use crate::world::{self, World, tool};
 
 mod calls;
+mod floor;
 mod lists;
 mod memory;
 mod policies;
@@ -28,7 +29,7 @@ mod updates;
 type Workload = fn(&Bench) -> Vec<Row>;
 
 /// All workloads.
-pub(crate) const ALL: [(&str, Workload); 7] = [
+pub(crate) const ALL: [(&str, Workload); 8] = [
     ("calls", calls::run),
     ("tokens", tokens::run),
     ("lists", lists::run),
@@ -36,6 +37,7 @@ pub(crate) const ALL: [(&str, Workload); 7] = [
     ("policies", policies::run),
     ("memory", memory::run),
     ("updates", updates::run),
+    ("floor", floor::run),
 ];
 
 /// How many rules the policy has, where nothing else is said.

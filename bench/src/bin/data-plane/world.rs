@@ -71,6 +71,15 @@ impl World {
         &mut self.connection_manager()["http_filters"][0]["typed_config"]["config"]["configuration"]["value"]
     }
 
+    /// Another module in our filter's place, which is told this.
+    pub(crate) fn with_module(&self, file: &str, told: &str) -> Self {
+        let mut world = self.clone();
+        *world.filter_text() = json!(told);
+        let filter = &mut world.connection_manager()["http_filters"][0]["typed_config"]["config"];
+        filter["vm_config"]["code"]["local"]["filename"] = json!(file);
+        world
+    }
+
     /// The same with so many more policies in the filter's table.
     pub(crate) fn with_more_policies(mut self, count: usize) -> Self {
         let mut config = self.filter_config();
