@@ -49,6 +49,11 @@ fn since_epoch() -> Option<Duration> {
     hostcalls::get_current_time().ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
+/// The name under which the filter was configured: that of its listener.
+pub(crate) fn plugin_name() -> Vec<u8> {
+    hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default()
+}
+
 /// The policy key in the metadata of the route that was taken.
 pub(crate) fn policy_key() -> Option<Vec<u8>> {
     let path = vec!["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_POLICY_FIELD];

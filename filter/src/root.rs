@@ -1,15 +1,17 @@
 //! The filter's configuration: read as a whole or refused as a whole.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use toolward_policy::jwt::cache::TokenCache;
-use toolward_policy::policy::PolicyTable;
+use toolward_policy::policy::{ConfigError, PolicyTable};
 
+use crate::host;
 use crate::http::Http;
 use crate::signature::HostVerifier;
 
@@ -17,6 +19,12 @@ thread_local! {
     /// One for all configurations of this VM, so that verified tokens outlive a change of policy. What the tokens were
     /// verified against is part of the entries' keys.
     static TOKENS: RefCell<TokenCache> = RefCell::new(TokenCache::new(NonZeroUsize::MIN));
+
+    /// What the host proved once for all.
+    static VERIFIER: HostVerifier = HostVerifier::prove();
+
+    /// What was configured last under each name of a plugin: the next configuration takes over what did not change.
+    static LAST: RefCell<HashMap<Vec<u8>, Weak<Configured>>> = RefCell::default();
 }
 
 /// Asks the worker's cache of verified tokens.
@@ -46,19 +54,32 @@ impl Root {
     }
 }
 
+fn read(name: &[u8], json: &[u8]) -> Result<PolicyTable, ConfigError> {
+    match LAST.with_borrow(|last| last.get(name).and_then(Weak::upgrade)) {
+        Some(last) => last.table.followed_by(json),
+        None => PolicyTable::parse(json),
+    }
+}
+
 impl Context for Root {}
 
 impl RootContext for Root {
     /// With `false` Envoy refuses the configuration and keeps the last good one; where there is none it answers 500.
     fn on_configure(&mut self, _: usize) -> bool {
         let json = self.get_plugin_configuration().unwrap_or_default();
-        match PolicyTable::parse(&json) {
+        let name = host::plugin_name();
+        match read(&name, &json) {
             Ok(table) => {
                 let entries = NonZeroUsize::new(table.limits.token_cache_entries).unwrap_or(NonZeroUsize::MIN);
                 with_tokens(|tokens| tokens.resize(entries));
-                let verifier = HostVerifier::prove();
+                let verifier = VERIFIER.with(|verifier| *verifier);
                 info!("configured; {}", verifier.describe());
-                self.configured = Some(Rc::new(Configured { table, root: self.id, verifier }));
+                let configured = Rc::new(Configured { table, root: self.id, verifier });
+                LAST.with_borrow_mut(|last| {
+                    last.retain(|_, configured| configured.strong_count() > 0);
+                    last.insert(name, Rc::downgrade(&configured));
+                });
+                self.configured = Some(configured);
                 true
             }
             Err(error) => {

@@ -14,13 +14,10 @@ impl Glob {
         Self { parts: pattern.split('*').map(str::to_owned).collect() }
     }
 
-    /// The only text that fits, where the pattern has no star.
+    /// Whether a pattern has no star, so that it fits itself alone.
     #[must_use]
-    pub fn literal(&self) -> Option<&str> {
-        match self.parts.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+    pub fn is_literal(pattern: &str) -> bool {
+        !pattern.contains('*')
     }
 
     /// Whether the whole text fits. Takes the leftmost place for each part, so its time grows with the text and the
@@ -28,7 +25,7 @@ impl Glob {
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = self.parts.as_slice() else {
-            return self.literal() == Some(text);
+            return self.parts.first().is_some_and(|only| only == text);
         };
         let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
         for part in middle {

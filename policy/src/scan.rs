@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use memchr::arch::all::is_prefix;
 use memchr::memchr2;
 
 /// Not JSON.
@@ -84,6 +85,13 @@ impl<'t> Scanner<'t> {
         }
         self.at += word.len();
         Ok(())
+    }
+
+    /// Takes this text, where the scanner stands before it; whether it does.
+    pub(crate) fn take(&mut self, text: &str) -> bool {
+        let stands = is_prefix(self.rest(), text.as_bytes());
+        self.at += if stands { text.len() } else { 0 };
+        stands
     }
 
     /// Takes a number.

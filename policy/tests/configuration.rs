@@ -1,5 +1,9 @@
 //! A configuration of the filter is refused as a whole when any part of it is not understood or does not hold.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 use toolward_policy::policy::PolicyTable;
 
@@ -31,8 +35,14 @@ fn whole() -> Value {
 
 #[test]
 fn any_fault_refuses_all() {
-    let parse = |config: &Value| PolicyTable::parse(config.to_string().as_bytes());
-    assert!(parse(&whole()).is_ok(), "what the others vary");
+    let before = table(&whole());
+    // Whether there was a configuration before makes no difference.
+    let parse = |config: &Value| {
+        let text = config.to_string();
+        let (first, next) = (PolicyTable::parse(text.as_bytes()), before.followed_by(text.as_bytes()));
+        assert_eq!(first.as_ref().err().map(ToString::to_string), next.err().map(|error| error.to_string()));
+        first
+    };
     let issuer = "/policies/math/protected/authentication/jwt/issuers/0";
     let rule = "/policies/math/protected/gates/0/rules/0";
     let key = "/keySets/a/keys/0";
@@ -79,12 +89,65 @@ fn any_fault_refuses_all() {
         ("not JSON", "{".to_owned()),
         ("something behind", format!("{}{{}}", whole())),
         ("a doubled member", whole().to_string().replacen('{', r#"{"version":1,"#, 1)),
+        ("policies twice", whole().to_string().replacen('{', r#"{"policies":{},"#, 1)),
+        ("something behind a policy", whole().to_string().replace(r#""open":{"open":{}}"#, r#""open":{"open":{}}{}"#)),
     ] {
         assert!(PolicyTable::parse(text.as_bytes()).is_err(), "{name}");
+        assert!(before.followed_by(text.as_bytes()).is_err(), "{name}");
     }
     let mut twice = whole();
     let rules =
         twice.pointer_mut("/policies/math/protected/gates/0/rules").and_then(Value::as_array_mut).expect("rules");
     rules.push(rules[0].clone());
     assert!(parse(&twice).is_err(), "a rule's name twice");
+}
+
+fn table(config: &Value) -> PolicyTable {
+    PolicyTable::parse(config.to_string().as_bytes()).expect("a configuration")
+}
+
+const KEYS: [&str; 3] = ["open", "closed", "math"];
+
+#[test]
+fn what_did_not_change_is_taken_over() {
+    let before = table(&whole());
+    let rule = ("/policies/math/protected/gates/0/rules/0/tools", json!(["subtract"]));
+    let key = ("/keySets/a/keys/0/kid", json!("l"));
+    let rows = [
+        ("nothing", None, [true, true, true]),
+        ("a rule", Some(rule), [true, true, false]),
+        ("a key", Some(key), [true, true, false]),
+        ("a limit", Some(("/limits/requestBodyBytes", json!(7))), [true, true, true]),
+        ("a reason", Some(("/policies/closed/closed/reason", json!("Other"))), [true, false, true]),
+    ];
+    for (name, change, same) in rows {
+        let mut config = whole();
+        if let Some((place, value)) = change {
+            *config.pointer_mut(place).expect("a place") = value;
+        }
+        let (first, next) =
+            (table(&config), before.followed_by(config.to_string().as_bytes()).expect("a configuration"));
+        assert_eq!(next.limits, first.limits, "{name}");
+        for (key, same) in KEYS.into_iter().zip(same) {
+            let policy = |table: &PolicyTable| table.policy(key).expect("the policy");
+            assert_eq!(format!("{:?}", policy(&next)), format!("{:?}", policy(&first)), "{name}: {key}");
+            assert_eq!(Rc::ptr_eq(&policy(&next), &policy(&before)), same, "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn however_it_is_written() {
+    let text = whole().to_string();
+    let escaped = text.replace(r#""policies""#, r#""policie\u0073""#).replace(r#""math""#, r#""m\u0061th""#);
+    for text in [serde_json::to_string_pretty(&whole()).expect("JSON"), escaped, text] {
+        let first = PolicyTable::parse(text.as_bytes()).expect("a configuration");
+        for table in [first.followed_by(text.as_bytes()).expect("a configuration"), first] {
+            assert!(KEYS.iter().all(|key| table.policy(key).is_some()), "{text}");
+        }
+    }
+    let mut none = whole();
+    none["policies"] = json!({});
+    let table = table(&whole()).followed_by(none.to_string().as_bytes()).expect("a configuration");
+    assert!(table.policy("open").is_none(), "a policy that is gone");
 }

@@ -8,6 +8,8 @@ use toolward_policy_fuzz::ask;
 
 fuzz_target!(|json: &[u8]| {
     let Ok(table) = PolicyTable::parse(json) else { return };
+    // What is taken over from a table is what would be read.
+    let table = table.followed_by(json).expect("it was read");
     let config: FilterConfig = serde_json::from_slice(json).expect("it was read");
     let written = serde_json::to_string(&config).expect("JSON");
     let again: FilterConfig = serde_json::from_str(&written).expect("what is written is read");

@@ -1,7 +1,8 @@
 //! How long a worker is blocked while it takes a new configuration, and whether memory grows by that.
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use toolward_bench::report::Row;
 use super::memory::mib;
 use super::{Bench, again, call, called, row};
 use crate::chain::Chain;
-use crate::load;
+use crate::load::{self, Requests};
 use crate::process::resident_kib;
 use crate::rounds::median;
 use crate::world::{World, add_policies};
@@ -36,26 +37,43 @@ async fn measured(bench: &Bench, chain: &Chain, file: &Path, [updates, few]: [&U
     let _stub = bench.stub(called());
     let request = again(&bench.token(), &call(10));
     load::run(chain.port, &request, 16, 20_000).await;
-    let mut blocked = Vec::new();
-    for number in 1..=9 {
-        let (stop, took) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(Vec::new())));
-        let client = spawn_local(load::until(chain.port, request.clone(), Rc::clone(&stop), Rc::clone(&took)));
-        sleep(Duration::from_millis(100)).await;
-        updates.write(file, number);
-        sleep(Duration::from_millis(500)).await;
-        stop.set(true);
-        client.await.expect("a client");
-        blocked.push(took.borrow().iter().max().expect("answers").as_secs_f64() * 1e3);
-    }
-    println!("    longest answers: {blocked:.1?} ms");
+    let one = longest(updates, Change::One, chain, file, &request).await;
+    let all = longest(updates, Change::All, chain, file, &request).await;
     let count = if bench.full { 10_000 } else { 100 };
     let warm = few.many(file, count / 4, chain).await;
     let grown = few.many(file, count, chain).await.saturating_sub(warm);
     println!("    warm {warm} KiB, {grown} KiB more after {count} updates");
     vec![
-        row("updates", "update of 1,000 policies: worker blocked", "ms", median(blocked), Some(5.0)),
+        row("updates", "update of 1,000 policies: worker blocked", "ms", one, Some(5.0)),
+        row("updates", "update in which all of them differ: worker blocked", "ms", all, None),
         row("updates", "memory grown by updates of 10 policies", "MiB", mib(grown), Some(1.0)),
     ]
+}
+
+/// How long a client waits at most while the filter is told of a change, in milliseconds.
+async fn longest(updates: &Updates, change: Change, chain: &Chain, file: &Path, request: &Requests) -> f64 {
+    let mut longest = Vec::new();
+    for number in 1..=9 {
+        // While a client waits, this thread has nothing else to do.
+        let new = updates.prepare(file, number, change);
+        let (stop, took) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(Vec::new())));
+        let client = spawn_local(load::until(chain.port, request.clone(), Rc::clone(&stop), Rc::clone(&took)));
+        sleep(Duration::from_millis(100)).await;
+        fs::rename(new, file).expect("writable");
+        sleep(Duration::from_millis(500)).await;
+        stop.set(true);
+        client.await.expect("a client");
+        longest.push(took.borrow().iter().max().expect("answers").as_secs_f64() * 1e3);
+    }
+    println!("    longest answers: {longest:.1?} ms");
+    median(longest)
+}
+
+/// Which policies differ from those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    One,
+    All,
 }
 
 /// Configurations that differ from each other.
@@ -73,7 +91,18 @@ impl Updates {
 
     /// A new configuration takes the old one's place.
     fn write(&self, file: &Path, number: usize) {
+        fs::rename(self.prepare(file, number, Change::One), file).expect("writable");
+    }
+
+    /// A new configuration, in a file beside the old one's.
+    fn prepare(&self, file: &Path, number: usize, change: Change) -> PathBuf {
         let (mut world, mut config) = (self.world.clone(), self.config.clone());
+        let policies = config["policies"].as_object_mut().expect("an object").values_mut();
+        for gate in policies.filter_map(|policy| policy.pointer_mut("/protected/gates/0/policy")) {
+            if change == Change::All {
+                *gate = json!(format!("default/{number}"));
+            }
+        }
         config["policies"][format!("open {number}")] = json!({ "open": {} });
         world.tell_filter(&config);
         let filter = &world.connection_manager()["http_filters"][0];
@@ -83,8 +112,8 @@ impl Updates {
         });
         let response = json!({ "version_info": number.to_string(), "resources": [resource] });
         let new = file.with_extension("new");
-        std::fs::write(&new, response.to_string()).expect("writable");
-        std::fs::rename(new, file).expect("writable");
+        fs::write(&new, response.to_string()).expect("writable");
+        new
     }
 
     /// Memory after so many updates.
