@@ -23,11 +23,11 @@ async fn measured(bench: &Bench, plain: &[Chain; 2], toolward: &[Chain; 2]) -> V
     let tokens = bench.issuer.tokens(Algorithm::ES256, 2_048);
     let all = Requests::new(tokens.iter().map(|token| post(token, &call(10))));
     let known = again(&bench.token(), &call(10));
-    let requests = if bench.full { 2_500_000 } else { 50_000 };
+    let requests = if bench.full { 10_000_000 } else { 50_000 };
     for chain in plain.iter().chain(toolward) {
         // Enough connections and tokens for all workers.
         load::run(chain.port, &all, 48, 4 * 2_048).await;
-        load::run(chain.port, &known, 48, requests / 4).await;
+        load::run(chain.port, &known, 48, 12_000).await;
     }
     let sizes = |chains: &[Chain; 2]| [resident_kib(chains[0].pid), resident_kib(chains[1].pid)];
     let ([one_plain, three_plain], [one, three]) = (sizes(plain), sizes(toolward));
