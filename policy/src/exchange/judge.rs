@@ -263,6 +263,7 @@ impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
         (!self.judge.gates().is_empty() && list::may_hold_list(event))
             || (self.judge.binds() && (members::holds(event, "endpoint") || tasks::may_name_task(event)))
+            || std::str::from_utf8(event).is_err()
     }
 
     fn message(&mut self, text: &str) -> Filtered {

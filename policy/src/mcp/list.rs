@@ -63,10 +63,10 @@ pub fn filter(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
     }
 }
 
-/// Most texts need not be read, because they hold the name of no list.
+/// Most texts in UTF-8 need not be read, because they hold the name of no list.
 #[must_use]
 pub fn may_hold_list(text: &[u8]) -> bool {
-    LISTS.iter().any(|(member, _)| holds(text, member)) || !is_plain(text) || std::str::from_utf8(text).is_err()
+    LISTS.iter().any(|(member, _)| holds(text, member)) || !is_plain(text)
 }
 
 #[derive(Debug)]

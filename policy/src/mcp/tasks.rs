@@ -61,7 +61,7 @@ impl From<serde_json::Error> for Refused {
 
 /// Most texts need not be read, because they hold no member that names a task.
 pub(crate) fn may_name_task(text: &[u8]) -> bool {
-    holds(text, "taskId") || !is_plain(text) || std::str::from_utf8(text).is_err()
+    holds(text, "taskId") || !is_plain(text)
 }
 
 /// Whether a member of this name, which is read and has no escapes any more, may carry ids: all of [`MESSAGE`] end in one.
