@@ -32,13 +32,11 @@ impl<'t> Scanner<'t> {
     /// The next byte that is no white space, which stays.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<u8, Malformed> {
-        loop {
-            match self.byte() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                Some(other) => return Ok(other),
-                None => return Err(Malformed),
-            }
+        if let Some(byte) = self.byte().filter(|byte| *byte > b' ') {
+            return Ok(byte);
         }
+        self.at += blanks(self.rest());
+        self.byte().ok_or(Malformed)
     }
 
     /// Whether nothing but white space is left.
@@ -142,39 +140,40 @@ impl<'t> Scanner<'t> {
         let mut scanner = *self;
         let mut around = Around::default();
         loop {
-            let inside = match scanner.peek()? {
-                b'"' => {
-                    scanner.skip_string()?;
-                    None
+            match scanner.peek()? {
+                b'"' => scanner.skip_string()?,
+                b'{' => {
+                    if scanner.open(b'}')? {
+                        around.push(Bracket::Object);
+                        scanner.skip_name()?;
+                        continue;
+                    }
                 }
-                b'{' => scanner.open(b'}')?.then_some(b'}'),
-                b'[' => scanner.open(b']')?.then_some(b']'),
-                first => {
-                    scanner = scanner.behind_word(first)?;
-                    None
+                b'[' => {
+                    if scanner.open(b']')? {
+                        around.push(Bracket::Array);
+                        continue;
+                    }
                 }
-            };
-            match inside {
-                Some(close) => around.push(close),
-                None => loop {
-                    let Some(close) = around.innermost() else {
-                        *self = scanner;
-                        return Ok(());
-                    };
-                    let byte = scanner.peek()?;
-                    scanner.at += 1;
-                    if byte == b',' {
+                first => scanner = scanner.behind_word(first)?,
+            }
+            loop {
+                let Some(innermost) = around.innermost() else {
+                    *self = scanner;
+                    return Ok(());
+                };
+                let byte = scanner.peek()?;
+                scanner.at += 1;
+                match (byte, innermost) {
+                    (b',', Bracket::Object) => {
+                        scanner.skip_name()?;
                         break;
                     }
-                    if byte != close {
-                        return Err(Malformed);
-                    }
-                    around.pop();
-                },
-            }
-            // Behind a comma in an array a value must follow, for which no bracket is taken.
-            if around.innermost() == Some(b'}') {
-                scanner.skip_name()?;
+                    // A value must follow, for which no bracket is taken.
+                    (b',', Bracket::Array) => break,
+                    (b'}', Bracket::Object) | (b']', Bracket::Array) => around.pop(),
+                    _ => return Err(Malformed),
+                }
             }
         }
     }
@@ -310,7 +309,10 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// The brackets that close what is around a place: a bit for each, set where it is an object's.
+/// So many bytes are looked through at a time: most strings are shorter.
+const BLOCK: usize = 64;
+
+/// What is around a place: a bit for each bracket, set where it is an object's.
 #[derive(Debug, Default)]
 struct Around {
     /// The innermost ones, up to 64; the lowest bit is the innermost.
@@ -320,25 +322,31 @@ struct Around {
     outer: Vec<u64>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bracket {
+    Object,
+    Array,
+}
+
 impl Around {
-    #[inline]
-    fn innermost(&self) -> Option<u8> {
-        let close = if self.bits & 1 == 1 { b'}' } else { b']' };
-        (self.depth > 0).then_some(close)
+    #[inline(always)]
+    fn innermost(&self) -> Option<Bracket> {
+        let bracket = if self.bits & 1 == 1 { Bracket::Object } else { Bracket::Array };
+        (self.depth > 0).then_some(bracket)
     }
 
-    #[inline]
-    fn push(&mut self, close: u8) {
+    #[inline(always)]
+    fn push(&mut self, bracket: Bracket) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
-        self.bits = self.bits << 1 | u64::from(close == b'}');
+        self.bits = self.bits << 1 | u64::from(bracket == Bracket::Object);
         self.depth += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&mut self) {
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         self.bits >>= 1;
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.bits = self.outer.pop().unwrap_or_default();
@@ -346,8 +354,11 @@ impl Around {
     }
 }
 
-/// So many bytes are looked through at a time: most strings are shorter.
-const BLOCK: usize = 64;
+/// How many bytes of white space there are.
+#[inline(never)]
+fn blanks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\r')).count()
+}
 
 /// Which of the first bytes are special; behind the end there are zeros, which are special as well.
 fn special_in(bytes: &[u8]) -> u64 {
