@@ -109,7 +109,7 @@ fuzz: ## Run each fuzz target for a while: SECONDS=20, SEED=0 for new inputs, TA
 	@SECONDS_EACH=$(or $(SECONDS),20) SEED=$(or $(SEED),1) tools/fuzz $(TARGETS)
 
 .PHONY: bench
-bench: bench-data-plane bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
+bench: bench-policy bench-data-plane bench-control-plane ## Measure what Toolward costs, beside what it is compared with: FULL=1 takes its time. See docs/performance.md.
 
 .PHONY: bench-data-plane
 bench-data-plane: run-tools wasm wasm-floor build ## The filter's part of it; ONLY=calls measures one workload.
@@ -120,8 +120,10 @@ bench-check: bench ## Measure, and compare with the figures that are checked in.
 	@"$${CARGO_TARGET_DIR:-target}/debug/bench-check"
 
 .PHONY: bench-policy
-bench-policy: ## The parts of a decision by themselves, natively.
+bench-policy: build ## The parts of a decision by themselves, natively: how long they take, and their instructions.
+	@tools/install bench
 	cargo bench --quiet --workspace --bench policy
+	@"$${CARGO_TARGET_DIR:-target}/debug/instructions"
 
 .PHONY: bench-control-plane
 bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 routes and 1,000 Envoys.

@@ -22,7 +22,7 @@ use crate::jwt::{self, TokenFault, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
-use crate::mcp::sse::{EventFilter, Rewrite as _, TooLarge};
+use crate::mcp::sse::{EventFilter, TooLarge};
 use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy};
 use crate::protected_resource::{self, Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
@@ -275,7 +275,7 @@ impl Exchange {
             return remote::metadata(body, &endpoint.url()).map(String::into_bytes);
         }
         let State::Upstream(judge, Some(answered)) = &self.state else { return None };
-        match AnswerFilter::new(judge, &mut self.record).message(body) {
+        match AnswerFilter::new(judge, &mut self.record).body(body) {
             Filtered::Unchanged => None,
             Filtered::Changed(text) => Some(text.into_bytes()),
             Filtered::Unreadable(_) => {

@@ -4,24 +4,26 @@
 use std::borrow::Cow;
 
 use memchr::arch::all::is_prefix;
-use memchr::memchr2;
 
 /// Not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// A place in a text.
-#[derive(Debug)]
+/// A place in a text. Where [`Scanner::skip`] passes, all is inlined or takes the place by value: a scanner whose address is
+/// taken is no longer held in registers, which doubles what reading costs.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Scanner<'t> {
     text: &'t str,
     at: usize,
-    /// The brackets that close what [`Scanner::skip`] is in.
-    open: Vec<u8>,
+    /// Where the block begins that was looked through last.
+    block: usize,
+    /// Which of its bytes are special; the lowest bit is the first byte's.
+    special: u64,
 }
 
 impl<'t> Scanner<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, open: Vec::new() }
+        Self { text, at: 0, block: 0, special: special_in(text.as_bytes()) }
     }
 
     /// Where the scanner stands.
@@ -30,14 +32,13 @@ impl<'t> Scanner<'t> {
     }
 
     /// The next byte that is no white space, which stays.
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<u8, Malformed> {
-        loop {
-            match self.byte() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                Some(other) => return Ok(other),
-                None => return Err(Malformed),
-            }
+        if let Some(byte) = self.byte().filter(|byte| *byte > b' ') {
+            return Ok(byte);
         }
+        self.at += blanks(self.rest());
+        self.byte().ok_or(Malformed)
     }
 
     /// Whether nothing but white space is left.
@@ -46,6 +47,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Takes an opening bracket; whether anything stands before the closing one, which is taken otherwise.
+    #[inline(always)]
     pub(crate) fn open(&mut self, close: u8) -> Result<bool, Malformed> {
         self.at += 1;
         let is_empty = self.peek()? == close;
@@ -70,6 +72,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Takes the colon behind a name.
+    #[inline(always)]
     pub(crate) fn colon(&mut self) -> Result<(), Malformed> {
         if self.peek()? != b':' {
             return Err(Malformed);
@@ -119,7 +122,7 @@ impl<'t> Scanner<'t> {
     pub(crate) fn string(&mut self) -> Result<Cow<'t, str>, Malformed> {
         self.at += 1;
         let start = self.at;
-        self.at += plain(self.rest());
+        self.take_plain();
         let run = self.since(start);
         if self.byte() == Some(b'"') {
             self.at += 1;
@@ -136,57 +139,67 @@ impl<'t> Scanner<'t> {
                 _ => return Err(Malformed),
             }
             let start = self.at;
-            self.at += plain(self.rest());
+            self.take_plain();
             text.push_str(self.since(start));
         }
     }
 
     /// Takes a value, whatever it is. What an escape stands for and how large a number is does not matter here.
     pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
-        let outer = self.open.len();
+        let mut scanner = *self;
+        let mut around = Around::default();
         loop {
-            let inside = match self.peek()? {
-                b'{' => self.open(b'}')?.then_some(b'}'),
-                b'[' => self.open(b']')?.then_some(b']'),
-                byte => {
-                    self.skip_scalar(byte)?;
-                    None
+            match scanner.peek()? {
+                b'"' => scanner.skip_string()?,
+                b'{' => {
+                    if scanner.open(b'}')? {
+                        around.push(Bracket::Object);
+                        scanner.skip_name()?;
+                        continue;
+                    }
                 }
-            };
-            if let Some(close) = inside {
-                self.open.push(close);
-                self.skip_name(close)?;
-                continue;
+                b'[' => {
+                    if scanner.open(b']')? {
+                        around.push(Bracket::Array);
+                        continue;
+                    }
+                }
+                first => scanner = scanner.behind_word(first)?,
             }
             loop {
-                if self.open.len() == outer {
+                let Some(innermost) = around.innermost() else {
+                    *self = scanner;
                     return Ok(());
+                };
+                let byte = scanner.peek()?;
+                scanner.at += 1;
+                match (byte, innermost) {
+                    (b',', Bracket::Object) => {
+                        scanner.skip_name()?;
+                        break;
+                    }
+                    // A value must follow, for which no bracket is taken.
+                    (b',', Bracket::Array) => break,
+                    (b'}', Bracket::Object) | (b']', Bracket::Array) => around.pop(),
+                    _ => return Err(Malformed),
                 }
-                let close = self.open.last().copied().unwrap_or_default();
-                if self.next(close)? {
-                    self.skip_name(close)?;
-                    break;
-                }
-                self.open.pop();
             }
         }
     }
 
-    fn skip_scalar(&mut self, first: u8) -> Result<(), Malformed> {
+    /// The place behind `null`, `true`, `false` or a number.
+    fn behind_word(mut self, first: u8) -> Result<Self, Malformed> {
         match first {
-            b'"' => self.skip_string(),
-            b'n' => self.word("null"),
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            _ => self.number().map(|_| ()),
+            b'n' => self.word("null")?,
+            b't' => self.word("true")?,
+            b'f' => self.word("false")?,
+            _ => drop(self.number()?),
         }
+        Ok(self)
     }
 
-    /// Takes the name of a member, where the brackets are those of an object.
-    fn skip_name(&mut self, close: u8) -> Result<(), Malformed> {
-        if close == b']' {
-            return Ok(());
-        }
+    #[inline(always)]
+    fn skip_name(&mut self) -> Result<(), Malformed> {
         if self.peek()? != b'"' {
             return Err(Malformed);
         }
@@ -194,28 +207,34 @@ impl<'t> Scanner<'t> {
         self.colon()
     }
 
+    #[inline(always)]
     fn skip_string(&mut self) -> Result<(), Malformed> {
         self.at += 1;
         loop {
-            self.at += plain(self.rest());
-            match self.byte() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    let escaped = self.byte().ok_or(Malformed)?;
-                    self.at += 1;
-                    match escaped {
-                        b'u' => self.hex().map(|_| ())?,
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                        _ => return Err(Malformed),
-                    }
-                }
-                _ => return Err(Malformed),
+            self.take_plain();
+            if self.byte() == Some(b'"') {
+                self.at += 1;
+                return Ok(());
             }
+            *self = self.behind_escape()?;
         }
+    }
+
+    /// The place behind an escape, from its backslash on.
+    #[cold]
+    fn behind_escape(mut self) -> Result<Self, Malformed> {
+        if self.byte() != Some(b'\\') {
+            return Err(Malformed);
+        }
+        self.at += 1;
+        let escaped = self.byte().ok_or(Malformed)?;
+        self.at += 1;
+        match escaped {
+            b'u' => drop(self.hex()?),
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+            _ => return Err(Malformed),
+        }
+        Ok(self)
     }
 
     /// Takes an escape from its backslash on; a lone surrogate is none.
@@ -248,6 +267,24 @@ impl<'t> Scanner<'t> {
         })
     }
 
+    /// Takes what stands before the end of a string, an escape or what may not be in a string.
+    #[inline(always)]
+    fn take_plain(&mut self) {
+        loop {
+            let offset = self.at - self.block;
+            if offset < BLOCK {
+                let ahead = self.special >> offset;
+                if ahead != 0 {
+                    self.at += ahead.trailing_zeros() as usize;
+                    return;
+                }
+                self.at = self.block + BLOCK;
+            }
+            self.block = self.at;
+            self.special = special_in(self.rest());
+        }
+    }
+
     /// Takes four hexadecimal digits.
     fn hex(&mut self) -> Result<u32, Malformed> {
         let digits = self.rest().get(..4).ok_or(Malformed)?;
@@ -265,10 +302,12 @@ impl<'t> Scanner<'t> {
         if count == 0 { Err(Malformed) } else { Ok(()) }
     }
 
+    #[inline(always)]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn rest(&self) -> &'t [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
@@ -279,18 +318,146 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// Strings are mostly no longer than this; for longer ones it pays to look at many bytes at a time.
-const SHORT: usize = 16;
+/// So many bytes are looked through at a time: most strings are shorter.
+const BLOCK: usize = 64;
 
-/// How many bytes stand before the end of a string, an escape or what may not be in a string.
-fn plain(bytes: &[u8]) -> usize {
-    let is_special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
-    let (start, rest) = bytes.split_at_checked(SHORT).unwrap_or((bytes, &[]));
-    if let Some(end) = start.iter().position(is_special) {
-        return end;
+/// What is around a place: a bit for each bracket, set where it is an object's.
+#[derive(Debug, Default)]
+struct Around {
+    /// The innermost ones, up to 64; the lowest bit is the innermost.
+    bits: u64,
+    depth: usize,
+    /// The others, by 64.
+    outer: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bracket {
+    Object,
+    Array,
+}
+
+impl Around {
+    #[inline(always)]
+    fn innermost(&self) -> Option<Bracket> {
+        let bracket = if self.bits & 1 == 1 { Bracket::Object } else { Bracket::Array };
+        (self.depth > 0).then_some(bracket)
     }
-    let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-    let run = rest.get(..end).unwrap_or_default();
-    let smallest = run.iter().copied().fold(u8::MAX, u8::min);
-    start.len() + if smallest < b' ' { run.iter().position(is_special).unwrap_or(end) } else { end }
+
+    #[inline(always)]
+    fn push(&mut self, bracket: Bracket) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(bracket == Bracket::Object);
+        self.depth += 1;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.bits >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.bits = self.outer.pop().unwrap_or_default();
+        }
+    }
+}
+
+/// How many bytes of white space there are.
+#[inline(never)]
+fn blanks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\r')).count()
+}
+
+/// Which of the first bytes are special; behind the end there are zeros, which are special as well.
+fn special_in(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(block) => special(block),
+        None => {
+            let mut block = [0; BLOCK];
+            block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            special(&block)
+        }
+    }
+}
+
+/// Which bytes are no part of a string as they are: quotes, backslashes and control characters.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline]
+fn special(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
+    let (sixteens, _) = block.as_chunks();
+    let bits = |bytes: &[u8; 16]| {
+        let (low, high) = bytes.split_at(8);
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        let bytes = u64x2(word(low), word(high));
+        let quoting = v128_or(u8x16_eq(bytes, u8x16_splat(b'"')), u8x16_eq(bytes, u8x16_splat(b'\\')));
+        u64::from(u8x16_bitmask(v128_or(quoting, u8x16_lt(bytes, u8x16_splat(b' ')))))
+    };
+    sixteens.iter().enumerate().fold(0, |all, (index, bytes)| all | bits(bytes) << (16 * index))
+}
+
+/// The same without the instruction that makes bits of bytes.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline]
+fn special(block: &[u8; BLOCK]) -> u64 {
+    let mut bits = [0; BLOCK];
+    for (index, (bits, byte)) in bits.iter_mut().zip(block).enumerate() {
+        let is_special = (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
+        *bits = u8::from(is_special).wrapping_neg() & 1 << (index % 8);
+    }
+    let (eights, _) = bits.as_chunks();
+    // The product's highest byte is the sum of all bytes.
+    let sum = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(u64::from_le_bytes([1; 8])) >> 56;
+    eights.iter().enumerate().fold(0, |all, (index, bytes)| all | sum(bytes) << (8 * index))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    /// Whether a text is one value, by two readers who agree.
+    fn is_value(text: &str) -> bool {
+        let mut scanner = Scanner::new(text);
+        let is_value = scanner.skip().is_ok() && scanner.is_at_end();
+        assert_eq!(is_value, serde_json::from_str::<IgnoredAny>(text).is_ok(), "{text}");
+        is_value
+    }
+
+    #[test]
+    fn brackets_at_any_depth_close_as_they_were_opened() {
+        for depth in [1, 2, 63, 64, 65, 127, 128, 129, 200] {
+            // Objects and arrays in an order that does not repeat by 64.
+            let is_object = |level: usize| level.is_multiple_of(3) || level.is_multiple_of(7);
+            let open: String = (0..depth).map(|level| if is_object(level) { "{\"a\":" } else { "[1," }).collect();
+            let close = |wrong: Option<usize>| -> String {
+                let bracket = |level: usize| if is_object(level) != (wrong == Some(level)) { '}' } else { ']' };
+                (0..depth).rev().map(bracket).collect()
+            };
+            assert!(is_value(&format!("{open}null{}", close(None))), "{depth}");
+            for wrong in 0..depth {
+                assert!(!is_value(&format!("{open}null{}", close(Some(wrong)))), "{wrong} of {depth}");
+            }
+            assert!(!is_value(&format!("{open}null{}]", close(None))), "{depth}");
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_of_a_string() {
+        for before in 0..3 * BLOCK {
+            for byte in 0..0x80 {
+                let byte = char::from(byte);
+                let start = format!("[\"{}{byte}", "x".repeat(before));
+                assert_eq!(
+                    is_value(&format!("{start}\"]")),
+                    byte >= ' ' && byte != '"' && byte != '\\',
+                    "{before} {byte:?}"
+                );
+                is_value(&format!("{start}\",\"y\"]"));
+                is_value(&format!("{start}n\", \"\\u00e9\"]"));
+            }
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl Rewrite for Hides {
         list::may_hold_list(event)
     }
 
-    fn message(&mut self, text: &[u8]) -> Filtered {
+    fn message(&mut self, text: &str) -> Filtered {
         list::filter(text, &mut |item| item != Item::Tool("hidden"))
     }
 

@@ -105,6 +105,23 @@ fn every_case_ends_as_its_golden_file_says() {
     assert!(differing.is_empty(), "see UPDATE_GOLDEN=1 cargo test and git diff for {differing:?}");
 }
 
+/// In whose place each reader puts something else; golden files are UTF-8.
+#[test]
+fn an_answer_with_bytes_that_are_not_utf_8_is_withheld() {
+    let gate = json!({ "policy": "d/p", "mode": "Enforce", "denial": "UnknownTool", "rules": [] });
+    let protected = json!({ "authentication": { "anonymous": {} }, "gates": [gate], "protocol": {} });
+    let table = table(json!({ "policies": { "p": { "protected": protected } } }));
+    let mut verification =
+        Verification { verifier: &Portable, cache: &mut TokenCache::new(NonZeroUsize::MIN), now: NOW };
+    let json_type = ("content-type".to_owned(), b"application/json".to_vec());
+    let headers = [(":method".to_owned(), b"POST".to_vec()), json_type.clone()];
+    let (mut exchange, _) = Exchange::request_headers(&table, Some(b"p"), &Headers(&headers), false, &mut verification);
+    exchange.request_body(br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#).expect("granted");
+    assert!(matches!(exchange.response_headers(&Headers(&[json_type]), false), ResponseStep::Buffer(_)));
+    let body = exchange.response_json(b"{\"id\":7,\"result\":{\"t\xffools\":[]}}").map(text).expect("another body");
+    assert!(body.contains("UnreadableList") && body.contains("\"id\":7"), "{body}");
+}
+
 fn outcomes(case: Case) -> Vec<Outcome> {
     let table = table(case.config);
     let mut cache = TokenCache::new(NonZeroUsize::new(table.limits.token_cache_entries).expect("not zero"));

@@ -247,16 +247,26 @@ impl<'j> AnswerFilter<'j> {
     pub(super) fn new(judge: &'j Judge, record: &'j mut Record) -> Self {
         Self { judge, record }
     }
+
+    /// Judges a whole body.
+    pub(super) fn body(&mut self, body: &[u8]) -> Filtered {
+        match std::str::from_utf8(body) {
+            Ok(text) => self.message(text),
+            Err(_) if self.judge.gates().is_empty() => Filtered::Unchanged,
+            // In doubt deny: a list in another encoding, or with bytes in whose place each reader puts something else.
+            Err(_) => Filtered::Unreadable(None),
+        }
+    }
 }
 
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(event) else { return true };
-        let binds = self.judge.binds() && (tasks::may_name_task(text) || members::holds(text, "endpoint"));
-        binds || (!self.judge.gates().is_empty() && list::may_hold_list(event))
+        (!self.judge.gates().is_empty() && list::may_hold_list(event))
+            || (self.judge.binds() && (members::holds(event, "endpoint") || tasks::may_name_task(event)))
+            || std::str::from_utf8(event).is_err()
     }
 
-    fn message(&mut self, text: &[u8]) -> Filtered {
+    fn message(&mut self, text: &str) -> Filtered {
         let Self { judge, record } = self;
         let filtered = if judge.gates().is_empty() {
             Filtered::Unchanged
@@ -265,7 +275,7 @@ impl Rewrite for AnswerFilter<'_> {
         };
         let Some(binder) = &judge.binder else { return filtered };
         let current = match &filtered {
-            Filtered::Unchanged => std::str::from_utf8(text).ok(),
+            Filtered::Unchanged => Some(text),
             Filtered::Changed(text) => Some(text.as_str()),
             Filtered::Unreadable(_) => None,
         };

@@ -51,24 +51,22 @@ pub enum Filtered {
 
 /// Takes out of one message (or an array of messages) the elements that are not to be seen. `keep` is asked once for
 /// each element.
-pub fn filter(text: &[u8], keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
-    let found = std::str::from_utf8(text).map_err(|_| Unreadable).and_then(|text| Ok((text, Found::read(text)?)));
-    match found {
-        Ok((text, found)) => found.filtered(text, keep).map_or(Filtered::Unchanged, Filtered::Changed),
+pub fn filter(text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Filtered {
+    match Found::read(text) {
+        Ok(found) => found.filtered(text, keep).map_or(Filtered::Unchanged, Filtered::Changed),
         // What is no JSON and names no list is none of our business.
-        Err(Unreadable) if !may_hold_list(text) => Filtered::Unchanged,
+        Err(Unreadable) if !may_hold_list(text.as_bytes()) => Filtered::Unchanged,
         Err(Unreadable) => {
-            let root = serde_json::from_slice::<&RawValue>(text).ok();
+            let root = serde_json::from_str::<&RawValue>(text).ok();
             Filtered::Unreadable(root.and_then(|root| message_id(root.get())))
         }
     }
 }
 
-/// Most texts need not be read, because they hold the name of no list.
+/// Most texts in UTF-8 need not be read, because they hold the name of no list.
 #[must_use]
 pub fn may_hold_list(text: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(text) else { return true };
-    !is_plain(text) || LISTS.iter().any(|(member, _)| holds(text, member))
+    LISTS.iter().any(|(member, _)| holds(text, member)) || !is_plain(text)
 }
 
 #[derive(Debug)]
@@ -91,8 +89,6 @@ struct Found<'t> {
 #[derive(Debug)]
 struct List<'t> {
     kind: Kind,
-    /// Its place, brackets included.
-    place: Range<usize>,
     /// Names and places of its elements.
     elements: Vec<(Cow<'t, str>, Range<usize>)>,
 }
@@ -162,7 +158,7 @@ impl<'t> Found<'t> {
     }
 
     fn list(&mut self, scanner: &mut Scanner<'t>, kind: Kind) -> Result<(), Unreadable> {
-        let (start, mut elements) = (scanner.at(), Vec::new());
+        let mut elements = Vec::new();
         let mut more = scanner.open(b']')?;
         while more {
             scanner.peek()?;
@@ -170,20 +166,14 @@ impl<'t> Found<'t> {
             elements.push((element(scanner, kind)?, start..scanner.at()));
             more = scanner.next(b']')?;
         }
-        self.lists.push(List { kind, place: start..scanner.at(), elements });
+        self.lists.push(List { kind, elements });
         Ok(())
     }
 
     /// The text without what is not kept; none: nothing has to change.
     fn filtered(mut self, text: &str, keep: &mut dyn FnMut(Item<'_>) -> bool) -> Option<String> {
         for list in &self.lists {
-            let is_kept = |(name, _): &&(Cow<'_, str>, _)| keep(list.kind.item(name));
-            let kept: Vec<_> = list.elements.iter().filter(is_kept).map(|(_, place)| place.clone()).collect();
-            if kept.len() < list.elements.len() {
-                let kept = kept.into_iter().map(|place| text.get(place).unwrap_or_default());
-                let kept = kept.collect::<Vec<_>>().join(",");
-                self.replaced.push((list.place.clone(), Cow::Owned(format!("[{kept}]"))));
-            }
+            list.hide(keep, &mut self.replaced);
         }
         if self.replaced.is_empty() {
             return None;
@@ -197,6 +187,24 @@ impl<'t> Found<'t> {
         }
         changed.push_str(text.get(copied..).unwrap_or_default());
         Some(changed)
+    }
+}
+
+impl List<'_> {
+    /// Takes out the elements that are not kept, each with one of the commas beside it.
+    fn hide(&self, keep: &mut dyn FnMut(Item<'_>) -> bool, replaced: &mut Vec<(Range<usize>, Cow<'static, str>)>) {
+        let next = self.elements.iter().skip(1).map(|(_, place)| Some(place.start)).chain([None]);
+        // Where the element before ends, if any so far is kept.
+        let mut end = None;
+        for ((name, place), next) in self.elements.iter().zip(next) {
+            if keep(self.kind.item(name)) {
+                end = Some(place.end);
+                continue;
+            }
+            let hidden = end.map_or(place.start..next.unwrap_or(place.end), |end| end..place.end);
+            end = end.map(|_| place.end);
+            replaced.push((hidden, Cow::Borrowed("")));
+        }
     }
 }
 
@@ -283,7 +291,7 @@ mod tests {
     use super::*;
 
     fn hide(hidden: &[&str], text: &str) -> Filtered {
-        filter(text.as_bytes(), &mut |item| match item {
+        filter(text, &mut |item| match item {
             Item::Tool(name) | Item::Prompt(name) | Item::Resource(name) | Item::Method(name) => {
                 !hidden.contains(&name)
             }
@@ -307,12 +315,22 @@ mod tests {
             (
                 "one hidden, the rest byte for byte",
                 r#"{"id": 1, "result": {"nextCursor": "c", "tools": [ {"x":1.50, "name": "a"}, {"name":"b"} ], "z": 1e2}}"#,
-                changed(r#"{"id": 1, "result": {"nextCursor": "c", "tools": [{"x":1.50, "name": "a"}], "z": 1e2}}"#),
+                changed(r#"{"id": 1, "result": {"nextCursor": "c", "tools": [ {"x":1.50, "name": "a"} ], "z": 1e2}}"#),
             ),
             (
                 "all hidden",
                 r#"{"id":1,"result":{"tools":[{"name":"b"}]}}"#,
                 changed(r#"{"id":1,"result":{"tools":[]}}"#),
+            ),
+            (
+                "several hidden, at both ends and between",
+                r#"{"id":1,"result":{"tools":[{"name":"b","x":[1]}, {"name":"b"} ,{"name":"a"},{"name":"b"}, {"name":"b"} , {"name":"c"} ,{"name":"b"}]}}"#,
+                changed(r#"{"id":1,"result":{"tools":[{"name":"a"} , {"name":"c"}]}}"#),
+            ),
+            (
+                "several, all hidden",
+                r#"{"id":1,"result":{"tools":[ {"name":"b"} , {"name":"b"} ]}}"#,
+                changed(r#"{"id":1,"result":{"tools":[  ]}}"#),
             ),
             (
                 "escaped name",

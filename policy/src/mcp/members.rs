@@ -14,13 +14,13 @@ pub(super) struct Members<'t>(Vec<(Cow<'t, str>, Cow<'t, str>)>);
 
 /// Whether the names of members stand in a text as they are: without escapes, and in UTF-8. A zero byte, which JSON in
 /// UTF-8 never has, tells UTF-16 and UTF-32.
-pub(super) fn is_plain(text: &str) -> bool {
-    memchr2(b'\\', 0, text.as_bytes()).is_none()
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    memchr2(b'\\', 0, text).is_none()
 }
 
 /// Whether a word stands somewhere in a text.
-pub(crate) fn holds(text: &str, word: &str) -> bool {
-    memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+pub(crate) fn holds(text: &[u8], word: &str) -> bool {
+    memmem::find(text, word.as_bytes()).is_some()
 }
 
 /// Puts other values in place of an array's elements; `None`: there is none to replace.

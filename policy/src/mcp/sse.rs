@@ -34,7 +34,7 @@ pub trait Rewrite {
     fn may_change(&self, event: &[u8]) -> bool;
 
     /// Judges the message (or the messages) of an event.
-    fn message(&mut self, text: &[u8]) -> Filtered;
+    fn message(&mut self, text: &str) -> Filtered;
 
     /// The URI to announce in place of this one (transport HTTP+SSE, revision 2024-11-05); none: this one.
     fn endpoint(&mut self, uri: &str) -> Option<String>;
@@ -98,7 +98,11 @@ impl EventFilter {
                 && (event.len() == bytes.len() || rewrite.may_change(event));
             if let Some(changed) = looked_at.then(|| self.changed(event, first, rewrite)).flatten() {
                 passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
-                passed.extend_from_slice(changed.as_bytes());
+                if passed.is_empty() {
+                    passed = changed.into_bytes();
+                } else {
+                    passed.extend_from_slice(changed.as_bytes());
+                }
                 placed = end;
             }
             start = end;
@@ -173,15 +177,15 @@ enum Judged {
 
 fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged {
     // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
-    let text = String::from_utf8_lossy(event);
+    let text = std::str::from_utf8(event).map_or_else(|_| String::from_utf8_lossy(event), Cow::Borrowed);
     let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
     let data = data(text);
     if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
-        let is_endpoint = lines(text).filter_map(|line| field(line, "event")).next_back() == Some("endpoint");
+        let is_endpoint = lines(text).filter_map(|line| field(line, "event")).last() == Some("endpoint");
         let uri = rewrite.endpoint(&data).filter(|_| is_endpoint);
         return uri.map_or(Judged::Same, |uri| Judged::Other(with_data(text, &uri)));
     }
-    match rewrite.message(data.as_bytes()) {
+    match rewrite.message(&data) {
         Filtered::Unchanged => Judged::Same,
         Filtered::Changed(data) => Judged::Other(with_data(text, &data)),
         Filtered::Unreadable(id) => {
@@ -191,21 +195,37 @@ fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged 
     }
 }
 
-fn lines(event: &str) -> impl DoubleEndedIterator<Item = &str> {
-    event.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+/// The lines of an event, and what stands behind the last end of a line.
+fn lines(event: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(event);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some((line, behind)) = memchr2(b'\n', b'\r', text.as_bytes()).and_then(|end| text.split_at_checked(end))
+        else {
+            return rest.take();
+        };
+        rest = behind.strip_prefix("\r\n").or_else(|| behind.get(1..));
+        Some(line)
+    })
 }
 
 /// The value of a line, if its field has this name.
 fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
-    match line.split_once(':') {
-        Some((field, value)) if field == name => Some(value.strip_prefix(' ').unwrap_or(value)),
-        None if line == name => Some(""),
-        _ => None,
+    match line.strip_prefix(name)?.strip_prefix(':') {
+        Some(value) => Some(value.strip_prefix(' ').unwrap_or(value)),
+        None => (line == name).then_some(""),
     }
 }
 
-fn data(event: &str) -> String {
-    lines(event).filter_map(|line| field(line, "data")).collect::<Vec<_>>().join("\n")
+fn data(event: &str) -> Cow<'_, str> {
+    let mut lines = lines(event).filter_map(|line| field(line, "data"));
+    let mut data = Cow::Borrowed(lines.next().unwrap_or_default());
+    for line in lines {
+        let data = data.to_mut();
+        data.push('\n');
+        data.push_str(line);
+    }
+    data
 }
 
 /// The event with other data: its other fields stay as they are, in their order.
@@ -217,7 +237,7 @@ fn with_data(event: &str, data: &str) -> String {
             text.push_str(line);
             text.push('\n');
         } else if !std::mem::replace(&mut placed, true) {
-            for line in data.split('\n') {
+            for line in lines(data) {
                 text.push_str("data: ");
                 text.push_str(line);
                 text.push('\n');
@@ -245,7 +265,7 @@ mod tests {
             list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint")
         }
 
-        fn message(&mut self, text: &[u8]) -> Filtered {
+        fn message(&mut self, text: &str) -> Filtered {
             list::filter(text, &mut |item| item != Item::Tool("b"))
         }
 

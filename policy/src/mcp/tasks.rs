@@ -60,8 +60,8 @@ impl From<serde_json::Error> for Refused {
 }
 
 /// Most texts need not be read, because they hold no member that names a task.
-pub(crate) fn may_name_task(text: &str) -> bool {
-    !is_plain(text) || holds(text, "taskId")
+pub(crate) fn may_name_task(text: &[u8]) -> bool {
+    holds(text, "taskId") || !is_plain(text)
 }
 
 /// Whether a member of this name, which is read and has no escapes any more, may carry ids: all of [`MESSAGE`] end in one.
@@ -72,10 +72,10 @@ pub(crate) fn names_task(member: &str) -> bool {
 /// Puts another id in place of each; where there is none for it, the message is refused.
 pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> Rewritten {
     let text = text.trim();
-    if !may_name_task(text) {
+    if !may_name_task(text.as_bytes()) {
         return Rewritten::Unchanged;
     }
-    if holds(text, "\0") {
+    if holds(text.as_bytes(), "\0") {
         return Rewritten::Refused;
     }
     let place = if text.starts_with('[') { &Place::Elements(&MESSAGE) } else { &MESSAGE };

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
+
+use crate::scan::Scanner;
 
 use super::{Fault, Keys, MAX_DEPTH, MAX_VALUES, RESERVED, Reader, Scalar};
 
@@ -239,6 +241,11 @@ const PIECES: [&str; 52] = [
 ];
 
 fn agree(text: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(text) = std::str::from_utf8(text) {
+        let mut scanner = Scanner::new(text);
+        let skipped = scanner.skip().is_ok() && scanner.is_at_end();
+        prop_assert_eq!(skipped, serde_json::from_str::<IgnoredAny>(text).is_ok(), "skipping {:?}", text);
+    }
     let (mut own, mut theirs) = (Told::default(), Told::default());
     let (result, expected) = (super::read(text, 0, &mut own), read(text, 0, &mut theirs));
     prop_assert_eq!(&result, &expected, "{:?}", String::from_utf8_lossy(text));
@@ -255,7 +262,7 @@ fn json(depth: u32) -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        "[ -~\\u{e9}\\u{1F600}\\n\"\\\\]{0,40}".prop_map(Value::from),
+        "[ -~\\u{e9}\\u{1F600}\\n\"\\\\]{0,200}".prop_map(Value::from),
     ];
     leaf.prop_recursive(depth, 64, 8, |inner| {
         prop_oneof![

@@ -38,8 +38,8 @@ impl Chain {
         Self::toolward(name, &world.with_filters(filters))
     }
 
-    /// The filter with its configuration in a file (ECDS by the file system). This Envoy may use all cores: its worker
-    /// must not wait for its main thread.
+    /// The filter with its configuration in a file (ECDS by the file system). This Envoy may use all cores, and its main
+    /// thread, which tries a configuration before the workers get it, what is left of them: its worker must not wait for it.
     pub(crate) fn discovering(name: &'static str, world: &World, file: &str) -> Self {
         let mut world = world.clone();
         let filter = &mut world.connection_manager()["http_filters"][0];
@@ -50,6 +50,7 @@ impl Chain {
         });
         let chain = Self::toolward(name, &world);
         process::pin(chain.pid, "0-1");
+        process::put_main_thread_last(chain.pid);
         chain
     }
 }

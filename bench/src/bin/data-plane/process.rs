@@ -37,3 +37,9 @@ pub(crate) fn pin(pid: u32, core: &str) {
 pub(crate) fn pin_self() {
     pin(std::process::id(), LOAD_CORE);
 }
+
+/// Leaves a process's main thread what its other threads do not need.
+pub(crate) fn put_main_thread_last(pid: u32) {
+    let reniced = Command::new("renice").args(["-n", "19", "-p", &pid.to_string()]).output();
+    assert!(reniced.is_ok_and(|output| output.status.success()), "renice gives {pid} the lowest priority");
+}
