@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use toolward_policy::config::{ProtectedResource, RoutePolicy};
 use toolward_policy::protected_resource::WELL_KNOWN;
 
-use crate::model::{
-    Cluster, Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch,
-};
+use crate::model::{Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch};
 
 use super::expression;
 use super::in_place::{IssuerAtGateway, REGISTRATION};
@@ -47,7 +45,7 @@ pub(super) struct Described {
 impl Described {
     /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
     /// expression, or where it is not clear which server to ask for them.
-    pub(super) fn new(route: &Route, told: &Told, clusters: &[(String, Cluster)], table: &mut Table) -> Option<Self> {
+    pub(super) fn new(route: &Route, told: &Told, is_over_tls: bool, table: &mut Table) -> Option<Self> {
         if let Told::Own { issuer: Some(IssuerAtGateway { metadata, registration: Some(registration) }), .. } = told {
             return Some(Self::in_place(route, metadata, registration, table));
         }
@@ -62,7 +60,7 @@ impl Described {
                 (RoutePolicy::Metadata { resource: resource.clone(), path: None }, RouteAction::Respond { status: 404 })
             }
             Told::Remote { public_url } => {
-                let (server, action) = asked(route, clusters)?;
+                let (server, action) = asked(route, is_over_tls)?;
                 (RoutePolicy::RemoteMetadata { public_url: public_url.clone(), path: None, server }, action)
             }
         };
@@ -135,7 +133,7 @@ fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
 }
 
 /// The question to a server for its metadata, with the URL of the server as far as it is known.
-fn asked(route: &Route, clusters: &[(String, Cluster)]) -> Option<(Option<String>, RouteAction)> {
+fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteAction)> {
     let RouteAction::Forward(forward) = &route.action else { return None };
     let [share] = forward.clusters.as_slice() else { return None };
     if share.cluster == INVALID_BACKEND {
@@ -153,8 +151,7 @@ fn asked(route: &Route, clusters: &[(String, Cluster)]) -> Option<(Option<String
         path: Some(PathRewrite::Full(format!("{WELL_KNOWN}{path}"))),
         ..forward.clone()
     });
-    let scheme =
-        if clusters.iter().find(|(name, _)| *name == share.cluster)?.1.tls.is_some() { "https" } else { "http" };
+    let scheme = if is_over_tls { "https" } else { "http" };
     let host = forward.host.as_ref().or(share.host.as_ref());
     Some((host.map(|host| format!("{scheme}://{host}")), action))
 }

@@ -60,8 +60,9 @@ impl Sources {
         self.0.insert(hasher.finish());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Their hashes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
     }
 
     /// Whether there is one that is among the others as well.
@@ -149,7 +150,7 @@ impl<'r> View<'r> {
 
     pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
         self.note(&Source::Grants(namespace));
-        let from = self.resources.reference_grants.range(Name::new(namespace, "")..);
+        let from = self.resources.reference_grants.starting_at(Name::new(namespace, ""));
         from.take_while(move |(name, _)| name.namespace == namespace).map(|(_, grant)| &**grant)
     }
 

@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use toolward_policy::config::RoutePolicy;
 
@@ -21,7 +23,7 @@ use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
 use super::problems::{Problems, gateway_ref, route_ref};
-use super::protection::{Way, protect};
+use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::{self, Table, UNPROTECTED_MESSAGE};
 use super::view::View;
@@ -44,7 +46,7 @@ pub(super) struct AttachedListener<'a> {
 /// A route with the hostnames that it and the listener have in common.
 pub(super) struct AttachedRoute<'a> {
     pub(super) route: &'a ParsedRoute,
-    pub(super) hostnames: &'a BTreeSet<Hostname>,
+    pub(super) hostnames: &'a [Hostname],
 }
 
 /// Puts together one port of a Gateway.
@@ -54,13 +56,14 @@ pub(super) fn listener<'r>(
     listeners: &[AttachedListener<'_>],
     refused: &[&Hostname],
     world: &World<'_>,
-    protection: &mut BTreeMap<Name, RouteProtection>,
+    protection: &mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let options = world.options;
     let table = Table::new(options.limits.clone(), options.access_log, options.binding_keys.clone());
-    let mut builder = Builder { gateway, port, world, secure: false, table, protection, problems };
+    let judged = BTreeMap::new();
+    let mut builder = Builder { gateway, port, world, secure: false, table, judged, protection, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
     let mut virtual_hosts = BTreeMap::new();
@@ -150,6 +153,12 @@ struct RuleRoutes {
     routes: Vec<(usize, Route, Option<Described>)>,
 }
 
+/// What protects a way, and its key in the table.
+struct Judged {
+    protection: Protection,
+    key: String,
+}
+
 struct Builder<'b, 'r> {
     gateway: &'b Name,
     port: u16,
@@ -157,8 +166,10 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
+    /// By the policies on a way, whether a backend of it is shown a credential, and whether it is for many hosts.
+    judged: BTreeMap<(Identity, bool, bool), Rc<Judged>>,
     /// What protects each route.
-    protection: &'b mut BTreeMap<Name, RouteProtection>,
+    protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
 }
 
@@ -243,7 +254,7 @@ impl Builder<'_, '_> {
                     origin: None,
                 };
                 let table = &mut self.table;
-                let described = told.as_ref().and_then(|told| Described::new(&route, told, &rule.clusters, table));
+                let described = told.as_ref().and_then(|told| Described::new(&route, told, rule.is_over_tls, table));
                 (*match_index, route, described)
             });
             let routes = routes.collect();
@@ -270,13 +281,12 @@ impl Builder<'_, '_> {
             rule: rule.name.as_deref(),
             backends: &rule.policy_targets,
         };
-        let outcome = self.protection.entry(route.name.clone()).or_default();
-        match protect(self.world.policies, &way, self.world.view) {
-            Some(protection) => {
-                let lends = rule.has_credential && !protection.verifies_callers();
-                let open = matches!(protection.policy, RoutePolicy::Protected { .. });
-                let protection = if lends && open { protection.closed(table::lent()) } else { protection };
-                let protection = if leads_to_server && !one_by_one { protection.for_many_hosts() } else { protection };
+        let levels = Levels::new(self.world.policies, &way, self.world.view);
+        let judged = self.judged(&levels, rule.has_credential, leads_to_server && !one_by_one);
+        let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
+        match judged {
+            Some(judged) => {
+                let Judged { protection, key } = &*judged;
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
@@ -288,7 +298,7 @@ impl Builder<'_, '_> {
                     self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
                 }
                 let told = protection.told().filter(|_| leads_to_server);
-                (self.table.add(protection), told)
+                (key.clone(), told)
             }
             None if rule.has_credential => {
                 let (key, fault) = self.table.add_lent();
@@ -310,6 +320,22 @@ impl Builder<'_, '_> {
             }
             None => (self.table.add_harmless(), None),
         }
+    }
+
+    /// What these policies make of ways like this one; `None`: there is none.
+    fn judged(&mut self, levels: &Levels<'_>, has_credential: bool, for_many_hosts: bool) -> Option<Rc<Judged>> {
+        let ways = (levels.identity(), has_credential, for_many_hosts);
+        if let Some(judged) = self.judged.get(&ways) {
+            return Some(Rc::clone(judged));
+        }
+        let protection = levels.protection()?;
+        let lends = has_credential && !protection.verifies_callers();
+        let open = matches!(protection.policy, RoutePolicy::Protected { .. });
+        let protection = if lends && open { protection.closed(table::lent()) } else { protection };
+        let protection = if for_many_hosts { protection.for_many_hosts() } else { protection };
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
+        self.judged.insert(ways, Rc::clone(&judged));
+        Some(judged)
     }
 
     /// Where a redirect names no port but another host or scheme, the port is the scheme's own, or else this listener's.
