@@ -61,7 +61,7 @@ struct Served {
     listeners: Objects<u16, Listener>,
     certificates: BTreeMap<String, Certificate>,
     /// What protects its routes.
-    protection: BTreeMap<Arc<Name>, Arc<RouteProtection>>,
+    protection: Objects<Arc<Name>, RouteProtection>,
 }
 
 /// Gateways that are to be put together anew.
@@ -108,12 +108,13 @@ impl Translator {
         for name in &stale.wholly {
             let gateway = self.gateways.own(name);
             let next = gateway.map(|gateway| world.part(|view, problems| self.serve(gateway, view, problems)));
-            routes.extend(next.iter().flat_map(|next| next.value.protection.keys().cloned()));
-            let last = match next {
-                Some(next) => self.served.insert(name.clone(), next),
-                None => self.served.remove(name),
-            };
-            routes.extend(last.iter().flat_map(|last| last.value.protection.keys().cloned()));
+            let protection = |part: Option<&Part<Served>>| part.map(|part| part.value.protection.clone());
+            let last = protection(self.served.get(name)).unwrap_or_default();
+            routes.extend(last.differing(&protection(next.as_ref()).unwrap_or_default()).into_iter().cloned());
+            match next {
+                Some(next) => drop(self.served.insert(name.clone(), next)),
+                None => drop(self.served.remove(name)),
+            }
         }
         stale.wholly.union(&stale.clusters).for_each(|name| self.update_model(name));
         routes.iter().for_each(|name| self.update_outcome(name));
@@ -177,7 +178,7 @@ impl Translator {
         names
     }
 
-    fn update_outcome(&mut self, name: &Name) {
+    fn update_outcome(&mut self, name: &Arc<Name>) {
         let Some(route) = self.routes.get(name).and_then(|route| route.as_ref().as_ref()) else {
             self.outcomes.remove(name);
             return;
@@ -190,7 +191,7 @@ impl Translator {
         });
         outcome.protection = protection.collect();
         if self.outcomes.get(name).is_none_or(|last| **last != outcome) {
-            self.outcomes.insert(name.clone(), outcome);
+            self.outcomes.insert(Name::clone(name), outcome);
         }
     }
 
@@ -253,7 +254,7 @@ impl Route {
 }
 
 impl Translator {
-    /// INVARIANT: of routes it reads what [`Route::is_alike`] compares. A listener that is the same is shared with the last.
+    /// INVARIANT: of routes it reads what [`Route::is_alike`] compares. What is the same as the last time is shared with it.
     fn serve(&self, gateway: &OwnGateway, view: &View<'_>, problems: &mut Problems<'_>) -> Served {
         let mut ports: BTreeMap<u16, Vec<AttachedListener<'_>>> = BTreeMap::new();
         for (index, name, served) in served_listeners(gateway) {
@@ -277,16 +278,16 @@ impl Translator {
                 virtual_hosts::listener(&gateway.name, *port, listeners, &refused, &world, &mut protection, problems);
             all.listeners.insert(*port, listener);
         }
+        let last = self.served.get(&gateway.name).map(|last| &last.value);
         // Most routes have the same.
-        let mut shared: BTreeSet<Arc<RouteProtection>> = BTreeSet::new();
+        let mut shared: BTreeSet<Arc<RouteProtection>> =
+            last.iter().flat_map(|last| last.protection.values()).cloned().collect();
         for (name, protection) in protection {
             let protection = shared.get(&protection).cloned().unwrap_or_else(|| Arc::new(protection));
             shared.insert(Arc::clone(&protection));
-            all.protection.insert(name, protection);
+            all.protection.share(name, protection);
         }
-        if let Some(last) = self.served.get(&gateway.name) {
-            all.listeners.share_unchanged(&last.value.listeners);
-        }
+        last.into_iter().for_each(|last| all.listeners.share_unchanged(&last.listeners));
         all
     }
 

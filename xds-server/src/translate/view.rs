@@ -65,9 +65,9 @@ impl Sources {
         self.0.iter().copied()
     }
 
-    /// Whether there is one that is among the others as well.
+    /// Whether there is one that is among the others as well, which are sorted: mostly few of a few hundred.
     pub(super) fn meet(&self, others: &[u64]) -> bool {
-        others.iter().any(|other| self.0.contains(other))
+        self.0.iter().any(|source| others.binary_search(source).is_ok())
     }
 }
 
@@ -83,7 +83,7 @@ impl<'r> View<'r> {
         Self { resources, key_sets, noted: RefCell::default() }
     }
 
-    /// What was looked at.
+    /// What was looked at, sorted.
     pub(super) fn noted(self) -> Box<[u64]> {
         self.noted.into_inner().0.into_iter().collect()
     }
