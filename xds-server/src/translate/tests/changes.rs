@@ -11,7 +11,7 @@ use super::cases;
 use crate::key_sets::{Failing, KeySets, Known};
 use crate::model::{Gateway, GatewayName, Model};
 use crate::render::{RenderOptions, render_after, render_gateway};
-use crate::resources::{ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
 use crate::translate::{TranslateOptions, Translator, places, translate};
@@ -32,6 +32,28 @@ fn step_by_step_a_world_means_what_it_means_at_once() {
         }
     }
     assert!(meanings > 2000, "only {meanings} steps changed what the world means");
+}
+
+#[test]
+fn where_endpoints_move_listeners_stay_what_they_are() {
+    let mut moved = 0;
+    for (case, manifests) in cases() {
+        let mut world = super::resources(&case, &manifests);
+        let mut translator = Translator::default();
+        let last = translator.translate(&world, &super::options(&case));
+        let slices: Vec<Name> = world.endpoint_slices.keys().cloned().collect();
+        for slice in slices {
+            world.endpoint_slices.get_mut(&slice).unwrap().endpoints.clear();
+        }
+        let next = translator.translate(&world, &super::options(&case));
+        for (name, gateway) in &next.model.gateways {
+            let last = last.model.gateways.get(name).unwrap();
+            let listeners = gateway.listeners.iter().zip(&last.listeners);
+            assert!(listeners.into_iter().all(|((_, next), (_, last))| Arc::ptr_eq(next, last)), "{case}: {name:?}");
+            moved += usize::from(gateway.clusters != last.clusters);
+        }
+    }
+    assert!(moved > 10, "only {moved} Gateways have endpoints that moved");
 }
 
 /// Every object by itself, as it stands in the cases.
