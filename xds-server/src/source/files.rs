@@ -35,6 +35,7 @@ pub(super) struct Files {
 #[derive(Default)]
 struct Found {
     files: Vec<(PathBuf, Metadata)>,
+    /// Whether there is a link among them or on the way to them, or the folder is no folder.
     has_links: bool,
 }
 
@@ -70,6 +71,7 @@ impl Files {
         };
         let mut last = std::mem::take(&mut self.known);
         let read = collected.and_then(|()| {
+            found.files.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
             found.files.into_iter().try_for_each(|(path, metadata)| {
                 let last = last.remove(path.as_os_str());
                 self.take_in(path, &metadata, last)
