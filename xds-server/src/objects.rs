@@ -101,18 +101,20 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         let place = chunk.find(&name);
         let entries = Arc::make_mut(&mut chunk.0);
         match place {
-            Ok(place) => entries.get_mut(place).map(|(_, last)| std::mem::replace(last, object)),
+            Ok(place) => return entries.get_mut(place).map(|(_, last)| std::mem::replace(last, object)),
+            Err(place) if entries.len() < CHUNK => entries.insert(place, (name, object)),
             Err(place) => {
-                entries.insert(place, (name, object));
-                if entries.len() > CHUNK {
-                    // What comes in order leaves full chunks behind it.
-                    let at = if place == CHUNK { CHUNK } else { CHUNK / 2 };
-                    let rest = entries.split_off(at);
-                    chunks.insert(index + 1, Chunk(Arc::new(rest)));
+                // What comes in order leaves full chunks behind it.
+                let at = if place == CHUNK { CHUNK } else { CHUNK / 2 };
+                let mut rest = entries.split_off(at);
+                match place.checked_sub(at) {
+                    Some(place) => rest.insert(place, (name, object)),
+                    None => entries.insert(place, (name, object)),
                 }
-                None
+                chunks.insert(index + 1, Chunk(Arc::new(rest)));
             }
         }
+        None
     }
 
     /// Takes out an object.

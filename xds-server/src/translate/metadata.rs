@@ -2,6 +2,7 @@
 //! tokens for it (RFC 9728 section 3.1).
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use toolward_policy::config::{ProtectedResource, RoutePolicy};
 use toolward_policy::protected_resource::WELL_KNOWN;
@@ -35,7 +36,7 @@ pub(super) enum Told {
 /// The routes that tell of an endpoint.
 pub(super) struct Described {
     /// The first is that of its own metadata, if it has any.
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<Rc<Route>>,
     endpoint: PathMatch,
     policy: String,
     /// None: the endpoint has none of its own, for its clients take the gateway for the issuer.
@@ -66,11 +67,11 @@ impl Described {
         };
         let policy = route.policy.clone();
         let key = table.add_metadata(&policy, metadata.clone(), None);
-        let mut routes = vec![metadata_route(format!("{}/metadata", route.name), path, action, key)];
+        let mut routes = vec![Rc::new(metadata_route(format!("{}/metadata", route.name), path, action, key))];
         if let (Told::Own { issuer: Some(issuer), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
             let key = table.add_issuer_metadata(&policy, &issuer.metadata);
             let respond = RouteAction::Respond { status: 404 };
-            routes.push(metadata_route(format!("{}/issuer", route.name), path, respond, key));
+            routes.push(Rc::new(metadata_route(format!("{}/issuer", route.name), path, respond, key)));
         }
         Some(Self { routes, endpoint, policy, metadata: Some(metadata) })
     }
@@ -84,18 +85,19 @@ impl Described {
         ];
         let routes = told.map(|(what, path, key)| {
             let path = PathMatch::Exact(path.to_owned());
-            metadata_route(format!("{}/{what}", route.name), path, RouteAction::Respond { status: 404 }, key)
+            let name = format!("{}/{what}", route.name);
+            Rc::new(metadata_route(name, path, RouteAction::Respond { status: 404 }, key))
         });
         Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None }
     }
 }
 
 /// Where one endpoint is alone, its metadata are at the root as well.
-pub(super) fn at_root(routes: &[Route], described: &[&Described], table: &mut Table) -> Vec<Route> {
+pub(super) fn at_root(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Vec<Route> {
     alone(routes, described, table).unwrap_or_default()
 }
 
-fn alone(routes: &[Route], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
+fn alone(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
     let endpoints: BTreeMap<&str, &&Described> = described
         .iter()
         .map(|described| match &described.endpoint {

@@ -114,7 +114,7 @@ fn in_order<'a>(
     domain: &Hostname,
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
-) -> (Vec<Route>, Vec<&'a Described>) {
+) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
     for (attached, rules) in listener.routes.iter().zip(protected) {
         let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
@@ -126,7 +126,7 @@ fn in_order<'a>(
         for rule in rules {
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
-            let mut add = |index: usize, route: &'a Route, described: Option<&'a Described>| {
+            let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
                 // Routes that somebody wrote come before those that are added to them.
                 let precedence = (matches::precedence(&route.matches), described.is_some(), age);
                 candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
@@ -144,13 +144,13 @@ fn in_order<'a>(
     let mut seen = BTreeSet::new();
     candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
     let described = candidates.iter().filter_map(|(.., described)| *described).collect();
-    (candidates.into_iter().map(|(_, route, _)| route.clone()).collect(), described)
+    (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
 }
 
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
-    routes: Vec<(usize, Route, Option<Described>)>,
+    routes: Vec<(usize, Rc<Route>, Option<Described>)>,
 }
 
 /// What protects a way, and its key in the table.
@@ -186,15 +186,22 @@ impl Builder<'_, '_> {
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
             let (mut routes, described) = in_order(&hostname, listener, &protected);
-            routes.splice(0..0, metadata::at_root(&routes, &described, &mut self.table));
+            let at_root = metadata::at_root(&routes, &described, &mut self.table);
+            routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
             for route in routes.iter_mut().filter(|route| self.table.names_endpoint(&route.policy)) {
-                route.origin.clone_from(&origin);
+                Rc::make_mut(route).origin.clone_from(&origin);
             }
-            let domain = hostname.domain();
+            (hostname.domain(), routes)
+        };
+        let hosts: Vec<_> = domains(listener, owners).into_iter().map(host).collect();
+        // So that a route of one host alone is moved there.
+        drop(protected);
+        let host = |(domain, routes): (String, Vec<Rc<Route>>)| {
+            let routes = routes.into_iter().map(Rc::unwrap_or_clone).collect();
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
-        domains(listener, owners).into_iter().map(host).collect()
+        hosts.into_iter().map(host).collect()
     }
 
     /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
@@ -255,7 +262,7 @@ impl Builder<'_, '_> {
                 };
                 let table = &mut self.table;
                 let described = told.as_ref().and_then(|told| Described::new(&route, told, rule.is_over_tls, table));
-                (*match_index, route, described)
+                (*match_index, Rc::new(route), described)
             });
             let routes = routes.collect();
             rules.push(RuleRoutes { index, routes });
