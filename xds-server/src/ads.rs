@@ -12,16 +12,9 @@
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-};
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
 use prometheus_client::encoding::EncodeLabelValue;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,7 +24,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream as Incoming, StreamExt};
 use tonic::transport::server::Connected;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
@@ -49,6 +42,7 @@ pub mod identity;
 mod missing_keys;
 pub mod node;
 pub mod refusal;
+mod service;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;
@@ -60,12 +54,11 @@ use auth::{Authentication, Credentials, Identity};
 use bounds::{Bounds, Full, Pace, Place, Places};
 use clients::{Clients, Conversation};
 use connection::{Peer, Placed};
-use delta::Delta;
 use gateways::{Gateways, Known};
 use missing_keys::MissingKeys;
 use node::Client;
 use refusal::Refusal;
-use sotw::Sotw;
+use service::Discovery;
 use stream::Stream;
 use subscription::Verdict;
 use wire::{Message, Wire};
@@ -193,36 +186,15 @@ impl Ads {
         let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication });
         // Ends when the snapshots do.
         tokio::spawn(self.gateways.clone().follow(self.snapshots.clone()));
-        let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .max_connection_age(max_connection_age)
-            .add_service(service)
+            .add_service(Discovery(self))
             .add_optional_service(missing_keys)
             .serve_with_incoming_shutdown(connections, stop)
             .await
-    }
-}
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = Pin<Box<dyn Incoming<Item = Result<DiscoveryResponse, Status>> + Send>>;
-    type DeltaAggregatedResourcesStream = Pin<Box<dyn Incoming<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Ok(Response::new(Box::pin(self.open::<Sotw>(request).await?)))
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Ok(Response::new(Box::pin(self.open::<Delta>(request).await?)))
     }
 }
 
