@@ -1,9 +1,9 @@
 //! Serves snapshots to Envoys: the Aggregated Discovery Service, delta and state of the world.
 //!
 //! ```text
-//! watch<Snapshot> ─┐
-//!                  ├─> one task per stream ─ drives ─> Stream (pure: what is sent when) ─> Subscription per type (pure)
-//! client's messages┘         └─ responses ─> client
+//! watch<Snapshot> ─ Gateways ─┐
+//!                             ├─> one task per stream ─ drives ─> Stream (pure: what is sent when) ─> Subscription per type (pure)
+//! client's messages ──────────┘         └─ responses ─> client
 //! ```
 //! Here is all of its I/O. Nothing is queued for a client but the responses that it has not acknowledged, of which
 //! there is at most one per type; a slow client skips the snapshots between. A stream lives for a bounded time, so that
@@ -15,12 +15,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-};
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
 use prometheus_client::encoding::EncodeLabelValue;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,7 +24,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream as Incoming, StreamExt};
 use tonic::transport::server::Connected;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
@@ -43,10 +37,12 @@ pub mod bounds;
 pub mod clients;
 mod connection;
 pub mod delta;
+mod gateways;
 pub mod identity;
 mod missing_keys;
 pub mod node;
 pub mod refusal;
+mod service;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;
@@ -58,11 +54,11 @@ use auth::{Authentication, Credentials, Identity};
 use bounds::{Bounds, Full, Pace, Place, Places};
 use clients::{Clients, Conversation};
 use connection::{Peer, Placed};
-use delta::Delta;
+use gateways::{Gateways, Known};
 use missing_keys::MissingKeys;
 use node::Client;
 use refusal::Refusal;
-use sotw::Sotw;
+use service::Discovery;
 use stream::Stream;
 use subscription::Verdict;
 use wire::{Message, Wire};
@@ -86,6 +82,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Ads {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    gateways: Gateways,
     clients: Clients,
     metrics: Arc<Metrics>,
     bounds: Bounds,
@@ -107,8 +104,8 @@ impl Ads {
     ) -> Self {
         let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
         let streams = Places::new(bounds.streams, bounds.streams_per_client);
-        let max_stream_age = MAX_STREAM_AGE;
-        Self { snapshots, clients, metrics, bounds, streams, authentication, max_stream_age, missing: None }
+        let (gateways, max_stream_age) = (Gateways::default(), MAX_STREAM_AGE);
+        Self { snapshots, gateways, clients, metrics, bounds, streams, authentication, max_stream_age, missing: None }
     }
 
     /// Bounds clients otherwise.
@@ -187,36 +184,17 @@ impl Ads {
         let max_connection_age = self.max_stream_age;
         let authentication = Arc::clone(&self.authentication);
         let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication });
-        let service = AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        // Ends when the snapshots do.
+        tokio::spawn(self.gateways.clone().follow(self.snapshots.clone()));
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .max_connection_age(max_connection_age)
-            .add_service(service)
+            .add_service(Discovery(self))
             .add_optional_service(missing_keys)
             .serve_with_incoming_shutdown(connections, stop)
             .await
-    }
-}
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.open::<Sotw>(request).await.map(Response::new)
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.open::<Delta>(request).await.map(Response::new)
     }
 }
 
@@ -224,7 +202,7 @@ impl Ads {
     async fn open<W: Wire>(
         &self,
         request: Request<Streaming<W::Request>>,
-    ) -> Result<ReceiverStream<Result<W::Response, Status>>, Status> {
+    ) -> Result<impl Incoming<Item = Result<W::Response, Status>> + use<W>, Status> {
         let address = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let peer = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
         let identity = self
@@ -233,16 +211,17 @@ impl Ads {
             .await
             .map_err(|refusal| self.refuse(&refusal, &address))?;
         let place = self.place(&identity, &peer).map_err(|refusal| self.refuse(&refusal, &address))?;
+        // In boxes: however few may wait, a channel takes up memory for many.
         let (responses, receiver) = mpsc::channel(1);
         let ads = self.clone();
         tokio::spawn(async move {
             if let Err(status) = ads.greet::<W>(request.into_inner(), &identity, &responses, &address).await {
                 // Where the client is gone already, or does not read, there is nobody to tell.
-                let _ = responses.send_timeout(Err(status), ads.bounds.read_within).await;
+                let _ = responses.send_timeout(Box::new(Err(status)), ads.bounds.read_within).await;
             }
             drop(place);
         });
-        Ok(ReceiverStream::new(receiver))
+        Ok(ReceiverStream::new(receiver).map(|response: Box<_>| *response))
     }
 
     /// A place among the streams, and among the client's own.
@@ -268,7 +247,7 @@ impl Ads {
         &self,
         mut requests: Streaming<W::Request>,
         identity: &Identity,
-        responses: &mpsc::Sender<Result<W::Response, Status>>,
+        responses: &mpsc::Sender<Box<Result<W::Response, Status>>>,
         address: &str,
     ) -> Result<(), Status> {
         let first = timeout(self.bounds.first_message_within, requests.next())
@@ -301,9 +280,9 @@ impl Ads {
         conversation: &Conversation,
         first: Message,
         mut requests: Streaming<W::Request>,
-        responses: &mpsc::Sender<Result<W::Response, Status>>,
+        responses: &mpsc::Sender<Box<Result<W::Response, Status>>>,
     ) -> Result<(), Status> {
-        let mut snapshots = self.snapshots.clone();
+        let mut known = self.gateways.watch(&client.gateway);
         let mut view = GatewayView::Unseen;
         // Whether something came in, or a time limit passed, of which it was not looked yet what follows.
         let mut heard = true;
@@ -311,9 +290,8 @@ impl Ads {
         let mut pace = Pace::new(&self.bounds, Instant::now());
         self.receive(conversation, first)?;
         loop {
-            let latest = snapshots.borrow_and_update().clone();
-            let next = view.after(latest.as_deref(), client);
-            // Most changes are of other Gateways.
+            let latest = known.borrow_and_update().clone();
+            let next = view.after(latest);
             let is_news = heard || !next.is_same(&view);
             view = next;
             if let Some(snapshot) = view.snapshot().filter(|_| is_news) {
@@ -335,7 +313,7 @@ impl Ads {
                     }
                     None => return Ok(()),
                 },
-                changed = snapshots.changed() => {
+                changed = known.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is shutting down"))?;
                 }
                 // A clean end: the client comes back at once, and says what it has.
@@ -399,7 +377,7 @@ impl Ads {
         &self,
         conversation: &Conversation,
         snapshot: &GatewaySnapshot,
-        responses: &mpsc::Sender<Result<W::Response, Status>>,
+        responses: &mpsc::Sender<Box<Result<W::Response, Status>>>,
     ) -> Result<(), Status> {
         loop {
             // A place for the response first: it is made of the latest state and counts as sent.
@@ -416,7 +394,7 @@ impl Ads {
                 removed = push.update.removed.len(),
                 "sent"
             );
-            place.send(Ok(W::write(push)));
+            place.send(Box::new(Ok(W::write(push))));
         }
     }
 }
@@ -446,19 +424,19 @@ enum GatewayView {
 }
 
 impl GatewayView {
-    fn after(&self, latest: Option<&Snapshot>, client: &Client) -> Self {
-        let Some(latest) = latest else { return self.clone() };
-        match (self, latest.gateways.get(&client.gateway)) {
-            (_, Some(snapshot)) => Self::Served(Arc::clone(snapshot)),
-            (Self::Unseen, None) => {
+    fn after(&self, latest: Known) -> Self {
+        match (self, latest) {
+            (view, Known::Nothing) => view.clone(),
+            (_, Known::Served(snapshot)) => Self::Served(snapshot),
+            (Self::Unseen, Known::Absent) => {
                 warn!("there is no such Gateway (node.cluster names it): nothing is sent until it appears");
                 Self::Missed
             }
-            (Self::Served(_), None) => {
+            (Self::Served(_), Known::Absent) => {
                 warn!("the Gateway is gone: all of its resources are withdrawn");
                 Self::Deleted(Arc::default())
             }
-            (view @ (Self::Missed | Self::Deleted(_)), None) => view.clone(),
+            (view @ (Self::Missed | Self::Deleted(_)), Known::Absent) => view.clone(),
         }
     }
 

@@ -39,9 +39,9 @@ pub struct GatewayName(pub String);
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
     /// One per port; Gateway listeners that share a port differ by hostname and are merged here.
-    pub listeners: BTreeMap<u16, Listener>,
+    pub listeners: Objects<u16, Listener>,
     /// By [`Route`]'s cluster names.
-    pub clusters: BTreeMap<String, Cluster>,
+    pub clusters: Objects<String, Cluster>,
     /// By `namespace/name` of the Secret, of which a new content changes nothing else.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Certificate>,

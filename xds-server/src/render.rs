@@ -54,25 +54,51 @@ pub fn render(model: &Model, options: &RenderOptions) -> Snapshot {
 /// Renders one Gateway.
 #[must_use]
 pub fn render_gateway(gateway: &Gateway, options: &RenderOptions) -> GatewaySnapshot {
+    render_after(&Gateway::default(), &GatewaySnapshot::default(), gateway, options)
+}
+
+/// Renders one Gateway that was rendered before under the same options: what it was and what became of it. What is made of
+/// the same is not made again.
+#[must_use]
+pub fn render_after(
+    last: &Gateway,
+    rendered: &GatewaySnapshot,
+    gateway: &Gateway,
+    options: &RenderOptions,
+) -> GatewaySnapshot {
     let mut resources: BTreeMap<ResourceType, BTreeMap<String, Resource>> = BTreeMap::new();
-    let mut put = |kind: ResourceType, name: &str, bytes: Vec<u8>| {
-        resources.entry(kind).or_default().insert(name.to_owned(), Resource::new(bytes));
+    let mut put = |kind: ResourceType, name: &str, is_same: bool, encode: &dyn Fn() -> Vec<u8>| {
+        let rendered = rendered.resources.get(&kind).and_then(|rendered| rendered.get(name));
+        let resource = rendered.filter(|_| is_same).cloned().unwrap_or_else(|| {
+            let bytes = encode();
+            // It may still say the same.
+            let unchanged = rendered.filter(|rendered| *rendered.bytes == bytes).cloned();
+            unchanged.unwrap_or_else(|| Resource::new(bytes))
+        });
+        resources.entry(kind).or_default().insert(name.to_owned(), resource);
     };
     for (name, cluster) in &gateway.clusters {
-        put(ResourceType::Cluster, name, cluster::discovered(name, cluster, options).encode_to_vec());
+        let is_same = last.clusters.get(name) == Some(cluster);
+        put(ResourceType::Cluster, name, is_same, &|| cluster::discovered(name, cluster, options).encode_to_vec());
         if let Some(assignment) = endpoint::discovered(name, cluster) {
-            put(ResourceType::Endpoint, name, assignment.encode_to_vec());
+            put(ResourceType::Endpoint, name, is_same, &|| assignment.encode_to_vec());
         }
     }
     for secret in secret::of(gateway) {
-        put(ResourceType::Secret, &secret.name, secret.encode_to_vec());
+        put(ResourceType::Secret, &secret.name, false, &|| secret.encode_to_vec());
     }
     for (port, listener) in &gateway.listeners {
         let name = &listener.name;
-        put(ResourceType::Listener, name, listener::discovered(listener, *port, options).encode_to_vec());
-        put(ResourceType::ExtensionConfig, name, filter::discovered(listener, options).encode_to_vec());
+        let last = last.listeners.get(port).filter(|last| last.name == *name);
+        let is_whole_same = last.is_some_and(|last| Arc::ptr_eq(last, listener));
+        put(ResourceType::Listener, name, is_whole_same, &|| {
+            listener::discovered(listener, *port, options).encode_to_vec()
+        });
+        let is_same = is_whole_same || last.is_some_and(|last| last.filter == listener.filter);
+        put(ResourceType::ExtensionConfig, name, is_same, &|| filter::discovered(listener, options).encode_to_vec());
         for (name, hosts) in listener.routes() {
-            put(ResourceType::Route, name, route::configuration(name, hosts, *port).encode_to_vec());
+            let is_same = is_whole_same || last.is_some_and(|last| last.routes().any(|last| last == (name, hosts)));
+            put(ResourceType::Route, name, is_same, &|| route::configuration(name, hosts, *port).encode_to_vec());
         }
     }
     GatewaySnapshot { resources }

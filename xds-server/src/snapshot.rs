@@ -84,21 +84,6 @@ pub struct GatewaySnapshot {
     pub resources: BTreeMap<ResourceType, BTreeMap<String, Resource>>,
 }
 
-impl GatewaySnapshot {
-    /// Resources that say the same as before take up memory once.
-    pub fn share_unchanged(&mut self, last: &Self) {
-        for (kind, resources) in &mut self.resources {
-            for (name, resource) in resources {
-                let unchanged =
-                    last.resources.get(kind).and_then(|last| last.get(name)).filter(|last| *last == resource);
-                if let Some(unchanged) = unchanged {
-                    resource.clone_from(unchanged);
-                }
-            }
-        }
-    }
-}
-
 /// All resources of all Gateways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {

@@ -119,7 +119,7 @@ impl Translation {
         self.reached(|route| &route.services)
     }
 
-    fn reached<T: Ord>(&self, leads_to: impl Fn(&RouteOutcome) -> &BTreeSet<T>) -> BTreeMap<&T, BTreeSet<&Name>> {
+    fn reached<T: Ord>(&self, leads_to: impl Fn(&RouteOutcome) -> &[T]) -> BTreeMap<&T, BTreeSet<&Name>> {
         let mut reached: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for route in self.routes.values() {
             for target in leads_to(route) {

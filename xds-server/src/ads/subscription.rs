@@ -200,7 +200,7 @@ impl Subscription {
 
     /// Finds out that the set which the client says it has from an earlier stream is the one that is served.
     pub fn recognise(&mut self, desired: &BTreeMap<String, Resource>) {
-        let from_earlier = self.set.accepted && self.set.resources.is_empty();
+        let from_earlier = self.set.accepted && !self.set.version.is_empty() && self.set.resources.is_empty();
         if from_earlier && self.set.version == version_of(self.wanted(desired)) {
             let resources: BTreeMap<_, _> =
                 self.wanted(desired).map(|(name, resource)| (name.clone(), resource.clone())).collect();

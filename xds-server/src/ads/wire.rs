@@ -10,9 +10,9 @@ use crate::snapshot::{Resource, ResourceType};
 /// A variant of the protocol.
 pub trait Wire: Send + 'static {
     /// What clients send.
-    type Request: Send + 'static;
+    type Request: prost::Message + Default;
     /// What they are sent.
-    type Response: Send + 'static;
+    type Response: prost::Message + Default;
     /// Which variant this is.
     const PROTOCOL: Protocol;
 

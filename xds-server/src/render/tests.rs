@@ -46,7 +46,9 @@ fn equal_models_give_equal_bytes() {
 fn the_listener_knows_nothing_of_routes_and_policies() {
     let (_, mut gateway) = cases().into_iter().find(|(case, _)| case == STATIC).unwrap();
     let before = render_gateway(&gateway, &options());
-    for listener in gateway.listeners.values_mut() {
+    let ports: Vec<u16> = gateway.listeners.keys().copied().collect();
+    for port in ports {
+        let listener = gateway.listeners.get_mut(&port).unwrap();
         listener.virtual_hosts.clear();
         listener.filter.policies.clear();
         listener.filter.key_sets.clear();

@@ -9,7 +9,7 @@ use toolward_policy::config::BindingKey;
 use super::retired::Retired;
 use crate::key_sets::KeySets;
 use crate::model::{Gateway, GatewayName, Model};
-use crate::render::{RenderOptions, render_gateway};
+use crate::render::{RenderOptions, render_after, render_gateway};
 use crate::resources::Resources;
 use crate::snapshot::{GatewaySnapshot, Snapshot};
 use crate::translate::{TranslateOptions, Translation, Translator};
@@ -30,6 +30,8 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct Rendered {
     model: Arc<Gateway>,
+    /// With what is kept of earlier worlds.
+    served: Gateway,
     snapshot: Arc<GatewaySnapshot>,
 }
 
@@ -87,11 +89,13 @@ impl Pipeline {
                 last => {
                     let mut served = Gateway::clone(model);
                     self.retired.extend(name, &mut served, now);
-                    let mut snapshot = render_gateway(&served, &self.render_options);
-                    let last = last.map(|last| last.snapshot);
-                    last.iter().for_each(|last| snapshot.share_unchanged(last));
-                    let unchanged = last.filter(|last| **last == snapshot);
-                    Rendered { model: Arc::clone(model), snapshot: unchanged.unwrap_or_else(|| Arc::new(snapshot)) }
+                    let snapshot = match &last {
+                        Some(last) => render_after(&last.served, &last.snapshot, &served, &self.render_options),
+                        None => render_gateway(&served, &self.render_options),
+                    };
+                    let unchanged = last.map(|last| last.snapshot).filter(|last| **last == snapshot);
+                    let snapshot = unchanged.unwrap_or_else(|| Arc::new(snapshot));
+                    Rendered { model: Arc::clone(model), served, snapshot }
                 }
             };
             self.rendered.insert(name.clone(), next);

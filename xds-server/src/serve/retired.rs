@@ -6,11 +6,12 @@
 //! meaning they had; requests see the old policy or the new one, never a gap.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
 
-use crate::model::{Gateway, GatewayName};
+use crate::model::{Gateway, GatewayName, Listener};
 
 /// How long a key stays after no route names it any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -26,14 +27,8 @@ pub struct Retired {
 
 #[derive(Debug, Default)]
 struct Tables {
-    last: FilterTable,
+    last: Option<Arc<Listener>>,
     retired: BTreeMap<String, RetiredPolicy>,
-}
-
-#[derive(Debug, Default)]
-struct FilterTable {
-    policies: BTreeMap<String, RoutePolicy>,
-    key_sets: BTreeMap<String, KeySet>,
 }
 
 #[derive(Debug)]
@@ -49,10 +44,15 @@ impl Retired {
     pub fn extend(&mut self, name: &GatewayName, gateway: &mut Gateway, now: Instant) {
         let mut last = self.gateways.remove(name).unwrap_or_default();
         let mut next = BTreeMap::new();
-        for (port, listener) in &mut gateway.listeners {
+        let listeners = gateway.listeners.clone();
+        for (port, listener) in &listeners {
             let mut tables = last.remove(port).unwrap_or_default();
-            tables.advance(&listener.filter, now);
-            tables.add_retired(&mut listener.filter);
+            tables.advance(listener, now);
+            if !tables.retired.is_empty() {
+                let mut filter = listener.filter.clone();
+                tables.add_retired(&mut filter);
+                gateway.listeners.insert(*port, Listener { filter, ..Listener::clone(listener) });
+            }
             next.insert(*port, tables);
         }
         self.gateways.insert(name.clone(), next);
@@ -80,12 +80,14 @@ impl Retired {
 }
 
 impl Tables {
-    fn advance(&mut self, next: &FilterConfig, now: Instant) {
-        let next_table = FilterTable { policies: next.policies.clone(), key_sets: next.key_sets.clone() };
-        let last = std::mem::replace(&mut self.last, next_table);
-        for (key, policy) in last.policies {
-            let key_sets = key_sets_of(&policy, &last.key_sets);
-            self.retired.insert(key, RetiredPolicy { policy, key_sets, since: now });
+    fn advance(&mut self, next: &Arc<Listener>, now: Instant) {
+        let last = self.last.replace(Arc::clone(next));
+        let next = &next.filter;
+        for last in last.iter().map(|last| &last.filter) {
+            for (key, policy) in last.policies.iter().filter(|(key, _)| !next.policies.contains_key(*key)) {
+                let key_sets = key_sets_of(policy, &last.key_sets);
+                self.retired.insert(key.clone(), RetiredPolicy { policy: policy.clone(), key_sets, since: now });
+            }
         }
         self.retired.retain(|key, retired| !next.policies.contains_key(key) && now < retired.since + KEPT_FOR);
         while self.retired.len() > KEPT_AT_MOST {
@@ -122,7 +124,6 @@ mod tests {
     use toolward_policy::config::{AccessLog, Audience, Issuer, Limits, Protocol, TokenType, VERSION};
 
     use super::*;
-    use crate::model::Listener;
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -155,11 +156,11 @@ mod tests {
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
         };
         let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };
-        Gateway { listeners: BTreeMap::from([(80, listener)]), ..Gateway::default() }
+        Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
     }
 
     fn served(gateway: &Gateway) -> &FilterConfig {
-        &gateway.listeners[&80].filter
+        &gateway.listeners.get(&80).unwrap().filter
     }
 
     fn name() -> GatewayName {

@@ -3,11 +3,13 @@
 //! ```text
 //! notify (or every 2 s) ─> Files: those that changed are read ─ any? ─> LastGood ─> World, Broken
 //! ```
+//! Where the kernel names all files that changed, only those are looked at; all of them every 2 s, whatever it names.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio_stream::Stream;
@@ -21,7 +23,7 @@ use super::last_good::{LastGood, same};
 use crate::problem::Problem;
 use crate::resources::Resources;
 
-/// How often the folder is looked at when nothing was notified: some file systems do not notify.
+/// How often all of the folder is looked at, whatever was notified: some file systems do not notify.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Several writes of one save come within this time.
@@ -45,10 +47,19 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
         let mut last: Option<Result<Vec<Arc<Parsed>>, Vec<Problem>>> = None;
         let mut last_good = LastGood::default();
         let mut watching = None;
+        let mut seen = Noticed::Something;
+        let mut looked = Instant::now();
         loop {
             // It watches before the files are read, so that no change falls between.
             let watcher = watching.take().or_else(|| watcher(&folder, notices.clone()));
-            let next = files.read(&folder);
+            let again = match &seen {
+                Noticed::Paths(paths) if looked.elapsed() < POLL => files.read_again(&folder, paths),
+                _ => None,
+            };
+            let next = again.unwrap_or_else(|| {
+                looked = Instant::now();
+                files.read(&folder)
+            });
             let unchanged = match (&last, &next) {
                 (Some(Ok(last)), Ok(next)) => same(last, next),
                 (Some(Err(last)), Err(next)) => last == next,
@@ -65,7 +76,8 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
             }
             // A new watcher when nothing was noticed for a while: a folder that was replaced by another one is another
             // folder to the kernel.
-            watching = if wait(&noticed) { watcher } else { None };
+            seen = wait(&noticed);
+            watching = if matches!(seen, Noticed::Nothing) { None } else { watcher };
             if worlds.is_closed() {
                 return;
             }
@@ -74,24 +86,63 @@ pub fn watch(folder: PathBuf) -> impl Stream<Item = Change> {
     ReceiverStream::new(receiver)
 }
 
-/// A folder that can't be watched is polled.
-fn watcher(folder: &Path, notices: Sender<()>) -> Option<RecommendedWatcher> {
-    let notify = move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            // The other end is there as long as the thread that waits.
-            let _ = notices.send(());
+/// What was noticed.
+#[derive(Debug)]
+enum Noticed {
+    Nothing,
+    /// Something at these paths.
+    Paths(BTreeSet<PathBuf>),
+    /// Something somewhere.
+    Something,
+}
+
+impl Noticed {
+    /// At the paths as the folder was named.
+    fn of(event: notify::Result<notify::Event>, watched: &Path, folder: &Path) -> Self {
+        let event = match event {
+            Ok(event) if event.kind.is_access() => return Self::Nothing,
+            Ok(event) if !event.need_rescan() && !event.paths.is_empty() => event,
+            _ => return Self::Something,
+        };
+        let below = |path: &PathBuf| Some(folder.join(path.strip_prefix(watched).ok()?));
+        event.paths.iter().map(below).collect::<Option<_>>().map_or(Self::Something, Self::Paths)
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, noticed) | (noticed, Self::Nothing) => noticed,
+            (Self::Paths(mut paths), Self::Paths(others)) => {
+                paths.extend(others);
+                Self::Paths(paths)
+            }
+            _ => Self::Something,
         }
+    }
+}
+
+/// A folder that can't be watched is polled.
+fn watcher(folder: &Path, notices: Sender<Noticed>) -> Option<RecommendedWatcher> {
+    let watched = std::path::absolute(folder).ok()?;
+    let (below, folder) = (watched.clone(), folder.to_owned());
+    let notify = move |event: notify::Result<notify::Event>| match Noticed::of(event, &below, &folder) {
+        Noticed::Nothing => (),
+        // The other end is there as long as the thread that waits.
+        noticed => drop(notices.send(noticed)),
     };
     let mut watcher = notify::recommended_watcher(notify).ok()?;
-    watcher.watch(folder, RecursiveMode::Recursive).ok()?;
+    watcher.watch(&watched, RecursiveMode::Recursive).ok()?;
     Some(watcher)
 }
 
-/// Whether there was a notice.
-fn wait(noticed: &Receiver<()>) -> bool {
-    if noticed.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-        return false;
+/// Waits until something is noticed and then nothing more for a while, or for a long time.
+fn wait(notices: &Receiver<Noticed>) -> Noticed {
+    let mut all = match notices.recv_timeout(POLL) {
+        Ok(noticed) => noticed,
+        Err(RecvTimeoutError::Timeout) => return Noticed::Nothing,
+        Err(RecvTimeoutError::Disconnected) => return Noticed::Something,
+    };
+    while let Ok(noticed) = notices.recv_timeout(SETTLE) {
+        all = all.and(noticed);
     }
-    while noticed.recv_timeout(SETTLE).is_ok() {}
-    true
+    all
 }

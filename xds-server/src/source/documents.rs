@@ -1,6 +1,7 @@
 //! Kubernetes resources as they stand in files: YAML or JSON, several documents to a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -73,10 +74,11 @@ impl Parsed {
     pub(super) fn new(file: &File) -> Self {
         let hash = Sha256::digest(&file.content).into();
         let (mut resources, mut problems) = (Resources::default(), Vec::new());
+        let path = Arc::new(file.path.clone());
         match documents(file) {
             Ok(documents) => {
                 for document in documents {
-                    add(&file.path, document, &mut resources, &mut problems);
+                    add(&path, document, &mut resources, &mut problems);
                 }
             }
             Err(problem) => problems.push(*problem),
@@ -127,7 +129,7 @@ fn is_kustomization(document: &Value) -> bool {
     version.is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
 }
 
-fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut Vec<Problem>) {
+fn add(file: &Arc<PathBuf>, document: Value, resources: &mut Resources, problems: &mut Vec<Problem>) {
     if is_kustomization(&document) {
         return;
     }
@@ -140,11 +142,11 @@ fn add(file: &Path, document: Value, resources: &mut Resources, problems: &mut V
         Read::Foreign => return,
         Read::Ok => {}
         Read::Malformed(mut malformed) => {
-            malformed.iter_mut().for_each(|malformed| malformed.problem.file = Some(file.to_owned()));
+            malformed.iter_mut().for_each(|malformed| malformed.problem.file = Some(PathBuf::clone(file)));
             resources.malformed.extend(malformed);
         }
     }
-    if let Some(other) = resources.origins.insert(object.clone(), file.to_owned()) {
+    if let Some(other) = resources.origins.share(object.clone(), Arc::clone(file)) {
         problems.push(duplicate(object, file, &other));
     }
 }

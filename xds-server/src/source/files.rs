@@ -1,7 +1,7 @@
 //! The files of a folder, of which only those are read that changed.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,7 +26,17 @@ const COARSE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// By path.
-    known: HashMap<OsString, Known>,
+    known: BTreeMap<OsString, Known>,
+    /// Whether these are all, and each is where its path says: none is a link, or behind one.
+    is_plain: bool,
+}
+
+/// What is found in a folder.
+#[derive(Default)]
+struct Found {
+    files: Vec<(PathBuf, Metadata)>,
+    /// Whether there is a link among them or on the way to them, or the folder is no folder.
+    has_links: bool,
 }
 
 #[derive(Debug)]
@@ -51,21 +61,55 @@ impl Files {
     /// The YAML and JSON files of a folder and those below it, in the order of their paths. Hidden ones are passed over: the
     /// folders in which a mounted ConfigMap keeps its versions are hidden, the links into them are not.
     pub(super) fn read(&mut self, folder: &Path) -> Result<Vec<Arc<Parsed>>, Vec<Problem>> {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         let collected = match std::fs::metadata(folder) {
             Ok(metadata) if metadata.is_file() => {
-                found.push((folder.to_owned(), metadata));
+                found = Found { files: vec![(folder.to_owned(), metadata)], has_links: true };
                 Ok(())
             }
             _ => collect(folder, 0, &mut found),
         };
         let mut last = std::mem::take(&mut self.known);
-        let files = collected.and_then(|()| {
-            found.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
-            let read = |(path, metadata)| self.parsed(path, &metadata, &mut last);
-            found.into_iter().map(read).collect::<Result<Vec<_>, _>>()
+        let read = collected.and_then(|()| {
+            found.files.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
+            found.files.into_iter().try_for_each(|(path, metadata)| {
+                let last = last.remove(path.as_os_str());
+                self.take_in(path, &metadata, last)
+            })
         });
-        files.map_err(|(path, error)| {
+        self.is_plain = read.is_ok() && !found.has_links;
+        self.files(read)
+    }
+
+    /// The same where nothing is known to have changed but what is at these paths. Nothing where that does not tell which
+    /// files are others now.
+    pub(super) fn read_again(
+        &mut self,
+        folder: &Path,
+        paths: &BTreeSet<PathBuf>,
+    ) -> Option<Result<Vec<Arc<Parsed>>, Vec<Problem>>> {
+        if !self.is_plain {
+            return None;
+        }
+        let mut touched = Vec::new();
+        for path in paths {
+            // No link leads to what is hidden.
+            if path.strip_prefix(folder).ok()?.iter().any(is_hidden) {
+                continue;
+            }
+            let metadata = path.symlink_metadata().ok().filter(Metadata::is_file)?;
+            self.known.contains_key(path.as_os_str()).then(|| touched.push((path.clone(), metadata)))?;
+        }
+        let read = touched.into_iter().try_for_each(|(path, metadata)| {
+            let last = self.known.remove(path.as_os_str());
+            self.take_in(path, &metadata, last)
+        });
+        self.is_plain = read.is_ok();
+        Some(self.files(read))
+    }
+
+    fn files(&self, read: Result<(), (PathBuf, io::Error)>) -> Result<Vec<Arc<Parsed>>, Vec<Problem>> {
+        read.map(|()| self.known.values().map(|known| Arc::clone(&known.parsed)).collect()).map_err(|(path, error)| {
             vec![Problem {
                 file: Some(path),
                 resource: None,
@@ -76,14 +120,9 @@ impl Files {
         })
     }
 
-    fn parsed(
-        &mut self,
-        path: PathBuf,
-        metadata: &Metadata,
-        last: &mut HashMap<OsString, Known>,
-    ) -> Result<Arc<Parsed>, (PathBuf, io::Error)> {
+    fn take_in(&mut self, path: PathBuf, metadata: &Metadata, last: Option<Known>) -> Result<(), (PathBuf, io::Error)> {
         let stamp = Stamp::of(metadata);
-        let known = match last.remove(path.as_os_str()) {
+        let known = match last {
             Some(known) if known.settled && known.stamp == stamp => known,
             last => {
                 // Before the file is read: a change after this is later than what is read.
@@ -93,9 +132,8 @@ impl Files {
                 Known { stamp, settled, parsed: unchanged.unwrap_or_else(|| Arc::new(Parsed::new(&file))) }
             }
         };
-        let parsed = Arc::clone(&known.parsed);
         self.known.insert(path.into_os_string(), known);
-        Ok(parsed)
+        Ok(())
     }
 }
 
@@ -117,17 +155,18 @@ impl Stamp {
     }
 }
 
-fn collect(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, Metadata)>) -> Result<(), (PathBuf, io::Error)> {
+fn collect(folder: &Path, depth: usize, found: &mut Found) -> Result<(), (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
     };
     for entry in std::fs::read_dir(folder).map_err(at(folder))? {
-        let path = entry.map_err(at(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
+        let entry = entry.map_err(at(folder))?;
+        if is_hidden(&entry.file_name()) {
             continue;
         }
+        let path = entry.path();
+        found.has_links |= entry.file_type().map_or(true, |kind| kind.is_symlink());
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
             // Gone since the folder was listed. A link that is still there and leads nowhere could lead to a policy.
@@ -138,15 +177,19 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, Metadata)>) ->
             if depth == MAX_DEPTH {
                 return Err((path, io::Error::other(format!("folders are read {MAX_DEPTH} deep; this one is deeper"))));
             }
-            collect(&path, depth + 1, files)?;
+            collect(&path, depth + 1, found)?;
         } else if metadata.is_file() && is_manifest(&path) {
-            if files.len() >= MAX_FILES {
+            if found.files.len() >= MAX_FILES {
                 return Err((folder.to_owned(), io::Error::other(format!("more than {MAX_FILES} files"))));
             }
-            files.push((path, metadata));
+            found.files.push((path, metadata));
         }
     }
     Ok(())
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -195,6 +238,77 @@ mod tests {
             }
             last = Some(next);
         }
+    }
+
+    #[test]
+    fn what_was_touched_is_read_again_alone_where_its_path_is_all_it_has() {
+        type Row<'r> = (&'r str, fn(&Path), &'r [&'r str], Option<&'r [u16]>);
+        fn write(folder: &Path, name: &str, text: &str) {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let rows: [Row<'_>; 9] = [
+            ("a file", |folder| write(folder, "a.yaml", &service(7)), &["a.yaml"], Some(&[7, 2])),
+            ("nothing of it", |folder| write(folder, "a.yaml", &service(1)), &["a.yaml"], Some(&[1, 2])),
+            ("one below", |folder| write(folder, "b/b.yaml", &service(7)), &["b/b.yaml"], Some(&[1, 7])),
+            ("one that was not named", |folder| write(folder, "a.yaml", &service(7)), &["b/b.yaml"], Some(&[1, 2])),
+            ("one that is hidden", |folder| write(folder, ".a.yaml", "a: ["), &[".a.yaml"], Some(&[1, 2])),
+            ("a new one", |folder| write(folder, "c.yaml", &service(7)), &["c.yaml"], None),
+            ("one that is gone", |folder| fs::remove_file(folder.join("a.yaml")).unwrap(), &["a.yaml"], None),
+            ("a folder", |_| (), &["b"], None),
+            (
+                "one that is a link now",
+                |folder| {
+                    write(folder, ".a.yaml", &service(7));
+                    fs::remove_file(folder.join("a.yaml")).unwrap();
+                    std::os::unix::fs::symlink(".a.yaml", folder.join("a.yaml")).unwrap();
+                },
+                &["a.yaml"],
+                None,
+            ),
+        ];
+        let ports = |files: &[Arc<Parsed>]| -> Vec<u16> {
+            let services = files.iter().flat_map(|file| file.resources.services.values());
+            services.map(|service| service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port as u16).collect()
+        };
+        for (row, change, named, expected) in rows {
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = temporary.path();
+            fs::create_dir(folder.join("b")).unwrap();
+            write(folder, "a.yaml", &service(1));
+            write(folder, "b/b.yaml", &service(2));
+            let mut files = Files::default();
+            files.read(folder).unwrap();
+            change(folder);
+            let named = named.iter().map(|name| folder.join(name)).collect();
+            let again = files.read_again(folder, &named);
+            assert_eq!(again.map(|again| ports(&again.unwrap())).as_deref(), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn behind_links_everything_is_looked_at() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        fs::create_dir(folder.join("..1")).unwrap();
+        fs::write(folder.join("..1/a.yaml"), service(1)).unwrap();
+        std::os::unix::fs::symlink("..1", folder.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.yaml", folder.join("a.yaml")).unwrap();
+        let mut files = Files::default();
+        files.read(folder).unwrap();
+        assert!(files.read_again(folder, &BTreeSet::from([folder.join("..data")])).is_none());
+    }
+
+    #[test]
+    fn after_a_failure_everything_is_looked_at() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        fs::write(folder.join("a.yaml"), service(1)).unwrap();
+        let mut files = Files::default();
+        files.read(folder).unwrap();
+        fs::write(folder.join("a.yaml"), vec![b'#'; documents::MAX_FILE_BYTES + 1]).unwrap();
+        let named = BTreeSet::from([folder.join("a.yaml")]);
+        assert!(files.read_again(folder, &named).unwrap().is_err());
+        assert!(files.read_again(folder, &named).is_none());
     }
 
     #[test]

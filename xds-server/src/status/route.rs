@@ -36,7 +36,7 @@ fn status(name: &Name, route: &HttpRoute, world: &World<'_>) -> Option<Desired> 
     let problems = world.problems(&object);
     let written = route.spec.parent_refs.iter().flatten().enumerate();
     let parents = written.filter_map(|(index, written)| {
-        let list = conditions_of(index, outcome.parents.get(&index)?, outcome, problems);
+        let list = conditions_of(index, outcome.parent(index)?, outcome, problems);
         Some(entry(written, &list, route.metadata.generation))
     });
     Some(Desired { status: json!({ "parents": parents.collect::<Vec<_>>() }), object })
@@ -55,8 +55,8 @@ fn conditions_of(
     let accepted = accepted(index, parent, outcome, problems);
     let references = problems.iter().copied().filter(|problem| is_reference(problem));
     let partially = accepted.holds().then(|| partially_invalid(outcome, problems)).flatten();
-    let protection = outcome.protection.get(&parent.gateway).filter(|_| !parent.listeners.is_empty());
-    let protected = protection.and_then(|protection| protected(protection));
+    let protection = outcome.protection_on(&parent.gateway).filter(|_| !parent.listeners.is_empty());
+    let protected = protection.and_then(protected);
     let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
     list.extend(partially.into_iter().chain(protected));
     list

@@ -1,6 +1,7 @@
 //! Which listeners an HTTPRoute attaches to, and for which hostnames.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 
@@ -21,12 +22,20 @@ pub(super) struct ListenerId {
 }
 
 /// What a route is attached to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attachments {
     /// By index in the route's parentRefs; other controllers' are left out.
-    pub(super) parents: BTreeMap<usize, ParentOutcome>,
-    /// Listeners, served or not, each with the hostnames that both have.
-    pub(super) listeners: BTreeMap<ListenerId, BTreeSet<Hostname>>,
+    pub(super) parents: Arc<[(usize, ParentOutcome)]>,
+    /// Listeners, served or not, each with the hostnames that both have; all sorted.
+    pub(super) listeners: Box<[(ListenerId, Box<[Hostname]>)]>,
+}
+
+impl Attachments {
+    /// The hostnames that the route and a listener have, where it admits the route.
+    pub(super) fn hostnames(&self, gateway: &Name, listener: usize) -> Option<&[Hostname]> {
+        let is_at = |id: &ListenerId| id.gateway == *gateway && id.listener == listener;
+        self.listeners.iter().find(|(id, _)| is_at(id)).map(|(_, hostnames)| &**hostnames)
+    }
 }
 
 /// Attaches one route. Without parents, it is not for us.
@@ -37,7 +46,8 @@ pub(super) fn attach(
     view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Attachments {
-    let mut attachments = Attachments::default();
+    let mut parents = Vec::new();
+    let mut all: BTreeMap<ListenerId, BTreeSet<Hostname>> = BTreeMap::new();
     let mut hostnames = None;
     for (index, parent) in route.spec.parent_refs.iter().flatten().enumerate() {
         let field = format!("spec.parentRefs[{index}]");
@@ -56,12 +66,14 @@ pub(super) fn attach(
         let mut listeners = BTreeSet::new();
         for (listener, meeting) in reporter.accept(field, attached).unwrap_or_default() {
             let id = ListenerId { gateway: gateway.name.clone(), listener };
-            attachments.listeners.entry(id).or_default().extend(meeting);
+            all.entry(id).or_default().extend(meeting);
             listeners.insert(listener);
         }
-        attachments.parents.insert(index, ParentOutcome { gateway: gateway.name.clone(), listeners });
+        let listeners = listeners.into_iter().collect();
+        parents.push((index, ParentOutcome { gateway: gateway.name.clone(), listeners }));
     }
-    attachments
+    let listeners = all.into_iter().map(|(id, hostnames)| (id, hostnames.into_iter().collect())).collect();
+    Attachments { parents: parents.into(), listeners }
 }
 
 /// The Gateway that a parentRef means; `None` where it is another controller's.

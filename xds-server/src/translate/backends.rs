@@ -35,7 +35,7 @@ pub(super) fn is_mcp_kind(group: &str, kind: &str) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     pub(super) cluster_name: String,
-    pub(super) cluster: Cluster,
+    pub(super) cluster: Arc<Cluster>,
     /// The server's own path.
     pub(super) path: Option<String>,
     /// The `Host` that it expects, where it is not the client's.
@@ -79,7 +79,9 @@ impl Backends {
         let differing = world.next.backends.differing(&world.last.backends);
         let updates = servers.update(differing, changed, |object| {
             let backend = world.next.backends.get(object)?;
-            Some(world.part(|view, problems| self.described(object, backend, view, &mut problems.of(object.clone()))))
+            Some(world.part(|view, problems| {
+                self.described(object, backend, view, &mut problems.of(ObjectRef::clone(object)))
+            }))
         });
         updates.iter().for_each(|(object, _)| changed.note(&Source::Server(object)));
         self.servers = servers;
@@ -128,7 +130,7 @@ impl Backends {
         let name = &reference.name;
         Ok(Upstream {
             cluster_name: format!("service/{name}/{port}"),
-            cluster: self.of_service(name, port, None, view)?,
+            cluster: Arc::new(self.of_service(name, port, None, view)?),
             path: None,
             host: None,
             request_timeout: None,
@@ -218,7 +220,7 @@ impl Backends {
         let ObjectRef { kind, name, .. } = object;
         Ok(Upstream {
             cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
-            cluster: Cluster { credential, ..cluster },
+            cluster: Arc::new(Cluster { credential, ..cluster }),
             path,
             host,
             request_timeout,

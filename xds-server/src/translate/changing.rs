@@ -35,17 +35,21 @@ impl Changing<'_> {
         objects("ConfigMap", &next.config_maps, &last.config_maps, &mut sources);
         objects("Secret", &next.secrets, &last.secrets, &mut sources);
         objects("Namespace", &next.namespaces, &last.namespaces, &mut sources);
-        if next.gateway_classes.differing(&last.gateway_classes).next().is_some() {
+        if !next.gateway_classes.differing(&last.gateway_classes).is_empty() {
             sources.note(&Source::Classes);
         }
-        if next.backend_tls_policies.differing(&last.backend_tls_policies).next().is_some() {
+        if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty() {
             sources.note(&Source::BackendTlsPolicies);
         }
         let grants = next.reference_grants.differing(&last.reference_grants);
-        grants.for_each(|name| sources.note(&Source::Grants(&name.namespace)));
+        grants.into_iter().for_each(|name| sources.note(&Source::Grants(&name.namespace)));
         let backends = next.backends.differing(&last.backends);
         let policies = next.policies.differing(&last.policies);
-        backends.chain(policies).chain(self.malformed()).for_each(|object| sources.note(&Source::Own(object)));
+        backends
+            .into_iter()
+            .chain(policies)
+            .chain(self.malformed())
+            .for_each(|object| sources.note(&Source::Own(object)));
         let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
             let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
             differing.for_each(|(place, _)| sources.note(&Source::KeySet(place)));
@@ -66,5 +70,5 @@ impl Changing<'_> {
 }
 
 fn objects<T>(kind: &'static str, next: &Objects<Name, T>, last: &Objects<Name, T>, sources: &mut Sources) {
-    next.differing(last).for_each(|name| sources.note(&Source::Object(kind, name)));
+    next.differing(last).into_iter().for_each(|name| sources.note(&Source::Object(kind, name)));
 }

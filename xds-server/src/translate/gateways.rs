@@ -1,6 +1,7 @@
 //! Our Gateways and their listeners: which are served, and why others are not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gateway_api::gateways::{
     Gateway, GatewayAllowedListenersNamespacesFrom, GatewayListeners, GatewayListenersAllowedRoutes,
@@ -102,7 +103,7 @@ pub(super) struct Gateways {
 
 impl Gateways {
     /// Takes over what changed. Gives the names of the Gateways that may be others now.
-    pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) -> Vec<Name> {
+    pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) -> Vec<Arc<Name>> {
         if self.classes.as_ref().is_none_or(|classes| classes.is_stale(changed)) {
             self.classes = Some(world.part(own_classes));
             changed.note(&Source::Classes);
@@ -117,7 +118,7 @@ impl Gateways {
                 .contains_key(name)
                 .then(|| world.part(|view, problems| own(name, classes, view, problems)))
         });
-        let names: Vec<Name> = updates.into_iter().map(|(name, _)| name).collect();
+        let names: Vec<Arc<Name>> = updates.into_iter().map(|(name, _)| name).collect();
         names.iter().for_each(|name| changed.note(&Source::Gateway(name)));
         names
     }

@@ -2,13 +2,12 @@
 //! tokens for it (RFC 9728 section 3.1).
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use toolward_policy::config::{ProtectedResource, RoutePolicy};
 use toolward_policy::protected_resource::WELL_KNOWN;
 
-use crate::model::{
-    Cluster, Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch,
-};
+use crate::model::{Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch};
 
 use super::expression;
 use super::in_place::{IssuerAtGateway, REGISTRATION};
@@ -37,7 +36,7 @@ pub(super) enum Told {
 /// The routes that tell of an endpoint.
 pub(super) struct Described {
     /// The first is that of its own metadata, if it has any.
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<Rc<Route>>,
     endpoint: PathMatch,
     policy: String,
     /// None: the endpoint has none of its own, for its clients take the gateway for the issuer.
@@ -47,7 +46,7 @@ pub(super) struct Described {
 impl Described {
     /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
     /// expression, or where it is not clear which server to ask for them.
-    pub(super) fn new(route: &Route, told: &Told, clusters: &[(String, Cluster)], table: &mut Table) -> Option<Self> {
+    pub(super) fn new(route: &Route, told: &Told, is_over_tls: bool, table: &mut Table) -> Option<Self> {
         if let Told::Own { issuer: Some(IssuerAtGateway { metadata, registration: Some(registration) }), .. } = told {
             return Some(Self::in_place(route, metadata, registration, table));
         }
@@ -62,17 +61,17 @@ impl Described {
                 (RoutePolicy::Metadata { resource: resource.clone(), path: None }, RouteAction::Respond { status: 404 })
             }
             Told::Remote { public_url } => {
-                let (server, action) = asked(route, clusters)?;
+                let (server, action) = asked(route, is_over_tls)?;
                 (RoutePolicy::RemoteMetadata { public_url: public_url.clone(), path: None, server }, action)
             }
         };
         let policy = route.policy.clone();
         let key = table.add_metadata(&policy, metadata.clone(), None);
-        let mut routes = vec![metadata_route(format!("{}/metadata", route.name), path, action, key)];
+        let mut routes = vec![Rc::new(metadata_route(format!("{}/metadata", route.name), path, action, key))];
         if let (Told::Own { issuer: Some(issuer), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
             let key = table.add_issuer_metadata(&policy, &issuer.metadata);
             let respond = RouteAction::Respond { status: 404 };
-            routes.push(metadata_route(format!("{}/issuer", route.name), path, respond, key));
+            routes.push(Rc::new(metadata_route(format!("{}/issuer", route.name), path, respond, key)));
         }
         Some(Self { routes, endpoint, policy, metadata: Some(metadata) })
     }
@@ -86,18 +85,19 @@ impl Described {
         ];
         let routes = told.map(|(what, path, key)| {
             let path = PathMatch::Exact(path.to_owned());
-            metadata_route(format!("{}/{what}", route.name), path, RouteAction::Respond { status: 404 }, key)
+            let name = format!("{}/{what}", route.name);
+            Rc::new(metadata_route(name, path, RouteAction::Respond { status: 404 }, key))
         });
         Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None }
     }
 }
 
 /// Where one endpoint is alone, its metadata are at the root as well.
-pub(super) fn at_root(routes: &[Route], described: &[&Described], table: &mut Table) -> Vec<Route> {
+pub(super) fn at_root(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Vec<Route> {
     alone(routes, described, table).unwrap_or_default()
 }
 
-fn alone(routes: &[Route], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
+fn alone(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
     let endpoints: BTreeMap<&str, &&Described> = described
         .iter()
         .map(|described| match &described.endpoint {
@@ -135,7 +135,7 @@ fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
 }
 
 /// The question to a server for its metadata, with the URL of the server as far as it is known.
-fn asked(route: &Route, clusters: &[(String, Cluster)]) -> Option<(Option<String>, RouteAction)> {
+fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteAction)> {
     let RouteAction::Forward(forward) = &route.action else { return None };
     let [share] = forward.clusters.as_slice() else { return None };
     if share.cluster == INVALID_BACKEND {
@@ -153,8 +153,7 @@ fn asked(route: &Route, clusters: &[(String, Cluster)]) -> Option<(Option<String
         path: Some(PathRewrite::Full(format!("{WELL_KNOWN}{path}"))),
         ..forward.clone()
     });
-    let scheme =
-        if clusters.iter().find(|(name, _)| *name == share.cluster)?.1.tls.is_some() { "https" } else { "http" };
+    let scheme = if is_over_tls { "https" } else { "http" };
     let host = forward.host.as_ref().or(share.host.as_ref());
     Some((host.map(|host| format!("{scheme}://{host}")), action))
 }

@@ -20,19 +20,19 @@ pub struct ListenerOutcome {
 /// An HTTPRoute that names one of our Gateways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteOutcome {
-    /// By index in `spec.parentRefs`; parents that are not our Gateways are left out.
-    pub parents: BTreeMap<usize, ParentOutcome>,
+    /// With their indexes in `spec.parentRefs`; parents that are not our Gateways are left out.
+    pub parents: Arc<[(usize, ParentOutcome)]>,
     /// How many rules it has.
     pub rules: usize,
     /// Rules that can't be honoured as they are written, by index. A rule is not among them because its backends can't be
     /// had.
     pub invalid: BTreeSet<usize>,
-    /// The MCP servers that it leads to.
-    pub backends: BTreeSet<ObjectRef>,
-    /// The Services that it leads to, by itself or through the description of an MCP server.
-    pub services: BTreeSet<Name>,
-    /// What stands on the way to its backends, by Gateway.
-    pub protection: BTreeMap<Name, Arc<RouteProtection>>,
+    /// The MCP servers that it leads to, sorted.
+    pub backends: Box<[ObjectRef]>,
+    /// The Services that it leads to, by itself or through the description of an MCP server, sorted.
+    pub services: Arc<[Name]>,
+    /// What stands on the way to its backends, by Gateway, sorted.
+    pub protection: Box<[(Name, Arc<RouteProtection>)]>,
 }
 
 /// A Gateway that a route names as its parent.
@@ -42,11 +42,11 @@ pub struct ParentOutcome {
     pub gateway: Name,
     /// Listeners that admit the route, by index, whether they are served or not. Where there are none, a problem of the
     /// route at this parentRef says why.
-    pub listeners: BTreeSet<usize>,
+    pub listeners: Box<[usize]>,
 }
 
 /// What stands on the way of requests to the backends of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RouteProtection {
     /// The policies.
     pub policies: BTreeSet<ObjectRef>,
@@ -68,6 +68,18 @@ pub struct UnprotectedRule {
 }
 
 impl RouteOutcome {
+    /// What a route has to say of a parentRef.
+    #[must_use]
+    pub fn parent(&self, index: usize) -> Option<&ParentOutcome> {
+        self.parents.iter().find(|(other, _)| *other == index).map(|(_, parent)| parent)
+    }
+
+    /// What stands on the way to its backends through a Gateway.
+    #[must_use]
+    pub fn protection_on(&self, gateway: &Name) -> Option<&RouteProtection> {
+        self.protection.iter().find(|(other, _)| other == gateway).map(|(_, protection)| &**protection)
+    }
+
     /// Whether a rule of it can be honoured.
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -76,13 +88,14 @@ impl RouteOutcome {
 
     /// The Gateways of which a listener admits the route.
     pub fn gateways(&self) -> impl Iterator<Item = &Name> {
-        self.parents.values().filter(|parent| !parent.listeners.is_empty()).map(|parent| &parent.gateway)
+        let parents = self.parents.iter().map(|(_, parent)| parent);
+        parents.filter(|parent| !parent.listeners.is_empty()).map(|parent| &parent.gateway)
     }
 
     /// Whether the route counts as attached to a listener: it admits the route, and the route is valid.
     #[must_use]
     pub fn is_attached(&self, gateway: &Name, listener: usize) -> bool {
-        let mut parents = self.parents.values();
+        let mut parents = self.parents.iter().map(|(_, parent)| parent);
         self.is_valid() && parents.any(|parent| parent.gateway == *gateway && parent.listeners.contains(&listener))
     }
 }

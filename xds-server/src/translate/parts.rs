@@ -12,8 +12,8 @@ use super::view::{Sources, View};
 #[derive(Debug)]
 pub(super) struct Part<T> {
     pub(super) value: Arc<T>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) notes: Vec<Problem>,
+    pub(super) problems: Box<[Problem]>,
+    pub(super) notes: Box<[Problem]>,
     sources: Box<[u64]>,
 }
 
@@ -26,7 +26,7 @@ impl<T> Part<T> {
     ) -> Self {
         let value = Arc::new(read(&view, &mut problems));
         let (notes, problems) = (problems.notes(), problems.into_sorted());
-        Self { value, problems, notes, sources: view.noted() }
+        Self { value, problems: problems.into(), notes: notes.into(), sources: view.noted() }
     }
 
     pub(super) fn is_stale(&self, changed: &Sources) -> bool {
@@ -37,9 +37,11 @@ impl<T> Part<T> {
 /// All parts of one kind, by name.
 #[derive(Debug)]
 pub(super) struct Parts<K, T> {
-    parts: BTreeMap<K, Part<T>>,
+    parts: BTreeMap<Arc<K>, Part<T>>,
+    /// Those that looked at a source, behind its hash with nobody. So a change costs what it concerns.
+    readers: BTreeSet<(u64, Option<Arc<K>>)>,
     /// Those of which there is something to say.
-    told: BTreeSet<K>,
+    told: BTreeSet<Arc<K>>,
 }
 
 impl<K: Ord + Clone, T> Parts<K, T> {
@@ -47,31 +49,47 @@ impl<K: Ord + Clone, T> Parts<K, T> {
     /// with what was there before.
     pub(super) fn update<'k>(
         &mut self,
-        new_or_gone: impl Iterator<Item = &'k K>,
+        new_or_gone: impl IntoIterator<Item = &'k K>,
         changed: &Sources,
-        mut read: impl FnMut(&K) -> Option<Part<T>>,
-    ) -> Vec<(K, Option<Arc<T>>)>
+        mut read: impl FnMut(&Arc<K>) -> Option<Part<T>>,
+    ) -> Vec<(Arc<K>, Option<Arc<T>>)>
     where
         K: 'k,
     {
-        let mut names: BTreeSet<K> = new_or_gone.cloned().collect();
-        if !changed.is_empty() {
-            names.extend(self.parts.iter().filter(|(_, part)| part.is_stale(changed)).map(|(name, _)| name.clone()));
-        }
-        let update = |name: K| {
-            self.told.remove(&name);
-            let last = match read(&name) {
-                Some(part) => {
-                    if !part.problems.is_empty() || !part.notes.is_empty() {
-                        self.told.insert(name.clone());
-                    }
-                    self.parts.insert(name.clone(), part)
-                }
-                None => self.parts.remove(&name),
-            };
-            (name, last.map(|part| part.value))
+        let known = |name: &K| self.parts.get_key_value(name).map(|(name, _)| Arc::clone(name));
+        let new_or_gone = new_or_gone.into_iter().map(|name| known(name).unwrap_or_else(|| Arc::new(name.clone())));
+        let names: BTreeSet<Arc<K>> =
+            new_or_gone.chain(changed.iter().flat_map(|source| self.readers(source))).collect();
+        let update = |name: Arc<K>| {
+            let next = read(&name);
+            (Arc::clone(&name), self.put(name, next).map(|last| last.value))
         };
         names.into_iter().map(update).collect()
+    }
+
+    fn readers(&self, source: u64) -> impl Iterator<Item = Arc<K>> {
+        let from = self.readers.range((source, None)..);
+        from.take_while(move |(other, _)| *other == source).filter_map(|(_, name)| name.clone())
+    }
+
+    /// Gives the part that was there before.
+    fn put(&mut self, name: Arc<K>, next: Option<Part<T>>) -> Option<Part<T>> {
+        let last = self.parts.remove(&name);
+        let sources = |part: &Part<T>| part.sources.iter().map(|source| (*source, Some(Arc::clone(&name)))).collect();
+        let last_sources: Vec<_> = last.as_ref().map(sources).unwrap_or_default();
+        let sources: Vec<_> = next.as_ref().map(sources).unwrap_or_default();
+        if last_sources != sources {
+            for reader in &last_sources {
+                self.readers.remove(reader);
+            }
+            self.readers.extend(sources);
+        }
+        match &next {
+            Some(part) if !part.problems.is_empty() || !part.notes.is_empty() => self.told.insert(Arc::clone(&name)),
+            _ => self.told.remove(&name),
+        };
+        self.parts.extend(next.map(|next| (name, next)));
+        last
     }
 
     pub(super) fn get(&self, name: &K) -> Option<&Arc<T>> {
@@ -79,7 +97,7 @@ impl<K: Ord + Clone, T> Parts<K, T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Arc<T>)> {
-        self.parts.iter().map(|(name, part)| (name, &part.value))
+        self.parts.iter().map(|(name, part)| (&**name, &part.value))
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -97,6 +115,6 @@ impl<K: Ord + Clone, T> Parts<K, T> {
 
 impl<K, T> Default for Parts<K, T> {
     fn default() -> Self {
-        Self { parts: BTreeMap::new(), told: BTreeSet::new() }
+        Self { parts: BTreeMap::new(), readers: BTreeSet::new(), told: BTreeSet::new() }
     }
 }

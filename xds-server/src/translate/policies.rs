@@ -66,18 +66,19 @@ pub(super) enum Content {
 impl Policies {
     /// Takes over what changed.
     pub(super) fn update(&mut self, world: &Changing<'_>, gateways: &Gateways, changed: &mut Sources) {
-        let differing = world.next.policies.differing(&world.last.policies).chain(world.malformed());
+        let differing = world.next.policies.differing(&world.last.policies).into_iter().chain(world.malformed());
         let updates = self.policies.update(differing, changed, |policy| {
             let is_there = world.next.policies.contains_key(policy)
-                || world.next.malformed.iter().any(|malformed| malformed.object == *policy);
-            is_there
-                .then(|| world.part(|view, problems| read(policy, gateways, view, &mut problems.of(policy.clone()))))
+                || world.next.malformed.iter().any(|malformed| malformed.object == **policy);
+            is_there.then(|| {
+                world.part(|view, problems| read(policy, gateways, view, &mut problems.of(ObjectRef::clone(policy))))
+            })
         });
         let mut places = BTreeSet::new();
         for (policy, last) in updates {
             for (place, _) in last.iter().flat_map(|last| last.iter()) {
                 if let Some(attached) = self.by_place.get_mut(place) {
-                    attached.retain(|attached| attached.policy != policy);
+                    attached.retain(|attached| attached.policy != *policy);
                 }
                 places.insert(place.clone());
             }

@@ -31,6 +31,10 @@ pub(super) struct Way<'a> {
     pub(super) backends: &'a [Option<ObjectRef>],
 }
 
+/// Which policies stand on a way, level by level.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity(Vec<(String, Vec<*const Attached>)>);
+
 /// What protects a way.
 #[derive(Clone, Debug)]
 pub(super) struct Protection {
@@ -108,52 +112,16 @@ impl Protection {
     }
 }
 
-/// Puts together what protects a way; `None`: no policy does.
-pub(super) fn protect(policies: &Policies, way: &Way<'_>, view: &View<'_>) -> Option<Protection> {
-    let levels = Levels::new(policies, way, view);
-    levels.all().next()?;
-    let attached = || levels.all().map(|attached| attached.policy.clone()).collect();
-    let closed = |reason: String, message: String| Protection {
-        key: levels.key(),
-        attached: attached(),
-        policy: RoutePolicy::Closed { reason, message },
-        key_sets: BTreeMap::new(),
-        issuer_at_gateway: None,
-        fault: None,
-    };
-    for attached in levels.all() {
-        if let Content::Broken { reason, message } = &*attached.content {
-            return Some(closed(reason.clone(), message.clone()));
-        }
-    }
-    if let Some(fault) = levels.each().find_map(|level| conflict(level.policies.iter().copied())) {
-        return Some(closed(fault.reason.to_owned(), fault.message));
-    }
-    let authentication = match levels.authentication() {
-        Ok(authentication) => authentication,
-        Err(fault) => {
-            let closed = closed(fault.reason.to_owned(), fault.message.clone());
-            return Some(Protection { fault: Some(fault), ..closed });
-        }
-    };
-    let key_sets = authentication.map(|(_, asked)| asked.key_sets()).unwrap_or_default();
-    let issuer_at_gateway = authentication.and_then(|(_, asked)| asked.issuer_at_gateway().cloned());
-    let authentication = match authentication {
-        Some((policy, asked)) => asked.authentication(policy.name.to_string()),
-        None => Authentication::Anonymous {},
-    };
-    let policy = RoutePolicy::Protected { authentication, gates: levels.gates(), protocol: levels.protocol() };
-    Some(Protection { key: levels.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
-}
-
 /// The policies of one level.
+#[derive(Debug)]
 struct Level<'p> {
     label: String,
     policies: Vec<&'p Attached>,
 }
 
 /// The levels of a way, from the outside to the inside.
-struct Levels<'p> {
+#[derive(Debug)]
+pub(super) struct Levels<'p> {
     gateway: Level<'p>,
     listener: Level<'p>,
     route: Level<'p>,
@@ -163,7 +131,8 @@ struct Levels<'p> {
 }
 
 impl<'p> Levels<'p> {
-    fn new(policies: &'p Policies, way: &Way<'_>, view: &View<'_>) -> Self {
+    /// The policies on a way.
+    pub(super) fn new(policies: &'p Policies, way: &Way<'_>, view: &View<'_>) -> Self {
         let level =
             |label: &str, target: Target| Level { label: label.to_owned(), policies: policies.of(&target, view) };
         let distinct: BTreeSet<_> = way.backends.iter().collect();
@@ -183,6 +152,51 @@ impl<'p> Levels<'p> {
             },
             backends: backends.collect(),
         }
+    }
+
+    /// What protects the way; `None`: no policy does.
+    pub(super) fn protection(&self) -> Option<Protection> {
+        self.all().next()?;
+        let attached = || self.all().map(|attached| attached.policy.clone()).collect();
+        let closed = |reason: String, message: String| Protection {
+            key: self.key(),
+            attached: attached(),
+            policy: RoutePolicy::Closed { reason, message },
+            key_sets: BTreeMap::new(),
+            issuer_at_gateway: None,
+            fault: None,
+        };
+        for attached in self.all() {
+            if let Content::Broken { reason, message } = &*attached.content {
+                return Some(closed(reason.clone(), message.clone()));
+            }
+        }
+        if let Some(fault) = self.each().find_map(|level| conflict(level.policies.iter().copied())) {
+            return Some(closed(fault.reason.to_owned(), fault.message));
+        }
+        let authentication = match self.authentication() {
+            Ok(authentication) => authentication,
+            Err(fault) => {
+                let closed = closed(fault.reason.to_owned(), fault.message.clone());
+                return Some(Protection { fault: Some(fault), ..closed });
+            }
+        };
+        let key_sets = authentication.map(|(_, asked)| asked.key_sets()).unwrap_or_default();
+        let issuer_at_gateway = authentication.and_then(|(_, asked)| asked.issuer_at_gateway().cloned());
+        let authentication = match authentication {
+            Some((policy, asked)) => asked.authentication(policy.name.to_string()),
+            None => Authentication::Anonymous {},
+        };
+        let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol: self.protocol() };
+        Some(Protection { key: self.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
+    }
+
+    /// Which policies these are, by their places in memory: for as long as they stay there, ways with the same ones are
+    /// protected alike.
+    pub(super) fn identity(&self) -> Identity {
+        let policies =
+            |level: &Level<'_>| level.policies.iter().map(|attached| std::ptr::from_ref(*attached)).collect();
+        Identity(self.each().map(|level| (level.label.clone(), policies(level))).collect())
     }
 
     fn each(&self) -> impl Iterator<Item = &Level<'p>> {

@@ -1,6 +1,7 @@
 //! HTTPRoutes, read once each: what their rules match and what is done with a request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_api::httproutes::{HttpRoute, HttpRouteRules, HttpRouteRulesBackendRefs};
@@ -24,68 +25,73 @@ use super::view::View;
 const INTERNAL_SERVER_ERROR: RouteAction = RouteAction::Respond { status: 500 };
 
 /// An HTTPRoute.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ParsedRoute {
-    pub(super) name: Name,
+    pub(super) name: Arc<Name>,
     pub(super) created: Option<Time>,
-    pub(super) rules: Vec<ParsedRule>,
-    /// The Services that its rules name, themselves or through an MCP server's description.
-    pub(super) services: BTreeSet<Name>,
+    pub(super) rules: Box<[ParsedRule]>,
+    /// The Services that its rules name, themselves or through an MCP server's description, sorted.
+    pub(super) services: Arc<[Name]>,
 }
 
 /// A rule of an HTTPRoute.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParsedRule {
     /// Where policies can name it.
     pub(super) name: Option<String>,
     /// With their indexes.
-    pub(super) matches: Vec<(usize, RouteMatch)>,
+    pub(super) matches: Box<[(usize, RouteMatch)]>,
     pub(super) action: RouteAction,
     pub(super) request_headers: HeaderChanges,
     pub(super) response_headers: HeaderChanges,
-    /// What the action needs.
-    pub(super) clusters: Vec<(String, Cluster)>,
     /// Whether one of its backends is shown a credential, whoever calls.
     pub(super) has_credential: bool,
     /// Whether all of its backends are servers outside.
     pub(super) is_remote: bool,
+    /// Whether all of its backends are spoken to over TLS.
+    pub(super) is_over_tls: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
-    pub(super) policy_targets: Vec<Option<ObjectRef>>,
+    pub(super) policy_targets: Box<[Option<ObjectRef>]>,
     /// Whether it can be honoured as it is written, wherever its backends are.
     pub(super) valid: bool,
 }
 
-/// Reads a route.
+/// Reads a route, and the clusters that its actions need, by name. They are apart from the route, so that one of which only
+/// endpoints change stays what it is.
 pub(super) fn parse(
-    name: &Name,
+    name: &Arc<Name>,
     route: &HttpRoute,
     backends: &Backends,
     view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
-) -> ParsedRoute {
+) -> (ParsedRoute, Vec<(String, Arc<Cluster>)>) {
     let default = [HttpRouteRules::default()];
     let written = route.spec.rules.as_deref().filter(|rules| !rules.is_empty()).unwrap_or(&default);
     let mut all_matches_hold = true;
-    let mut rules = Vec::new();
+    let (mut rules, mut clusters) = (Vec::new(), Vec::new());
     for (index, rule) in written.iter().enumerate() {
         let field = format!("spec.rules[{index}]");
         let (matches, hold) = parse_matches(rule, &field, reporter);
         all_matches_hold &= hold;
-        rules.push(parse_rule(name, rule, matches, &field, backends, view, reporter));
+        let (rule, needed) = parse_rule(name, rule, matches, &field, backends, view, reporter);
+        rules.push(rule);
+        clusters.extend(needed);
     }
     let references = written.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
     let services =
         references.filter_map(|reference| Backends::service(&route_ref(name), &target(name, reference), view));
+    let services: BTreeSet<Name> = services.collect();
     let mut parsed = ParsedRoute {
-        name: name.clone(),
+        name: Arc::clone(name),
         created: route.metadata.creation_timestamp.clone(),
-        services: services.collect(),
-        rules,
+        services: services.into_iter().collect(),
+        rules: rules.into(),
     };
     if !all_matches_hold {
         parsed.refuse();
+        clusters.clear();
     }
-    parsed
+    (parsed, clusters)
 }
 
 impl ParsedRoute {
@@ -94,21 +100,18 @@ impl ParsedRoute {
         self.rules.iter_mut().for_each(ParsedRule::refuse);
     }
 
-    /// The MCP servers that it leads to.
-    pub(super) fn backends(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten())
-    }
-
     /// What is known before it is known what protects it.
     pub(super) fn outcome(&self, attachments: &Attachments) -> RouteOutcome {
         let invalid = self.rules.iter().enumerate().filter(|(_, rule)| !rule.valid);
+        let backends: BTreeSet<&ObjectRef> =
+            self.rules.iter().flat_map(|rule| rule.policy_targets.iter().flatten()).collect();
         RouteOutcome {
-            parents: attachments.parents.clone(),
+            parents: Arc::clone(&attachments.parents),
             rules: self.rules.len(),
             invalid: invalid.map(|(index, _)| index).collect(),
-            backends: self.backends().cloned().collect(),
-            services: self.services.clone(),
-            protection: BTreeMap::new(),
+            backends: backends.into_iter().cloned().collect(),
+            services: Arc::clone(&self.services),
+            protection: Box::default(),
         }
     }
 }
@@ -118,8 +121,7 @@ impl ParsedRule {
         self.action = INTERNAL_SERVER_ERROR;
         self.request_headers = HeaderChanges::default();
         self.response_headers = HeaderChanges::default();
-        self.clusters.clear();
-        self.policy_targets.clear();
+        self.policy_targets = Box::default();
         self.valid = false;
     }
 }
@@ -156,7 +158,7 @@ fn parse_rule(
     backends: &Backends,
     view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
-) -> ParsedRule {
+) -> (ParsedRule, Vec<(String, Arc<Cluster>)>) {
     let prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, PathMatch::Prefix(_)));
     let matched = if prefixes { Matched::Prefixes } else { Matched::Other };
     let filters = filters::of_rule(rule.filters.as_deref().unwrap_or_default(), matched, field, reporter);
@@ -164,14 +166,14 @@ fn parse_rule(
     let destinations = destinations(route, rule, field, backends, view, reporter);
     let mut parsed = ParsedRule {
         name: rule.name.clone(),
-        matches,
+        matches: matches.into(),
         action: INTERNAL_SERVER_ERROR,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
-        clusters: Vec::new(),
         has_credential: false,
         is_remote: false,
-        policy_targets: Vec::new(),
+        is_over_tls: false,
+        policy_targets: Box::default(),
         valid: destinations.iter().all(|destination| destination.valid),
     };
     let acts = match (filters, timeouts) {
@@ -179,11 +181,11 @@ fn parse_rule(
         _ => None,
     };
     parsed.valid &= acts.is_some();
-    parsed
+    (parsed, acts.unwrap_or_default())
 }
 
 impl ParsedRule {
-    /// `None` after reporting what is wrong.
+    /// Gives the clusters that the action needs; `None` after reporting what is wrong.
     fn act(
         &mut self,
         filters: RuleFilters,
@@ -191,7 +193,7 @@ impl ParsedRule {
         destinations: Vec<Destination>,
         field: &str,
         reporter: &mut Reporter<'_, '_>,
-    ) -> Option<()> {
+    ) -> Option<Vec<(String, Arc<Cluster>)>> {
         if let Some(redirect) = filters.redirect {
             if !destinations.is_empty() {
                 let message = "a rule with a RequestRedirect can't have backendRefs";
@@ -200,7 +202,7 @@ impl ParsedRule {
             }
             self.action = RouteAction::Redirect(redirect);
             self.response_headers = filters.response_headers.unwrap_or_default();
-            return Some(());
+            return Some(Vec::new());
         }
         let used = || destinations.iter().filter(|destination| destination.weight > 0);
         let upstreams = || used().filter_map(|destination| destination.upstream.as_ref());
@@ -212,11 +214,13 @@ impl ParsedRule {
             reporter.note(field, Fault::new("NoBackends", message));
         }
         if upstreams().next().is_none() {
-            return Some(());
+            return Some(Vec::new());
         }
-        self.clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), upstream.cluster.clone())).collect();
+        let clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), Arc::clone(&upstream.cluster)));
+        let clusters = clusters.collect();
         self.has_credential = upstreams().any(|upstream| upstream.cluster.credential.is_some());
         self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
+        self.is_over_tls = upstreams().all(|upstream| upstream.cluster.tls.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
         let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
@@ -229,7 +233,7 @@ impl ParsedRule {
         });
         self.request_headers = filters.request_headers.unwrap_or_default();
         self.response_headers = filters.response_headers.unwrap_or_default();
-        Some(())
+        Some(clusters)
     }
 }
 
@@ -303,6 +307,7 @@ fn shares<'d>(destinations: impl Iterator<Item = &'d Destination>) -> Vec<Weight
             response_headers: HeaderChanges::default(),
         });
     }
+    shares.shrink_to_fit();
     shares
 }
 

@@ -27,7 +27,7 @@ const UNSUPPORTED_PROTOCOLS: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws
 #[derive(Debug, Default)]
 pub(super) struct Services {
     slices: Parts<Name, Option<Slice>>,
-    by_service: BTreeMap<Name, BTreeMap<Name, Arc<Option<Slice>>>>,
+    by_service: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Slice>>>>,
 }
 
 /// What counts of one EndpointSlice.

@@ -53,7 +53,7 @@ fn translation(case: &str, manifests: &str) -> Translation {
 }
 
 fn listeners(translation: &Translation) -> impl Iterator<Item = &Listener> {
-    translation.model.gateways.values().flat_map(|gateway| gateway.listeners.values())
+    translation.model.gateways.values().flat_map(|gateway| gateway.listeners.values().map(|listener| &**listener))
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_filter_takes_every_table_and_finds_every_policy_that_a_route_names() {
 fn every_cluster_that_a_route_names_is_there_and_no_other() {
     for (case, manifests) in cases() {
         for (name, gateway) in &translation(&case, &manifests).model.gateways {
-            let routes = gateway.listeners.values().flat_map(Listener::routes).flat_map(|(_, hosts)| hosts);
+            let routes = gateway.listeners.values().flat_map(|listener| listener.routes()).flat_map(|(_, hosts)| hosts);
             let mut named = BTreeSet::new();
             for route in routes.flat_map(|host| &host.routes) {
                 if let RouteAction::Forward(forward) = &route.action {

@@ -9,15 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Gateway, GatewayName, Model, RouteAction};
+use crate::model::{Certificate, Cluster, Gateway, GatewayName, Listener, Model};
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::resources::{Name, Resources};
 
-use super::attach::{self, Attachments, ListenerId};
+use super::attach::{self, Attachments};
 use super::backends::Backends;
 use super::changing::Changing;
-use super::gateways::{Gateways, ListenerState, OwnGateway, Transport};
+use super::gateways::{Gateways, ListenerState, OwnGateway, ServedListener, Transport};
 use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
 use super::parts::{Part, Parts};
 use super::policies::Policies;
@@ -37,7 +37,7 @@ pub struct Translator {
     /// `None`: they name no Gateway of ours.
     routes: Parts<Name, Option<Route>>,
     /// The routes of each of our Gateways.
-    attached: BTreeMap<Name, BTreeMap<Name, Arc<Option<Route>>>>,
+    attached: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Route>>>>,
     policies: Policies,
     served: BTreeMap<Name, Part<Served>>,
     model: Objects<GatewayName, Gateway>,
@@ -51,14 +51,26 @@ pub struct Translator {
 struct Route {
     attachments: Attachments,
     parsed: ParsedRoute,
+    /// What its actions need, by name.
+    clusters: Box<[(String, Arc<Cluster>)]>,
 }
 
-/// What one Gateway serves.
-#[derive(Debug)]
+/// What the listeners of one Gateway serve.
+#[derive(Debug, Default)]
 struct Served {
-    model: Arc<Gateway>,
+    listeners: Objects<u16, Listener>,
+    certificates: BTreeMap<String, Certificate>,
     /// What protects its routes.
-    protection: BTreeMap<Name, Arc<RouteProtection>>,
+    protection: Objects<Arc<Name>, RouteProtection>,
+}
+
+/// Gateways that are to be put together anew.
+#[derive(Debug, Default)]
+struct Stale {
+    /// Of these, nothing but the clusters.
+    clusters: BTreeSet<Name>,
+    /// All of these.
+    wholly: BTreeSet<Name>,
 }
 
 impl Translator {
@@ -85,35 +97,54 @@ impl Translator {
 
     fn update(&mut self, world: &Changing<'_>) {
         let mut changed = world.sources();
-        let mut stale: BTreeSet<Name> = self.gateways.update(world, &mut changed).into_iter().collect();
+        let gateways = self.gateways.update(world, &mut changed);
+        let wholly = gateways.iter().map(|name| Name::clone(name)).collect();
+        let mut stale = Stale { wholly, ..Stale::default() };
         self.backends.update(world, &mut changed);
         let mut routes = self.update_routes(world, &changed, &mut stale);
         self.policies.update(world, &self.gateways, &mut changed);
-        stale.extend(self.served.iter().filter(|(_, part)| part.is_stale(&changed)).map(|(name, _)| name.clone()));
-        for name in &stale {
+        let served = self.served.iter().filter(|(_, part)| part.is_stale(&changed));
+        stale.wholly.extend(served.map(|(name, _)| name.clone()));
+        for name in &stale.wholly {
             let gateway = self.gateways.own(name);
             let next = gateway.map(|gateway| world.part(|view, problems| self.serve(gateway, view, problems)));
-            let last = match next {
-                Some(next) => {
-                    self.model.share(GatewayName(name.to_string()), Arc::clone(&next.value.model));
-                    routes.extend(next.value.protection.keys().cloned());
-                    self.served.insert(name.clone(), next)
-                }
-                None => {
-                    self.model.remove(&GatewayName(name.to_string()));
-                    self.served.remove(name)
-                }
-            };
-            routes.extend(last.iter().flat_map(|last| last.value.protection.keys().cloned()));
+            let protection = |part: Option<&Part<Served>>| part.map(|part| part.value.protection.clone());
+            let last = protection(self.served.get(name)).unwrap_or_default();
+            routes.extend(last.differing(&protection(next.as_ref()).unwrap_or_default()).into_iter().cloned());
+            match next {
+                Some(next) => drop(self.served.insert(name.clone(), next)),
+                None => drop(self.served.remove(name)),
+            }
         }
+        stale.wholly.union(&stale.clusters).for_each(|name| self.update_model(name));
         routes.iter().for_each(|name| self.update_outcome(name));
         if !self.unprotected.0.is_same(&self.outcomes) {
             self.unprotected = (self.outcomes.clone(), outcome::unprotected(&self.outcomes));
         }
     }
 
+    /// Puts a Gateway together; what stays what it was is shared with the last one.
+    fn update_model(&mut self, name: &Name) {
+        let model_name = GatewayName(name.to_string());
+        let Some((gateway, served)) = self.gateways.own(name).zip(self.served.get(name)) else {
+            self.model.remove(&model_name);
+            return;
+        };
+        let Served { listeners, certificates, .. } = &*served.value;
+        let mut clusters = Objects::default();
+        for (name, cluster) in self.clusters(gateway) {
+            clusters.share(name.clone(), Arc::clone(cluster));
+        }
+        let last = self.model.get(&model_name);
+        last.into_iter().for_each(|last| clusters.share_unchanged(&last.clusters));
+        let model = Gateway { listeners: listeners.clone(), clusters, certificates: certificates.clone() };
+        if last.is_none_or(|last| **last != model) {
+            self.model.insert(model_name, model);
+        }
+    }
+
     /// Gives the names of the routes that may be others now; their Gateways are stale.
-    fn update_routes(&mut self, world: &Changing<'_>, changed: &Sources, stale: &mut BTreeSet<Name>) -> BTreeSet<Name> {
+    fn update_routes(&mut self, world: &Changing<'_>, changed: &Sources, stale: &mut Stale) -> BTreeSet<Arc<Name>> {
         let differing = world.next.http_routes.differing(&world.last.http_routes);
         let (gateways, backends) = (&self.gateways, &self.backends);
         let updates = self.routes.update(differing, changed, |name| {
@@ -125,15 +156,19 @@ impl Translator {
         });
         let mut names = BTreeSet::new();
         for (name, last) in updates {
-            for gateway in last.iter().flat_map(|last| Route::gateways(last)) {
+            let last = last.as_deref().and_then(Option::as_ref);
+            let next = self.routes.get(&name).and_then(|next| Some((next, next.as_ref().as_ref()?)));
+            let is_alike = last.zip(next).is_some_and(|(last, (_, next))| next.is_alike(last));
+            let stale = if is_alike { &mut stale.clusters } else { &mut stale.wholly };
+            for gateway in last.into_iter().flat_map(Route::gateways) {
                 if let Some(routes) = self.attached.get_mut(gateway) {
                     routes.remove(&name);
                 }
                 stale.insert(gateway.clone());
             }
-            if let Some(next) = self.routes.get(&name) {
-                for gateway in Route::gateways(next) {
-                    self.attached.entry(gateway.clone()).or_default().insert(name.clone(), Arc::clone(next));
+            if let Some((next, route)) = next {
+                for gateway in route.gateways() {
+                    self.attached.entry(gateway.clone()).or_default().insert(Arc::clone(&name), Arc::clone(next));
                     stale.insert(gateway.clone());
                 }
             }
@@ -143,18 +178,20 @@ impl Translator {
         names
     }
 
-    fn update_outcome(&mut self, name: &Name) {
+    fn update_outcome(&mut self, name: &Arc<Name>) {
         let Some(route) = self.routes.get(name).and_then(|route| route.as_ref().as_ref()) else {
             self.outcomes.remove(name);
             return;
         };
         let mut outcome = route.parsed.outcome(&route.attachments);
-        for gateway in outcome.gateways().cloned().collect::<BTreeSet<_>>() {
-            let served = self.served.get(&gateway).and_then(|served| served.value.protection.get(name));
-            outcome.protection.extend(served.map(|protection| (gateway, Arc::clone(protection))));
-        }
+        let gateways: BTreeSet<&Name> = outcome.gateways().collect();
+        let protection = gateways.into_iter().filter_map(|gateway| {
+            let protection = self.served.get(gateway)?.value.protection.get(name)?;
+            Some((gateway.clone(), Arc::clone(protection)))
+        });
+        outcome.protection = protection.collect();
         if self.outcomes.get(name).is_none_or(|last| **last != outcome) {
-            self.outcomes.insert(name.clone(), outcome);
+            self.outcomes.insert(Name::clone(name), outcome);
         }
     }
 
@@ -184,7 +221,7 @@ impl Translator {
 
 impl Route {
     fn read(
-        name: &Name,
+        name: &Arc<Name>,
         gateways: &Gateways,
         backends: &Backends,
         view: &View<'_>,
@@ -197,60 +234,82 @@ impl Route {
         if attachments.parents.is_empty() {
             return None;
         }
-        let mut parsed = routes::parse(name, route, backends, view, &mut reporter);
+        let (mut parsed, mut clusters) = routes::parse(name, route, backends, view, &mut reporter);
         if view.malformed(&object).is_some() {
             parsed.refuse();
+            clusters.clear();
         }
-        Some(Self { attachments, parsed })
+        Some(Self { attachments, parsed, clusters: clusters.into() })
+    }
+
+    /// Whether both are the same but for their clusters.
+    fn is_alike(&self, other: &Self) -> bool {
+        (&self.attachments, &self.parsed) == (&other.attachments, &other.parsed)
     }
 
     /// The Gateways of which a listener admits it.
-    fn gateways(route: &Option<Self>) -> impl Iterator<Item = &Name> {
-        route.iter().flat_map(|route| route.attachments.listeners.keys().map(|listener| &listener.gateway))
+    fn gateways(&self) -> impl Iterator<Item = &Name> {
+        self.attachments.listeners.iter().map(|(listener, _)| &listener.gateway)
     }
 }
 
 impl Translator {
+    /// INVARIANT: of routes it reads what [`Route::is_alike`] compares. What is the same as the last time is shared with it.
     fn serve(&self, gateway: &OwnGateway, view: &View<'_>, problems: &mut Problems<'_>) -> Served {
         let mut ports: BTreeMap<u16, Vec<AttachedListener<'_>>> = BTreeMap::new();
-        for (index, listener) in gateway.listeners.iter().enumerate() {
-            if let ListenerState::Served(served) = &listener.state {
-                let routes = self.attached(&gateway.name, index);
-                let attached = AttachedListener { name: &listener.name, served, routes };
-                ports.entry(served.port).or_default().push(attached);
-            }
+        for (index, name, served) in served_listeners(gateway) {
+            let attached = self.attached(gateway, index).filter_map(|route| {
+                let hostnames = route.attachments.hostnames(&gateway.name, index)?;
+                Some(AttachedRoute { route: &route.parsed, hostnames })
+            });
+            ports.entry(served.port).or_default().push(AttachedListener { name, served, routes: attached.collect() });
         }
-        let mut model = Gateway::default();
-        let mut protection: BTreeMap<Name, RouteProtection> = BTreeMap::new();
+        let mut all = Served::default();
+        let mut protection: BTreeMap<Arc<Name>, RouteProtection> = BTreeMap::new();
         let world = virtual_hosts::World { policies: &self.policies, options: &self.options, view };
         for (port, listeners) in &ports {
-            let routes = listeners.iter().flat_map(|listener| &listener.routes);
-            for rule in routes.flat_map(|attached| &attached.route.rules) {
-                if matches!(rule.action, RouteAction::Forward(_)) {
-                    model.clusters.extend(rule.clusters.clone());
-                }
-            }
             for listener in listeners {
                 if let Transport::Tls(certificates) = &listener.served.transport {
-                    model.certificates.extend(certificates.clone());
+                    all.certificates.extend(certificates.clone());
                 }
             }
             let refused = gateway.refused_hostnames(*port);
             let listener =
                 virtual_hosts::listener(&gateway.name, *port, listeners, &refused, &world, &mut protection, problems);
-            model.listeners.insert(*port, listener);
+            all.listeners.insert(*port, listener);
         }
-        let protection = protection.into_iter().map(|(name, protection)| (name, Arc::new(protection)));
-        Served { model: Arc::new(model), protection: protection.collect() }
+        let last = self.served.get(&gateway.name).map(|last| &last.value);
+        // Most routes have the same.
+        let mut shared: BTreeSet<Arc<RouteProtection>> =
+            last.iter().flat_map(|last| last.protection.values()).cloned().collect();
+        for (name, protection) in protection {
+            let protection = shared.get(&protection).cloned().unwrap_or_else(|| Arc::new(protection));
+            shared.insert(Arc::clone(&protection));
+            all.protection.share(name, protection);
+        }
+        last.into_iter().for_each(|last| all.listeners.share_unchanged(&last.listeners));
+        all
     }
 
-    fn attached(&self, gateway: &Name, listener: usize) -> Vec<AttachedRoute<'_>> {
-        let id = ListenerId { gateway: gateway.clone(), listener };
-        let routes = self.attached.get(gateway).into_iter().flat_map(BTreeMap::values);
-        let attached = routes.filter_map(|route| {
-            let route = route.as_ref().as_ref()?;
-            Some(AttachedRoute { route: &route.parsed, hostnames: route.attachments.listeners.get(&id)? })
-        });
-        attached.collect()
+    /// The clusters of all routes that a Gateway serves.
+    fn clusters(&self, gateway: &OwnGateway) -> impl Iterator<Item = &(String, Arc<Cluster>)> {
+        let routes = served_listeners(gateway).flat_map(|(index, ..)| self.attached(gateway, index));
+        routes.flat_map(|route| &route.clusters)
     }
+
+    /// The routes that a listener of a Gateway admits.
+    fn attached(&self, gateway: &OwnGateway, listener: usize) -> impl Iterator<Item = &Route> {
+        let routes = self.attached.get(&gateway.name).into_iter().flat_map(BTreeMap::values);
+        let routes = routes.filter_map(|route| route.as_ref().as_ref());
+        let gateway = &gateway.name;
+        routes.filter(move |route| route.attachments.hostnames(gateway, listener).is_some())
+    }
+}
+
+/// The listeners of a Gateway that are served, with their indexes and names.
+fn served_listeners(gateway: &OwnGateway) -> impl Iterator<Item = (usize, &str, &ServedListener)> {
+    gateway.listeners.iter().enumerate().filter_map(|(index, listener)| match &listener.state {
+        ListenerState::Served(served) => Some((index, listener.name.as_str(), served)),
+        ListenerState::Refused => None,
+    })
 }

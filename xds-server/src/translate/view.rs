@@ -60,13 +60,14 @@ impl Sources {
         self.0.insert(hasher.finish());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Their hashes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
     }
 
-    /// Whether there is one that is among the others as well.
+    /// Whether there is one that is among the others as well, which are sorted: mostly few of a few hundred.
     pub(super) fn meet(&self, others: &[u64]) -> bool {
-        others.iter().any(|other| self.0.contains(other))
+        self.0.iter().any(|source| others.binary_search(source).is_ok())
     }
 }
 
@@ -82,7 +83,7 @@ impl<'r> View<'r> {
         Self { resources, key_sets, noted: RefCell::default() }
     }
 
-    /// What was looked at.
+    /// What was looked at, sorted.
     pub(super) fn noted(self) -> Box<[u64]> {
         self.noted.into_inner().0.into_iter().collect()
     }
@@ -149,7 +150,7 @@ impl<'r> View<'r> {
 
     pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
         self.note(&Source::Grants(namespace));
-        let from = self.resources.reference_grants.range(Name::new(namespace, "")..);
+        let from = self.resources.reference_grants.starting_at(Name::new(namespace, ""));
         from.take_while(move |(name, _)| name.namespace == namespace).map(|(_, grant)| &**grant)
     }
 

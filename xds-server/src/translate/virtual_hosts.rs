@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use toolward_policy::config::RoutePolicy;
 
@@ -21,7 +23,7 @@ use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
 use super::problems::{Problems, gateway_ref, route_ref};
-use super::protection::{Way, protect};
+use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::{self, Table, UNPROTECTED_MESSAGE};
 use super::view::View;
@@ -44,7 +46,7 @@ pub(super) struct AttachedListener<'a> {
 /// A route with the hostnames that it and the listener have in common.
 pub(super) struct AttachedRoute<'a> {
     pub(super) route: &'a ParsedRoute,
-    pub(super) hostnames: &'a BTreeSet<Hostname>,
+    pub(super) hostnames: &'a [Hostname],
 }
 
 /// Puts together one port of a Gateway.
@@ -54,13 +56,14 @@ pub(super) fn listener<'r>(
     listeners: &[AttachedListener<'_>],
     refused: &[&Hostname],
     world: &World<'_>,
-    protection: &mut BTreeMap<Name, RouteProtection>,
+    protection: &mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &mut Problems<'r>,
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let options = world.options;
     let table = Table::new(options.limits.clone(), options.access_log, options.binding_keys.clone());
-    let mut builder = Builder { gateway, port, world, secure: false, table, protection, problems };
+    let judged = BTreeMap::new();
+    let mut builder = Builder { gateway, port, world, secure: false, table, judged, protection, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
     let mut virtual_hosts = BTreeMap::new();
@@ -111,7 +114,7 @@ fn in_order<'a>(
     domain: &Hostname,
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
-) -> (Vec<Route>, Vec<&'a Described>) {
+) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
     for (attached, rules) in listener.routes.iter().zip(protected) {
         let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
@@ -123,7 +126,7 @@ fn in_order<'a>(
         for rule in rules {
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
-            let mut add = |index: usize, route: &'a Route, described: Option<&'a Described>| {
+            let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
                 // Routes that somebody wrote come before those that are added to them.
                 let precedence = (matches::precedence(&route.matches), described.is_some(), age);
                 candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
@@ -141,13 +144,19 @@ fn in_order<'a>(
     let mut seen = BTreeSet::new();
     candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
     let described = candidates.iter().filter_map(|(.., described)| *described).collect();
-    (candidates.into_iter().map(|(_, route, _)| route.clone()).collect(), described)
+    (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
 }
 
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
-    routes: Vec<(usize, Route, Option<Described>)>,
+    routes: Vec<(usize, Rc<Route>, Option<Described>)>,
+}
+
+/// What protects a way, and its key in the table.
+struct Judged {
+    protection: Protection,
+    key: String,
 }
 
 struct Builder<'b, 'r> {
@@ -157,8 +166,10 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
+    /// By the policies on a way, whether a backend of it is shown a credential, and whether it is for many hosts.
+    judged: BTreeMap<(Identity, bool, bool), Rc<Judged>>,
     /// What protects each route.
-    protection: &'b mut BTreeMap<Name, RouteProtection>,
+    protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
 }
 
@@ -175,15 +186,22 @@ impl Builder<'_, '_> {
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
             let (mut routes, described) = in_order(&hostname, listener, &protected);
-            routes.splice(0..0, metadata::at_root(&routes, &described, &mut self.table));
+            let at_root = metadata::at_root(&routes, &described, &mut self.table);
+            routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
             for route in routes.iter_mut().filter(|route| self.table.names_endpoint(&route.policy)) {
-                route.origin.clone_from(&origin);
+                Rc::make_mut(route).origin.clone_from(&origin);
             }
-            let domain = hostname.domain();
+            (hostname.domain(), routes)
+        };
+        let hosts: Vec<_> = domains(listener, owners).into_iter().map(host).collect();
+        // So that a route of one host alone is moved there.
+        drop(protected);
+        let host = |(domain, routes): (String, Vec<Rc<Route>>)| {
+            let routes = routes.into_iter().map(Rc::unwrap_or_clone).collect();
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
-        domains(listener, owners).into_iter().map(host).collect()
+        hosts.into_iter().map(host).collect()
     }
 
     /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
@@ -243,8 +261,8 @@ impl Builder<'_, '_> {
                     origin: None,
                 };
                 let table = &mut self.table;
-                let described = told.as_ref().and_then(|told| Described::new(&route, told, &rule.clusters, table));
-                (*match_index, route, described)
+                let described = told.as_ref().and_then(|told| Described::new(&route, told, rule.is_over_tls, table));
+                (*match_index, Rc::new(route), described)
             });
             let routes = routes.collect();
             rules.push(RuleRoutes { index, routes });
@@ -270,13 +288,12 @@ impl Builder<'_, '_> {
             rule: rule.name.as_deref(),
             backends: &rule.policy_targets,
         };
-        let outcome = self.protection.entry(route.name.clone()).or_default();
-        match protect(self.world.policies, &way, self.world.view) {
-            Some(protection) => {
-                let lends = rule.has_credential && !protection.verifies_callers();
-                let open = matches!(protection.policy, RoutePolicy::Protected { .. });
-                let protection = if lends && open { protection.closed(table::lent()) } else { protection };
-                let protection = if leads_to_server && !one_by_one { protection.for_many_hosts() } else { protection };
+        let levels = Levels::new(self.world.policies, &way, self.world.view);
+        let judged = self.judged(&levels, rule.has_credential, leads_to_server && !one_by_one);
+        let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
+        match judged {
+            Some(judged) => {
+                let Judged { protection, key } = &*judged;
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
@@ -288,7 +305,7 @@ impl Builder<'_, '_> {
                     self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
                 }
                 let told = protection.told().filter(|_| leads_to_server);
-                (self.table.add(protection), told)
+                (key.clone(), told)
             }
             None if rule.has_credential => {
                 let (key, fault) = self.table.add_lent();
@@ -310,6 +327,22 @@ impl Builder<'_, '_> {
             }
             None => (self.table.add_harmless(), None),
         }
+    }
+
+    /// What these policies make of ways like this one; `None`: there is none.
+    fn judged(&mut self, levels: &Levels<'_>, has_credential: bool, for_many_hosts: bool) -> Option<Rc<Judged>> {
+        let ways = (levels.identity(), has_credential, for_many_hosts);
+        if let Some(judged) = self.judged.get(&ways) {
+            return Some(Rc::clone(judged));
+        }
+        let protection = levels.protection()?;
+        let lends = has_credential && !protection.verifies_callers();
+        let open = matches!(protection.policy, RoutePolicy::Protected { .. });
+        let protection = if lends && open { protection.closed(table::lent()) } else { protection };
+        let protection = if for_many_hosts { protection.for_many_hosts() } else { protection };
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
+        self.judged.insert(ways, Rc::clone(&judged));
+        Some(judged)
     }
 
     /// Where a redirect names no port but another host or scheme, the port is the scheme's own, or else this listener's.

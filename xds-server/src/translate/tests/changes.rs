@@ -1,5 +1,5 @@
-//! A world that changes step by step means at each step what it would mean if it were read for the first time. The
-//! objects are those of all golden cases, each in every version that a case has of it.
+//! A world that changes step by step means at each step what it would mean if it were read for the first time, and is rendered
+//! alike. The objects are those of all golden cases, each in every version that a case has of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,10 @@ use toolward_policy::config::KeySet;
 
 use super::cases;
 use crate::key_sets::{Failing, KeySets, Known};
-use crate::resources::{ObjectRef, Resources};
+use crate::model::{Gateway, GatewayName, Model};
+use crate::render::{RenderOptions, render_after, render_gateway};
+use crate::resources::{Name, ObjectRef, Resources};
+use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
 use crate::translate::{TranslateOptions, Translator, places, translate};
 
@@ -29,6 +32,28 @@ fn step_by_step_a_world_means_what_it_means_at_once() {
         }
     }
     assert!(meanings > 2000, "only {meanings} steps changed what the world means");
+}
+
+#[test]
+fn where_endpoints_move_listeners_stay_what_they_are() {
+    let mut moved = 0;
+    for (case, manifests) in cases() {
+        let mut world = super::resources(&case, &manifests);
+        let mut translator = Translator::default();
+        let last = translator.translate(&world, &super::options(&case));
+        let slices: Vec<Name> = world.endpoint_slices.keys().cloned().collect();
+        for slice in slices {
+            world.endpoint_slices.get_mut(&slice).unwrap().endpoints.clear();
+        }
+        let next = translator.translate(&world, &super::options(&case));
+        for (name, gateway) in &next.model.gateways {
+            let last = last.model.gateways.get(name).unwrap();
+            let listeners = gateway.listeners.iter().zip(&last.listeners);
+            assert!(listeners.into_iter().all(|((_, next), (_, last))| Arc::ptr_eq(next, last)), "{case}: {name:?}");
+            moved += usize::from(gateway.clusters != last.clusters);
+        }
+    }
+    assert!(moved > 10, "only {moved} Gateways have endpoints that moved");
 }
 
 /// Every object by itself, as it stands in the cases.
@@ -57,6 +82,7 @@ struct Walk<'v> {
     world: Resources,
     options: TranslateOptions,
     translator: Translator,
+    rendered: BTreeMap<GatewayName, (Arc<Gateway>, GatewaySnapshot)>,
 }
 
 impl<'v> Walk<'v> {
@@ -64,7 +90,8 @@ impl<'v> Walk<'v> {
         let name = format!("{case}, walk {walk}");
         let random = name.bytes().fold(walk, |random, byte| random.wrapping_mul(31).wrapping_add(byte.into()));
         let (world, there, options) = (Resources::default(), BTreeMap::new(), TranslateOptions::default());
-        let mut walk = Self { name, random, versions, there, world, options, translator: Translator::default() };
+        let (translator, rendered) = (Translator::default(), BTreeMap::new());
+        let mut walk = Self { name, random, versions, there, world, options, translator, rendered };
         for object in objects(case, manifests) {
             walk.put(object);
         }
@@ -74,15 +101,32 @@ impl<'v> Walk<'v> {
     /// Gives how often the meaning changed.
     fn run(mut self) -> usize {
         let mut last = self.translator.translate(&self.world, &self.options);
+        self.render(&last.model, "at first");
         let mut changes = 0;
         for step in 0..STEPS {
             let done = self.step();
             let next = self.translator.translate(&self.world, &self.options);
             assert_eq!(next, translate(&self.world, &self.options), "{}, step {step}: {done}", self.name);
+            self.render(&next.model, &done);
             changes += usize::from(next != last);
             last = next;
         }
         changes
+    }
+
+    fn render(&mut self, model: &Model, done: &str) {
+        let options = RenderOptions {
+            wasm_file: "/toolward.wasm".to_owned(),
+            listener_address: "0.0.0.0".to_owned(),
+            system_ca_file: "/ca.pem".to_owned(),
+        };
+        let mut last = std::mem::take(&mut self.rendered);
+        for (name, gateway) in &model.gateways {
+            let (last, rendered) = last.remove(name).unwrap_or_default();
+            let next = render_after(&last, &rendered, gateway, &options);
+            assert_eq!(next, render_gateway(gateway, &options), "{}: {done}", self.name);
+            self.rendered.insert(name.clone(), (Arc::clone(gateway), next));
+        }
     }
 
     /// Changes one thing or several at once; gives what.
