@@ -46,11 +46,13 @@ impl Service<Request<Body>> for Discovery {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let ads = self.0.clone();
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let path = request.uri().path();
+        let method =
+            path.strip_prefix('/').and_then(|path| path.strip_prefix(Self::NAME)).unwrap_or_default().to_owned();
         Box::pin(async move {
             Ok(match method.as_str() {
-                "StreamAggregatedResources" => serve::<Sotw>(ads, request).await,
-                "DeltaAggregatedResources" => serve::<Delta>(ads, request).await,
+                "/StreamAggregatedResources" => serve::<Sotw>(ads, request).await,
+                "/DeltaAggregatedResources" => serve::<Delta>(ads, request).await,
                 _ => Status::unimplemented("").into_http(),
             })
         })

@@ -134,15 +134,19 @@ fn watcher(folder: &Path, notices: Sender<Noticed>) -> Option<RecommendedWatcher
     Some(watcher)
 }
 
-/// Waits until something is noticed and then nothing more for a while, or for a long time.
+/// Waits until something is noticed and then nothing more for a while, or for a long time in any case.
 fn wait(notices: &Receiver<Noticed>) -> Noticed {
     let mut all = match notices.recv_timeout(POLL) {
         Ok(noticed) => noticed,
         Err(RecvTimeoutError::Timeout) => return Noticed::Nothing,
         Err(RecvTimeoutError::Disconnected) => return Noticed::Something,
     };
+    let end = Instant::now() + POLL;
     while let Ok(noticed) = notices.recv_timeout(SETTLE) {
         all = all.and(noticed);
+        if Instant::now() > end {
+            break;
+        }
     }
     all
 }

@@ -57,11 +57,16 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// Whether a folder, or one that it is in, is or may be a link.
+fn is_behind_link(folder: &Path) -> bool {
+    !matches!((folder.canonicalize(), std::path::absolute(folder)), (Ok(real), Ok(named)) if real == named)
+}
+
 impl Files {
     /// The YAML and JSON files of a folder and those below it, in the order of their paths. Hidden ones are passed over: the
     /// folders in which a mounted ConfigMap keeps its versions are hidden, the links into them are not.
     pub(super) fn read(&mut self, folder: &Path) -> Result<Vec<Arc<Parsed>>, Vec<Problem>> {
-        let mut found = Found::default();
+        let mut found = Found { has_links: is_behind_link(folder), ..Found::default() };
         let collected = match std::fs::metadata(folder) {
             Ok(metadata) if metadata.is_file() => {
                 found = Found { files: vec![(folder.to_owned(), metadata)], has_links: true };
