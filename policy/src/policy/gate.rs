@@ -1,6 +1,6 @@
 //! One policy's rules, and what they are asked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{ConfigError, ConfigFault, at};
 use crate::claims::Caller;
@@ -110,11 +110,11 @@ pub struct HttpRequest {
     pub host: String,
 }
 
-/// Which rules name what: exact names in their order, so that they are found by halving; patterns one by one after them.
+/// Which rules name what: exact names by hash, patterns one by one after them.
 #[derive(Debug, Default)]
 struct Names {
-    /// With the place of the rule.
-    exact: Vec<(Box<str>, usize)>,
+    /// With the places of the rules.
+    exact: HashMap<Box<str>, Vec<usize>>,
     patterns: Vec<(Glob, usize)>,
 }
 
@@ -124,20 +124,18 @@ impl Names {
         let mut names = Self::default();
         for (rule, name) in rules.enumerate().flat_map(|(rule, names)| names.iter().map(move |name| (rule, name))) {
             if Glob::is_literal(name) {
-                names.exact.push((name.as_str().into(), rule));
+                names.exact.entry(name.as_str().into()).or_default().push(rule);
             } else {
                 names.patterns.push((Glob::new(name), rule));
             }
         }
-        names.exact.sort_unstable();
         names
     }
 
     fn rules(&self, name: &str) -> impl Iterator<Item = usize> {
-        let start = self.exact.partition_point(|(other, _)| &**other < name);
-        let exact = self.exact.iter().skip(start).take_while(move |(other, _)| &**other == name);
+        let exact = self.exact.get(name).into_iter().flatten();
         let patterns = self.patterns.iter().filter(move |(glob, _)| glob.matches(name));
-        exact.map(|(_, rule)| *rule).chain(patterns.map(|(_, rule)| *rule))
+        exact.copied().chain(patterns.map(|(_, rule)| *rule))
     }
 }
 
