@@ -1,6 +1,5 @@
 //! A [`FilterConfig`] checked and indexed: the form in which the filter asks it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -75,6 +74,8 @@ pub enum ConfigFault {
     NoKeys,
     #[error(transparent)]
     Key(KeyFault),
+    #[error("the policy {0:?} stands twice")]
+    PolicyTwice(String),
     #[error("at least one issuer is needed")]
     NoIssuers,
     #[error("at least one audience is needed")]
@@ -120,7 +121,8 @@ impl PolicyTable {
         };
         let rest: FilterConfig = parsed("$", rest.as_bytes())?;
         Self::with_policies(&rest, |key_sets| {
-            let read = |(key, policy): (Cow<'_, str>, Policy<'_, '_>)| {
+            let mut entries = HashMap::with_capacity(policies.len());
+            for (key, policy) in policies {
                 let entry = match policy {
                     Policy::Known(Entry { json, policy }) => {
                         Entry { json: json.clone(), policy: policy.with_keys(&key, key_sets)? }
@@ -130,9 +132,11 @@ impl PolicyTable {
                         Entry { json: Some(json.into()), policy: RoutePolicy::new(&key, &config, key_sets)? }
                     }
                 };
-                Ok((key.into_owned(), entry))
-            };
-            policies.into_iter().map(read).collect()
+                if entries.insert(key.clone().into_owned(), entry).is_some() {
+                    return Err(at("policies", ConfigFault::PolicyTwice(key.into_owned())));
+                }
+            }
+            Ok(entries)
         })
     }
 

@@ -95,6 +95,13 @@ fn any_fault_refuses_all() {
         assert!(PolicyTable::parse(text.as_bytes()).is_err(), "{name}");
         assert!(before.followed_by(text.as_bytes()).is_err(), "{name}");
     }
+    for doubled in [r#""open":{"open":{}},"#, r#""math":{"open":{}},"#, r#""m\u0061th":{"open":{}},"#] {
+        let text = whole().to_string().replace(r#""closed":{"closed""#, &format!(r#"{doubled}"closed":{{"closed""#));
+        for read in [PolicyTable::parse(text.as_bytes()), before.followed_by(text.as_bytes())] {
+            let error = read.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.starts_with("policies: the policy "), "{error} in {text}");
+        }
+    }
     let mut twice = whole();
     let rules =
         twice.pointer_mut("/policies/math/protected/gates/0/rules").and_then(Value::as_array_mut).expect("rules");
