@@ -66,6 +66,25 @@ impl<'t> Scanner<'t> {
         if byte == b',' && self.peek()? == close { Err(Malformed) } else { Ok(byte == b',') }
     }
 
+    /// Takes an object. What is called with the name of each member, whose value comes next, takes the value.
+    pub(crate) fn object<E: From<Malformed>>(
+        &mut self,
+        mut value: impl FnMut(&mut Self, Cow<'t, str>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.peek()? != b'{' {
+            return Err(Malformed.into());
+        }
+        let mut is_more = self.open(b'}')?;
+        while is_more {
+            let key = self.key()?;
+            self.colon()?;
+            self.peek()?;
+            value(self, key)?;
+            is_more = self.next(b'}')?;
+        }
+        Ok(())
+    }
+
     /// Takes the name of a member.
     pub(crate) fn key(&mut self) -> Result<Cow<'t, str>, Malformed> {
         if self.peek()? == b'"' { self.string() } else { Err(Malformed) }

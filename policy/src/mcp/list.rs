@@ -236,36 +236,25 @@ fn members<'t>(
         return Ok(scanner.skip()?);
     }
     let mut seen = Keys::default();
-    let mut more = scanner.open(b'}')?;
-    while more {
-        let name = scanner.key()?;
+    scanner.object(|scanner, name| {
         if !seen.insert(name.clone()) {
             return Err(Unreadable);
         }
-        scanner.colon()?;
-        take(&name, scanner)?;
-        more = scanner.next(b'}')?;
-    }
-    Ok(())
+        take(&name, scanner)
+    })
 }
 
 /// Takes an element of a list, and gives its name; none but an object has one, and no object two.
 fn element<'t>(scanner: &mut Scanner<'t>, kind: Kind) -> Result<Cow<'t, str>, Unreadable> {
-    if scanner.peek()? != b'{' {
-        return Err(Unreadable);
-    }
     let mut name = None;
-    let mut more = scanner.open(b'}')?;
-    while more {
-        let is_name = scanner.key()? == kind.name();
-        scanner.colon()?;
-        match (is_name, scanner.peek()?, &name) {
+    scanner.object(|scanner, key| {
+        match (key == kind.name(), scanner.peek()?, &name) {
             (false, ..) => scanner.skip()?,
             (true, b'"', None) => name = Some(scanner.string()?),
             (true, ..) => return Err(Unreadable),
         }
-        more = scanner.next(b'}')?;
-    }
+        Ok(())
+    })?;
     name.ok_or(Unreadable)
 }
 

@@ -33,13 +33,13 @@ impl<'j, 'b> Parts<'j, 'b> {
         let json = std::str::from_utf8(json).ok()?;
         let mut scan = Scanner::new(json);
         let mut policies = None;
-        members(&mut scan, |scan, key| {
+        scan.object(|scan, key| {
             let start = scan.at();
             if key != POLICIES || policies.is_some() {
                 return scan.skip();
             }
             let mut read = Vec::new();
-            members(scan, |scan, key| {
+            scan.object(|scan, key| {
                 let policy = policy(scan, before.get(&*key))?;
                 read.push((key, policy));
                 Ok(())
@@ -51,25 +51,6 @@ impl<'j, 'b> Parts<'j, 'b> {
         let (place, policies) = policies.filter(|_| scan.is_at_end())?;
         Some(Self { rest: [json.get(..place.start)?, "{}", json.get(place.end..)?].concat(), policies })
     }
-}
-
-/// Takes an object. What is called with the name of each member takes its value.
-fn members<'j>(
-    scan: &mut Scanner<'j>,
-    mut value: impl FnMut(&mut Scanner<'j>, Cow<'j, str>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
-    if scan.peek()? != b'{' {
-        return Err(Malformed);
-    }
-    let mut is_more = scan.open(b'}')?;
-    while is_more {
-        let key = scan.key()?;
-        scan.colon()?;
-        scan.peek()?;
-        value(scan, key)?;
-        is_more = scan.next(b'}')?;
-    }
-    Ok(())
 }
 
 /// Takes a policy. INVARIANT: an object ends with its own bracket, so that what begins like a known object is that object.
