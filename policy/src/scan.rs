@@ -5,6 +5,12 @@ use std::borrow::Cow;
 
 use memchr::arch::all::is_prefix;
 
+mod around;
+mod block;
+
+use around::{Around, Bracket};
+use block::{BLOCK, special_in};
+
 /// Not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -337,98 +343,10 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// So many bytes are looked through at a time: most strings are shorter.
-const BLOCK: usize = 64;
-
-/// What is around a place: a bit for each bracket, set where it is an object's.
-#[derive(Debug, Default)]
-struct Around {
-    /// The innermost ones, up to 64; the lowest bit is the innermost.
-    bits: u64,
-    depth: usize,
-    /// The others, by 64.
-    outer: Vec<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bracket {
-    Object,
-    Array,
-}
-
-impl Around {
-    #[inline(always)]
-    fn innermost(&self) -> Option<Bracket> {
-        let bracket = if self.bits & 1 == 1 { Bracket::Object } else { Bracket::Array };
-        (self.depth > 0).then_some(bracket)
-    }
-
-    #[inline(always)]
-    fn push(&mut self, bracket: Bracket) {
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.outer.push(self.bits);
-        }
-        self.bits = self.bits << 1 | u64::from(bracket == Bracket::Object);
-        self.depth += 1;
-    }
-
-    #[inline(always)]
-    fn pop(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-        self.bits >>= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.bits = self.outer.pop().unwrap_or_default();
-        }
-    }
-}
-
 /// How many bytes of white space there are.
 #[inline(never)]
 fn blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\r')).count()
-}
-
-/// Which of the first bytes are special; behind the end there are zeros, which are special as well.
-fn special_in(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk() {
-        Some(block) => special(block),
-        None => {
-            let mut block = [0; BLOCK];
-            block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            special(&block)
-        }
-    }
-}
-
-/// Which bytes are no part of a string as they are: quotes, backslashes and control characters.
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-#[inline]
-fn special(block: &[u8; BLOCK]) -> u64 {
-    use std::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
-    let (sixteens, _) = block.as_chunks();
-    let bits = |bytes: &[u8; 16]| {
-        let (low, high) = bytes.split_at(8);
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        let bytes = u64x2(word(low), word(high));
-        let quoting = v128_or(u8x16_eq(bytes, u8x16_splat(b'"')), u8x16_eq(bytes, u8x16_splat(b'\\')));
-        u64::from(u8x16_bitmask(v128_or(quoting, u8x16_lt(bytes, u8x16_splat(b' ')))))
-    };
-    sixteens.iter().enumerate().fold(0, |all, (index, bytes)| all | bits(bytes) << (16 * index))
-}
-
-/// The same without the instruction that makes bits of bytes.
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-#[inline]
-fn special(block: &[u8; BLOCK]) -> u64 {
-    let mut bits = [0; BLOCK];
-    for (index, (bits, byte)) in bits.iter_mut().zip(block).enumerate() {
-        let is_special = (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
-        *bits = u8::from(is_special).wrapping_neg() & 1 << (index % 8);
-    }
-    let (eights, _) = bits.as_chunks();
-    // The product's highest byte is the sum of all bytes.
-    let sum = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(u64::from_le_bytes([1; 8])) >> 56;
-    eights.iter().enumerate().fold(0, |all, (index, bytes)| all | sum(bytes) << (8 * index))
 }
 
 #[cfg(test)]
