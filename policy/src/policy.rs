@@ -41,9 +41,6 @@ struct Entry {
     policy: Rc<RoutePolicy>,
 }
 
-/// Key sets by name.
-type KeySets<'c> = BTreeMap<&'c str, Rc<Keys>>;
-
 /// Why a configuration is refused, as a whole.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {fault}")]
@@ -155,7 +152,7 @@ impl PolicyTable {
     /// A table of a configuration with policies that may stand elsewhere.
     fn with_policies(
         config: &FilterConfig,
-        policies: impl FnOnce(&KeySets<'_>) -> Result<HashMap<String, Entry>, ConfigError>,
+        policies: impl FnOnce(&BTreeMap<&str, Rc<Keys>>) -> Result<HashMap<String, Entry>, ConfigError>,
     ) -> Result<Self, ConfigError> {
         if config.version != VERSION {
             return Err(at("version", ConfigFault::Version(config.version)));
@@ -279,7 +276,11 @@ impl RoutePolicy {
             if protocol.session_binding == SessionBinding::Subject)
     }
 
-    fn new(key: &str, config: &RoutePolicyConfig, key_sets: &KeySets<'_>) -> Result<Rc<Self>, ConfigError> {
+    fn new(
+        key: &str,
+        config: &RoutePolicyConfig,
+        key_sets: &BTreeMap<&str, Rc<Keys>>,
+    ) -> Result<Rc<Self>, ConfigError> {
         let policy = match config {
             RoutePolicyConfig::Open {} => Self::Open,
             RoutePolicyConfig::Closed { reason, .. } => Self::Closed { reason: reason.clone() },
@@ -315,7 +316,7 @@ impl RoutePolicy {
     }
 
     /// The same where other keys may stand under the names of its key sets.
-    fn with_keys(self: &Rc<Self>, key: &str, key_sets: &KeySets<'_>) -> Result<Rc<Self>, ConfigError> {
+    fn with_keys(self: &Rc<Self>, key: &str, key_sets: &BTreeMap<&str, Rc<Keys>>) -> Result<Rc<Self>, ConfigError> {
         match self.as_ref() {
             Self::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), gates, protocol })
                 if !jwt.has_keys_of(key_sets) =>

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{ConfigError, ConfigFault, KeySets, at};
+use super::{ConfigError, ConfigFault, at};
 use crate::claims::Caller;
 use crate::config::{Algorithm, Audience, Issuer, Key, KeySet, ProtectedResource, TokenType};
 use crate::jwt::TokenFault;
@@ -35,7 +35,7 @@ impl JwtAuthentication {
         issuers: &[Issuer],
         resource: &Option<ProtectedResource>,
         scope_implies: &BTreeMap<String, Vec<String>>,
-        key_sets: &KeySets<'_>,
+        key_sets: &BTreeMap<&str, Rc<Keys>>,
     ) -> Result<Self, ConfigError> {
         if issuers.is_empty() {
             return Err(at("issuers", ConfigFault::NoIssuers));
@@ -79,7 +79,7 @@ impl JwtAuthentication {
     }
 
     /// Whether its keys are those that now stand under the names of its key sets.
-    pub(super) fn has_keys_of(&self, key_sets: &KeySets<'_>) -> bool {
+    pub(super) fn has_keys_of(&self, key_sets: &BTreeMap<&str, Rc<Keys>>) -> bool {
         let is_same = |issuer: &AcceptedIssuer| {
             let keys = key_sets.get(issuer.config.key_set.as_str());
             keys.is_some_and(|keys| keys.content == issuer.keys.content)
@@ -88,7 +88,7 @@ impl JwtAuthentication {
     }
 
     /// The same with the keys that now stand under those names.
-    pub(super) fn with_keys(&self, key_sets: &KeySets<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn with_keys(&self, key_sets: &BTreeMap<&str, Rc<Keys>>) -> Result<Self, ConfigError> {
         let issuers: Vec<Issuer> = self.issuers.iter().map(|issuer| issuer.config.clone()).collect();
         Self::new(&self.policy, &issuers, &self.resource, &self.scope_implies, key_sets)
     }
