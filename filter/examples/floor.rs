@@ -8,6 +8,7 @@ use std::rc::Rc;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root::default()));
@@ -54,7 +55,8 @@ impl HttpContext for Http {
         for _ in 0..self.0.count {
             match self.0.name.as_str() {
                 "property" => {
-                    let path = vec!["xds", "route_metadata", "filter_metadata", "toolward", "policy"];
+                    let path =
+                        vec!["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_POLICY_FIELD];
                     let _ = hostcalls::get_property(path);
                 }
                 "headers" => {

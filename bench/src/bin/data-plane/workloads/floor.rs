@@ -5,7 +5,7 @@ use toolward_tests::tools::tools;
 
 use super::{Bench, again, call, called, row};
 use crate::chain::Chain;
-use crate::rounds::measure;
+use crate::rounds::{Cost, measure};
 
 /// Calls to the host, as the example names them, and what a row says of them.
 const CALLS: [(&str, &str); 7] = [
@@ -38,7 +38,7 @@ async fn measured(bench: &Bench, chains: &[Chain]) -> Vec<Row> {
     let all: Vec<_> = std::iter::once(&bench.plain).chain(chains).map(|chain| (chain, &request)).collect();
     let costs = measure(bench.rounds(4_000), &all).await;
     let [plain, empty, calls @ ..] = &costs[..] else { unreachable!() };
-    let each = |cost: &crate::rounds::Cost| (cost.micros() - empty.micros()) / f64::from(TIMES) / plain.micros();
+    let each = |cost: &Cost| (cost.micros() - empty.micros()) / f64::from(TIMES) / plain.micros();
     let calls = CALLS
         .iter()
         .zip(calls)
