@@ -54,7 +54,7 @@ use auth::{Authentication, Credentials, Identity};
 use bounds::{Bounds, Full, Pace, Place, Places};
 use clients::{Clients, Conversation};
 use connection::{Peer, Placed};
-use gateways::{Gateways, Known};
+use gateways::{GatewayView, Gateways};
 use missing_keys::MissingKeys;
 use node::Client;
 use refusal::Refusal;
@@ -408,54 +408,6 @@ pub enum Cut {
     TooMuch,
     NotReading,
     Unanswered,
-}
-
-/// What a client knows of its Gateway.
-#[derive(Clone)]
-enum GatewayView {
-    /// There was no such Gateway so far: the client is told nothing, and keeps what it may have from earlier.
-    Unseen,
-    /// As [`Self::Unseen`], and the log says so.
-    Missed,
-    /// It is there.
-    Served(Arc<GatewaySnapshot>),
-    /// It was deleted: the client is to have nothing.
-    Deleted(Arc<GatewaySnapshot>),
-}
-
-impl GatewayView {
-    fn after(&self, latest: Known) -> Self {
-        match (self, latest) {
-            (view, Known::Nothing) => view.clone(),
-            (_, Known::Served(snapshot)) => Self::Served(snapshot),
-            (Self::Unseen, Known::Absent) => {
-                warn!("there is no such Gateway (node.cluster names it): nothing is sent until it appears");
-                Self::Missed
-            }
-            (Self::Served(_), Known::Absent) => {
-                warn!("the Gateway is gone: all of its resources are withdrawn");
-                Self::Deleted(Arc::default())
-            }
-            (view @ (Self::Missed | Self::Deleted(_)), Known::Absent) => view.clone(),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Served(one), Self::Served(other)) | (Self::Deleted(one), Self::Deleted(other)) => {
-                Arc::ptr_eq(one, other)
-            }
-            (Self::Unseen | Self::Missed, Self::Unseen | Self::Missed) => true,
-            _ => false,
-        }
-    }
-
-    fn snapshot(&self) -> Option<&GatewaySnapshot> {
-        match self {
-            Self::Unseen | Self::Missed => None,
-            Self::Served(snapshot) | Self::Deleted(snapshot) => Some(snapshot),
-        }
-    }
 }
 
 /// 80 to 100 % of it, so that not all clients come back at the same time.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::model::GatewayName;
 use crate::snapshot::{GatewaySnapshot, Snapshot};
@@ -93,6 +94,54 @@ impl Known {
             (Self::Nothing, Self::Nothing) | (Self::Absent, Self::Absent) => true,
             (Self::Served(one), Self::Served(other)) => Arc::ptr_eq(one, other),
             _ => false,
+        }
+    }
+}
+
+/// What a client knows of its Gateway.
+#[derive(Clone)]
+pub(super) enum GatewayView {
+    /// There was no such Gateway so far: the client is told nothing, and keeps what it may have from earlier.
+    Unseen,
+    /// As [`Self::Unseen`], and the log says so.
+    Missed,
+    /// It is there.
+    Served(Arc<GatewaySnapshot>),
+    /// It was deleted: the client is to have nothing.
+    Deleted(Arc<GatewaySnapshot>),
+}
+
+impl GatewayView {
+    pub(super) fn after(&self, latest: Known) -> Self {
+        match (self, latest) {
+            (view, Known::Nothing) => view.clone(),
+            (_, Known::Served(snapshot)) => Self::Served(snapshot),
+            (Self::Unseen, Known::Absent) => {
+                warn!("there is no such Gateway (node.cluster names it): nothing is sent until it appears");
+                Self::Missed
+            }
+            (Self::Served(_), Known::Absent) => {
+                warn!("the Gateway is gone: all of its resources are withdrawn");
+                Self::Deleted(Arc::default())
+            }
+            (view @ (Self::Missed | Self::Deleted(_)), Known::Absent) => view.clone(),
+        }
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Served(one), Self::Served(other)) | (Self::Deleted(one), Self::Deleted(other)) => {
+                Arc::ptr_eq(one, other)
+            }
+            (Self::Unseen | Self::Missed, Self::Unseen | Self::Missed) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&GatewaySnapshot> {
+        match self {
+            Self::Unseen | Self::Missed => None,
+            Self::Served(snapshot) | Self::Deleted(snapshot) => Some(snapshot),
         }
     }
 }
