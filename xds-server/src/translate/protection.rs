@@ -191,8 +191,8 @@ impl<'p> Levels<'p> {
         Some(Protection { key: self.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
     }
 
-    /// Which policies these are, by their places in memory: for as long as they stay there, ways with the same ones are
-    /// protected alike.
+    /// Which policies these are. INVARIANT: they are told by their places in memory, so this is compared only while the
+    /// policies are borrowed, and nothing goes by its order.
     pub(super) fn identity(&self) -> Identity {
         let policies =
             |level: &Level<'_>| level.policies.iter().map(|attached| std::ptr::from_ref(*attached)).collect();

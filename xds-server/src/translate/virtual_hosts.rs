@@ -153,6 +153,15 @@ struct RuleRoutes {
     routes: Vec<(usize, Rc<Route>, Option<Described>)>,
 }
 
+/// What ways have in common that are protected alike.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Alike {
+    policies: Identity,
+    /// Whether a backend is shown a credential.
+    has_credential: bool,
+    for_many_hosts: bool,
+}
+
 /// What protects a way, and its key in the table.
 struct Judged {
     protection: Protection,
@@ -166,8 +175,7 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
-    /// By the policies on a way, whether a backend of it is shown a credential, and whether it is for many hosts.
-    judged: BTreeMap<(Identity, bool, bool), Rc<Judged>>,
+    judged: BTreeMap<Alike, Rc<Judged>>,
     /// What protects each route.
     protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
@@ -289,7 +297,14 @@ impl Builder<'_, '_> {
             backends: &rule.policy_targets,
         };
         let levels = Levels::new(self.world.policies, &way, self.world.view);
-        let judged = self.judged(&levels, rule.has_credential, leads_to_server && !one_by_one);
+        let judged = self.judged(
+            &levels,
+            Alike {
+                policies: levels.identity(),
+                has_credential: rule.has_credential,
+                for_many_hosts: leads_to_server && !one_by_one,
+            },
+        );
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         match judged {
             Some(judged) => {
@@ -330,16 +345,15 @@ impl Builder<'_, '_> {
     }
 
     /// What these policies make of ways like this one; `None`: there is none.
-    fn judged(&mut self, levels: &Levels<'_>, has_credential: bool, for_many_hosts: bool) -> Option<Rc<Judged>> {
-        let ways = (levels.identity(), has_credential, for_many_hosts);
+    fn judged(&mut self, levels: &Levels<'_>, ways: Alike) -> Option<Rc<Judged>> {
         if let Some(judged) = self.judged.get(&ways) {
             return Some(Rc::clone(judged));
         }
         let protection = levels.protection()?;
-        let lends = has_credential && !protection.verifies_callers();
+        let lends = ways.has_credential && !protection.verifies_callers();
         let open = matches!(protection.policy, RoutePolicy::Protected { .. });
         let protection = if lends && open { protection.closed(table::lent()) } else { protection };
-        let protection = if for_many_hosts { protection.for_many_hosts() } else { protection };
+        let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
         let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
