@@ -150,3 +150,22 @@ fn wait(notices: &Receiver<Noticed>) -> Noticed {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_never_rests_is_looked_at() {
+        let (notices, noticed) = channel();
+        thread::spawn(move || {
+            let log = || Noticed::Paths([PathBuf::from(".log")].into());
+            while notices.send(log()).is_ok() {
+                thread::sleep(SETTLE / 10);
+            }
+        });
+        assert!(matches!(wait(&noticed), Noticed::Paths(paths) if paths.len() == 1));
+    }
+}

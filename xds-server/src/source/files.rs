@@ -304,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_behind_a_link_is_looked_at_whole() {
+        let temporary = tempfile::tempdir().unwrap();
+        let release = temporary.path().join("release");
+        fs::create_dir_all(release.join("manifests")).unwrap();
+        fs::write(release.join("manifests/a.yaml"), service(1)).unwrap();
+        let link = temporary.path().join("current");
+        std::os::unix::fs::symlink("release", &link).unwrap();
+        for (folder, is_behind_link) in [(release, false), (link.clone(), true), (link.join("manifests"), true)] {
+            let mut files = Files::default();
+            files.read(&folder).unwrap();
+            let manifest = folder.join(if folder.ends_with("manifests") { "a.yaml" } else { "manifests/a.yaml" });
+            assert_eq!(files.read_again(&folder, &BTreeSet::from([manifest])).is_none(), is_behind_link, "{folder:?}");
+        }
+    }
+
+    #[test]
     fn after_a_failure_everything_is_looked_at() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
