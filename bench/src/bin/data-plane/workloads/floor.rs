@@ -36,7 +36,7 @@ async fn measured(bench: &Bench, chains: &[Chain]) -> Vec<Row> {
     let _stub = bench.stub(called());
     let request = again(&bench.token(), &call(10));
     let all: Vec<_> = std::iter::once(&bench.plain).chain(chains).map(|chain| (chain, &request)).collect();
-    let costs = measure(bench.rounds(4_000), &all).await;
+    let costs = measure(bench.rounds(1_500), &all).await;
     let [plain, empty, calls @ ..] = &costs[..] else { unreachable!() };
     let each = |cost: &Cost| (cost.micros() - empty.micros()) / f64::from(TIMES) / plain.micros();
     let calls = CALLS
