@@ -1,68 +1,92 @@
 //! Whether a claim or an argument is what a rule asks for.
-
-use std::borrow::Cow;
+//!
+//! Claims are taken at their word; an argument must be what is asked for in every reading of it ([`Argument`]).
 
 use serde_json::{Map, Value};
 
+use crate::arguments::{Argument, Arguments, Number, Operand};
 use crate::config::{Scalar, ValueMatch, ValueTest};
+use crate::expression::Comparison;
 use crate::glob::Glob;
+use crate::path::{ArgumentPath, ClaimPath, PathFault};
 
-/// A condition, ready for use.
+/// A condition on a claim, ready for use.
 #[derive(Clone, Debug)]
-pub struct Condition {
-    path: Vec<String>,
+pub struct ClaimCondition {
+    path: ClaimPath,
+    test: Test,
+}
+
+/// A condition on an argument, ready for use.
+#[derive(Clone, Debug)]
+pub struct ArgumentCondition {
+    path: ArgumentPath,
     test: Test,
 }
 
 #[derive(Clone, Debug)]
 enum Test {
-    In(Vec<Value>),
-    Contains(Value),
+    In(Vec<Scalar>),
+    Contains(Scalar),
     Matches(Glob),
     AtMost(i64),
     AtLeast(i64),
 }
 
-impl Condition {
+impl ClaimCondition {
     /// Prepares a condition.
-    #[must_use]
-    pub fn new(written: &ValueMatch) -> Self {
-        let test = match &written.test {
-            ValueTest::In(values) => Test::In(values.iter().map(json).collect()),
-            ValueTest::Contains(value) => Test::Contains(json(value)),
-            ValueTest::Matches(pattern) => Test::Matches(Glob::new(pattern)),
-            ValueTest::AtMost(number) => Test::AtMost(*number),
-            ValueTest::AtLeast(number) => Test::AtLeast(*number),
-        };
-        Self { path: written.path.split('.').map(str::to_owned).collect(), test }
+    ///
+    /// # Errors
+    /// When its path is none.
+    pub fn new(written: &ValueMatch) -> Result<Self, PathFault> {
+        Ok(Self { path: ClaimPath::parse(&written.path)?, test: Test::new(&written.test) })
     }
 
     /// Whether the claim is there and fits; of an array, one element.
     #[must_use]
-    pub fn fits_claims(&self, claims: &Map<String, Value>) -> bool {
-        find(claims, &self.path, &mut |_, _| true).is_some_and(|claim| match claim {
-            Value::Array(items) => items.iter().any(|item| self.test.fits(item)),
-            other => self.test.fits(other),
+    pub fn fits(&self, claims: &Map<String, Value>) -> bool {
+        self.path.find(claims).is_some_and(|claim| match claim {
+            Value::Array(items) => items.iter().any(|item| self.test.fits_claim(item)),
+            other => self.test.fits_claim(other),
         })
     }
+}
 
-    /// Whether the argument is there and fits; of an array, every element, since the server acts on all of them. An
-    /// argument beside which another one stands that a server could take for it does not fit.
+impl ArgumentCondition {
+    /// Prepares a condition.
+    ///
+    /// # Errors
+    /// When its path is none.
+    pub fn new(written: &ValueMatch) -> Result<Self, PathFault> {
+        Ok(Self { path: ArgumentPath::parse(&written.path)?, test: Test::new(&written.test) })
+    }
+
+    /// Whether the argument is there and fits; of an array, every element, since the server acts on all of them.
     #[must_use]
-    pub fn fits_arguments(&self, arguments: &Map<String, Value>) -> bool {
-        find(arguments, &self.path, &mut stands_alone).is_some_and(|argument| match (argument, &self.test) {
-            (Value::Array(items), Test::Contains(value)) => items.contains(value),
-            (Value::Array(items), test) => !items.is_empty() && items.iter().all(|item| test.fits(item)),
-            (other, test) => test.fits(other),
+    pub fn fits(&self, arguments: &Arguments) -> bool {
+        self.path.find(arguments).is_some_and(|argument| match (argument, &self.test) {
+            (Argument::List(items), Test::Contains(_)) => items.iter().any(|item| self.test.fits_argument(item)),
+            (Argument::List(items), test) => !items.is_empty() && items.iter().all(|item| test.fits_argument(item)),
+            (other, test) => test.fits_argument(other),
         })
     }
 }
 
 impl Test {
-    fn fits(&self, value: &Value) -> bool {
+    fn new(written: &ValueTest) -> Self {
+        match written {
+            ValueTest::In(values) => Self::In(values.clone()),
+            ValueTest::Contains(value) => Self::Contains(value.clone()),
+            ValueTest::Matches(pattern) => Self::Matches(Glob::new(pattern)),
+            ValueTest::AtMost(number) => Self::AtMost(*number),
+            ValueTest::AtLeast(number) => Self::AtLeast(*number),
+        }
+    }
+
+    fn fits_claim(&self, value: &Value) -> bool {
         match self {
-            Self::In(values) => values.contains(value),
-            Self::Contains(wanted) => wanted == value,
+            Self::In(values) => values.iter().any(|wanted| is_claim(wanted, value)),
+            Self::Contains(wanted) => is_claim(wanted, value),
             Self::Matches(glob) => value.as_str().is_some_and(|text| glob.matches(text)),
             Self::AtMost(most) => match (value.as_i64(), value.as_u64(), value.as_f64()) {
                 (Some(number), ..) => number <= *most,
@@ -78,49 +102,39 @@ impl Test {
             },
         }
     }
-}
 
-fn json(scalar: &Scalar) -> Value {
-    match scalar {
-        Scalar::Bool(value) => Value::Bool(*value),
-        Scalar::Integer(value) => Value::from(*value),
-        Scalar::String(value) => Value::String(value.clone()),
-    }
-}
-
-/// Whether no other member of an object could be taken for this one, by folding case or dropping characters.
-pub(crate) fn stands_alone(members: &Map<String, Value>, name: &str) -> bool {
-    members.keys().filter(|key| *key != name).all(|key| {
-        let plain = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        plain && !key.trim().eq_ignore_ascii_case(name)
-    })
-}
-
-/// Follows a path of member names. Names may have dots themselves (`https://example.com/roles`), so as many parts as
-/// possible are taken for one name; a wrong turn is not taken back, so that one path means one value.
-fn find<'v>(
-    members: &'v Map<String, Value>,
-    path: &[String],
-    is_acceptable: &mut dyn FnMut(&Map<String, Value>, &str) -> bool,
-) -> Option<&'v Value> {
-    for taken in (1..=path.len()).rev() {
-        let (name, rest) = path.split_at(taken);
-        let name = match name {
-            [only] => Cow::Borrowed(only.as_str()),
-            several => Cow::Owned(several.join(".")),
+    fn fits_argument(&self, value: &Argument) -> bool {
+        let is_number = |comparison: Comparison, limit: i64| match value {
+            Argument::Number(number) => number.holds(comparison, Operand::Integer(limit)) == Some(true),
+            _ => false,
         };
-        if let Some(value) = members.get(name.as_ref()) {
-            if !is_acceptable(members, &name) {
-                return None;
-            }
-            return match (rest, value) {
-                ([], value) => Some(value),
-                (rest, Value::Object(members)) => find(members, rest, is_acceptable),
-                _ => None,
-            };
+        match self {
+            Self::In(values) => values.iter().any(|wanted| is_argument(wanted, value)),
+            Self::Contains(wanted) => is_argument(wanted, value),
+            Self::Matches(glob) => matches!(value, Argument::Text(text) if glob.matches_callers(text)),
+            Self::AtMost(most) => is_number(Comparison::LessOrEqual, *most),
+            Self::AtLeast(least) => is_number(Comparison::GreaterOrEqual, *least),
         }
     }
-    None
+}
+
+/// Of the same type and equal.
+fn is_claim(wanted: &Scalar, value: &Value) -> bool {
+    match wanted {
+        Scalar::Bool(wanted) => value.as_bool() == Some(*wanted),
+        Scalar::Integer(wanted) => value.as_i64() == Some(*wanted),
+        Scalar::String(wanted) => value.as_str() == Some(wanted),
+    }
+}
+
+/// Of the same type and equal; `1.0` is not 1.
+fn is_argument(wanted: &Scalar, value: &Argument) -> bool {
+    match (wanted, value) {
+        (Scalar::Bool(wanted), Argument::Bool(value)) => wanted == value,
+        (Scalar::Integer(wanted), Argument::Number(Number::Integer(value))) => wanted == value,
+        (Scalar::String(wanted), Argument::Text(value)) => wanted == value,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +182,8 @@ mod tests {
         ];
         for (name, condition, fits) in rows {
             let condition: ValueMatch = serde_json::from_value(condition).expect("a condition");
-            assert_eq!(Condition::new(&condition).fits_claims(&object(claims.clone())), fits, "{name}");
+            let condition = ClaimCondition::new(&condition).expect("a path");
+            assert_eq!(condition.fits(&object(claims.clone())), fits, "{name}");
         }
     }
 
@@ -193,7 +208,17 @@ mod tests {
             ("more", json!({ "n": 1001 }), json!({ "path": "n", "atMost": 1000 }), false),
             ("a fraction more", json!({ "n": 1000.5 }), json!({ "path": "n", "atMost": 1000 }), false),
             ("a huge number", json!({ "n": u64::MAX }), json!({ "path": "n", "atMost": 1000 }), false),
-            ("a huge number at least", json!({ "n": u64::MAX }), json!({ "path": "n", "atLeast": 1000 }), true),
+            ("a huge number at least", json!({ "n": u64::MAX }), json!({ "path": "n", "atLeast": 1000 }), false),
+            ("a fraction", json!({ "n": 500.5 }), json!({ "path": "n", "atMost": 1000 }), true),
+            ("a fraction that is rounded", json!({ "n": 999.5 }), json!({ "path": "n", "atMost": 999 }), false),
+            ("a fraction for an integer", json!({ "n": 1.0 }), json!({ "path": "n", "in": [1] }), false),
+            ("another type", json!({ "n": "1" }), json!({ "path": "n", "in": [1] }), false),
+            ("a bool for a number", json!({ "n": true }), json!({ "path": "n", "in": [1] }), false),
+            ("a list in a list", json!({ "r": [["a"]] }), json!({ "path": "r", "in": ["a"] }), false),
+            ("a list as text", json!({ "r": "[\"a\"]" }), json!({ "path": "r", "contains": "a" }), false),
+            ("a dot segment", json!({ "r": "acme/../x" }), json!({ "path": "r", "matches": "acme/*" }), false),
+            ("one in a list", json!({ "r": ["acme/a", "acme/..%2fx"] }), json!({ "path": "r", "matches": "acme/*" }), false),
+            ("a dot is a level", json!({ "a.b": 1, "a": { "b": 2 } }), json!({ "path": "a.b", "in": [1] }), false),
             ("a number as string", json!({ "n": "5" }), json!({ "path": "n", "atMost": 1000 }), false),
             ("less", json!({ "n": 1 }), json!({ "path": "n", "atLeast": 2 }), false),
             ("inside", json!({ "a": { "b": 1 } }), json!({ "path": "a.b", "in": [1] }), true),
@@ -204,7 +229,9 @@ mod tests {
         ];
         for (name, arguments, condition, fits) in rows {
             let condition: ValueMatch = serde_json::from_value(condition).expect("a condition");
-            assert_eq!(Condition::new(&condition).fits_arguments(&object(arguments)), fits, "{name}");
+            let condition = ArgumentCondition::new(&condition).expect("a path");
+            let arguments = Arguments::parse(arguments.to_string().as_bytes()).expect("an object");
+            assert_eq!(condition.fits(&arguments), fits, "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! May this caller have this, and why.
 
 use crate::config::{Denial, Mode, StepUp};
+use crate::detours::Detours;
 use crate::policy::{Call, Gate, Item};
 
 /// An answer with its reason.
@@ -86,11 +87,7 @@ fn may_step_up(gate: &Gate, call: &Call<'_, '_>, item: Item<'_>) -> bool {
     gate.step_up == StepUp::Challenge && !is_ambiguous(item) && gate.sufficient_scopes(call, item).is_some()
 }
 
-/// Whether a resource's URI has dot segments, or percent-encoding that hides one.
+/// Whether a server could resolve a resource's URI to another one.
 fn is_ambiguous(item: Item<'_>) -> bool {
-    let Item::Resource(uri) = item else { return false };
-    let lower = uri.to_ascii_lowercase();
-    uri.contains('\\')
-        || ["%2e", "%2f", "%5c", "%25"].iter().any(|hidden| lower.contains(hidden))
-        || uri.split('/').any(|segment| segment == ".." || segment == ".")
+    matches!(item, Item::Resource(uri) if Detours::of(uri).are_in_uri())
 }

@@ -7,16 +7,18 @@
 
 use serde::{Deserialize, Serialize};
 
+mod check;
 mod evaluate;
 
+pub use check::{ExpressionFault, may_be_variable};
 pub use evaluate::{Fit, Scope};
 
 /// The variables, with their members; those of `jwt` are the token's claims.
 pub const ROOTS: [(&str, &[&str]); 3] =
     [("jwt", &[]), ("mcp", &["method", "tool", "prompt", "resource", "arguments"]), ("request", &["path", "host"])];
 
-/// Deepest nesting: it must still be readable as JSON with serde_json's limit of 128 levels.
-pub const MAX_DEPTH: usize = 24;
+/// Deepest nesting: it must still be readable as JSON with serde_json's limit of 128 levels, of which each of these takes two.
+pub const MAX_LEVELS: usize = 48;
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,23 +1,38 @@
 //! Patterns in which `*` stands for any run of characters, the empty one too. Nothing else is special.
+//!
+//! Of what a caller wrote, a star stands for nothing that leads elsewhere: `acme/*` does not fit `acme/../evil`.
+
+use crate::detours::Detours;
 
 /// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     /// The literal parts between the stars; one part means that there is no star.
     parts: Vec<String>,
+    /// Those that the pattern has itself.
+    detours: Detours,
 }
 
 impl Glob {
     /// Reads a pattern; every string is one.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
-        Self { parts: pattern.split('*').map(str::to_owned).collect() }
+        Self { parts: pattern.split('*').map(str::to_owned).collect(), detours: Detours::of(pattern) }
     }
 
     /// Whether a pattern has no star, so that it fits itself alone.
     #[must_use]
     pub fn is_literal(pattern: &str) -> bool {
         !pattern.contains('*')
+    }
+
+    /// Whether the whole of what a caller wrote fits, and leads nowhere else. A pattern of nothing but stars fits all: there
+    /// is nothing that could be left.
+    #[must_use]
+    pub fn matches_callers(&self, text: &str) -> bool {
+        let is_literal = self.parts.len() == 1;
+        let is_any = !is_literal && self.parts.iter().all(String::is_empty);
+        self.matches(text) && (is_literal || is_any || !Detours::of(text).exceed(self.detours))
     }
 
     /// Whether the whole text fits. Takes the leftmost place for each part, so its time grows with the text and the
@@ -66,6 +81,24 @@ mod tests {
         ];
         for (pattern, text, fits) in rows {
             assert_eq!(Glob::new(pattern).matches(text), fits, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn what_callers_write() {
+        let rows = [
+            ("acme/*", "acme/x", true),
+            ("acme/*", "acme/../evil/x", false),
+            ("acme/*", "acme/..%2fevil", false),
+            ("acme/*", "acme//evil", false),
+            ("acme/../*", "acme/../evil", true),
+            ("acme/../evil", "acme/../evil", true),
+            ("*", "a/../b", true),
+            ("**", "..\\", true),
+            ("*.example.com", "evil.com/..\\.example.com", false),
+        ];
+        for (pattern, text, fits) in rows {
+            assert_eq!(Glob::new(pattern).matches_callers(text), fits, "{pattern} on {text}");
         }
     }
 

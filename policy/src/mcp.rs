@@ -1,5 +1,6 @@
 //! MCP on the wire: JSON-RPC messages, lists, server-sent events.
 
+mod arguments;
 pub mod list;
 pub(crate) mod members;
 pub mod message;

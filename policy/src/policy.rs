@@ -10,7 +10,9 @@ use crate::config::{
     AccessLog, Authentication, FilterConfig, Limits, ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig,
     SessionBinding, VERSION,
 };
+use crate::expression::ExpressionFault;
 use crate::jwt::key::KeyFault;
+use crate::path::PathFault;
 
 mod authentication;
 mod gate;
@@ -87,8 +89,12 @@ pub enum ConfigFault {
     RuleTwice(String),
     #[error("a rule needs a name")]
     RuleWithoutName,
-    #[error("a condition needs a path and something to compare with")]
+    #[error("a condition needs something to compare with")]
     EmptyCondition,
+    #[error("the path {path:?} can't be read: {fault}")]
+    Path { path: String, fault: PathFault },
+    #[error(transparent)]
+    Expression(ExpressionFault),
     #[error("only tools and prompts have arguments; give resources and methods a rule without them")]
     ArgumentsOfOthers,
 }

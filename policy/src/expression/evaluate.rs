@@ -1,5 +1,24 @@
 //! What an expression comes to for one call. It always ends: each node that is looked at, and each piece of a text that is
 //! searched, costs a step, and there are [`MAX_STEPS`].
+//!
+//! **What a caller wrote** ([`Said`]) is compared with what it is compared with and with no other type: a server may turn
+//! `"1"`, `true` and `1.0` into 1, so that a comparison with 1 comes to an error, whichever sign it has. So does whatever
+//! else servers differ in: [`Number`], members that look alike ([`Arguments::member`]), texts that lead elsewhere
+//! ([`Detours`]) or are the same but for case. An error holds neither by itself nor behind `!`; `&&`, `||`, `?:`, `exists`
+//! and `all` come to something beside it only where the other side decides alone, whatever stood in its place. So an
+//! expression that holds does so in every reading.
+//!
+//! | of a caller's value | comes to something |
+//! |---|---|
+//! | `==`, `!=`, `in` a list | with a value of the same type; of objects, with the same names of members |
+//! | `<`, `<=`, `>`, `>=` | between numbers, or between texts |
+//! | `has` and members | of an object, where no other member could be taken for it |
+//! | `in` | a list; `'x' in mcp.arguments`, but in no object within: some servers take `{"0": "x"}` for a list |
+//! | `size` | of a list or object; of a text, its characters, and as well 1, since servers make lists of texts |
+//! | `exists`, `all`, indexes | of a list |
+//! | `startsWith`, `endsWith`, `contains` | of a text that has no more dot segments than what it is tested for |
+//! | alone, behind `!`, before `?`, beside `&&` | a bool |
+//! | `== null` | null |
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -8,16 +27,14 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::{Comparison, Expression, Literal, TextTest};
-use crate::condition::stands_alone;
+use crate::arguments::{Argument, Arguments, Given, Number, Operand, Unclear};
+use crate::detours::Detours;
 
 /// Most steps.
 const MAX_STEPS: usize = 10_000;
 
 /// How much of a text one step is.
 const BYTES_PER_STEP: usize = 256;
-
-/// How many members' names are compared in one step.
-const MEMBERS_PER_STEP: usize = 16;
 
 /// What an expression comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +58,7 @@ pub struct Scope<'s> {
     pub prompt: Option<&'s str>,
     pub resource: Option<&'s str>,
     /// The rest of the call; none: it is not known yet.
-    pub call: Option<(&'s str, Option<&'s Map<String, Value>>)>,
+    pub call: Option<(&'s str, &'s Given)>,
 }
 
 impl Expression {
@@ -66,6 +83,12 @@ enum Stop {
     Error,
 }
 
+impl From<Unclear> for Stop {
+    fn from(Unclear: Unclear) -> Self {
+        Self::Error
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Val<'v> {
     Null,
@@ -75,18 +98,25 @@ enum Val<'v> {
     Text(Cow<'v, str>),
     /// Written in the expression.
     List(Vec<Val<'v>>),
-    Array(&'v [Value], Spelling),
-    /// With whether a server could take one member for another.
-    Map(&'v Map<String, Value>, Spelling),
+    /// A claim.
+    Array(&'v [Value]),
+    /// A claim, or all of them.
+    Map(&'v Map<String, Value>),
+    /// Not ours, nor an issuer's.
+    Said(Said<'v>),
 }
 
-/// Who reads the members' names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spelling {
-    /// We do.
-    Exact,
-    /// A server does as well, perhaps less exactly.
-    Guarded,
+/// What a caller wrote.
+#[derive(Clone, Copy, Debug)]
+enum Said<'v> {
+    /// A value in the arguments.
+    Argument(&'v Argument),
+    /// The arguments, which are an object for all servers.
+    Arguments(&'v Arguments),
+    /// Something that is a text for all servers.
+    Name(&'v str),
+    /// The size of a text.
+    Size(Number),
 }
 
 enum Variables<'v> {
@@ -124,20 +154,22 @@ impl<'s> Run<'s> {
             Expression::List(elements) => Val::List(elements.iter().map(value).collect::<Result<_, _>>()?),
             Expression::Member(of, name) => match of.as_ref() {
                 Expression::Variable(root) if root == "mcp" || root == "request" => self.root(root, name)?,
-                of => self.member(value(of)?, name)?,
+                of => self.member(&value(of)?, name)?,
             },
             Expression::Has(of, name) => match of.as_ref() {
-                Expression::Variable(root) if root == "mcp" || root == "request" => match self.root(root, name) {
-                    Err(Stop::Unknown) => return Err(Stop::Unknown),
-                    there => Val::Bool(there.is_ok()),
-                },
-                of => Val::Bool(self.find(value(of)?, name)?.is_some()),
+                Expression::Variable(root) if root == "mcp" || root == "request" => Val::Bool(self.has(root, name)?),
+                of => Val::Bool(self.find(&value(of)?, name)?.is_some()),
             },
-            Expression::Index(of, at) => match (value(of)?, value(at)?) {
-                (of, Val::Text(name)) => self.member(of, &name)?,
-                (of, Val::Int(at)) => usize::try_from(at).ok().and_then(|at| of.at(at)).ok_or(Stop::Error)?,
-                _ => return Err(Stop::Error),
-            },
+            Expression::Index(of, at) => {
+                let (of, at) = (value(of)?, value(at)?);
+                match (at.text(), at.operand()) {
+                    (Some(name), _) => self.member(&of, name)?,
+                    (None, Some(Operand::Integer(at) | Operand::Callers(Number::Integer(at)))) => {
+                        usize::try_from(at).ok().and_then(|at| of.at(at)).ok_or(Stop::Error)?
+                    }
+                    _ => return Err(Stop::Error),
+                }
+            }
             Expression::Not(inner) => Val::Bool(!boolean(value(inner))?),
             Expression::And(left, right) => Val::Bool(decided(boolean(value(left)), || boolean(value(right)), false)?),
             Expression::Or(left, right) => Val::Bool(decided(boolean(value(left)), || boolean(value(right)), true)?),
@@ -145,32 +177,15 @@ impl<'s> Run<'s> {
             Expression::Compare(comparison, left, right) => {
                 Val::Bool(self.compare(*comparison, &value(left)?, &value(right)?)?)
             }
-            Expression::In(element, of) => match (value(element)?, value(of)?) {
-                (Val::Text(name), of @ Val::Map(..)) => Val::Bool(self.find(of, &name)?.is_some()),
-                (element, of) => Val::Bool(self.is_in(&element, &of)?),
-            },
-            Expression::Text(test, of, part) => match (value(of)?, value(part)?) {
-                (Val::Text(text), Val::Text(part)) => {
-                    self.spend((text.len() + part.len()) / BYTES_PER_STEP)?;
-                    Val::Bool(match test {
-                        TextTest::StartsWith => text.starts_with(part.as_ref()),
-                        TextTest::EndsWith => text.ends_with(part.as_ref()),
-                        TextTest::Contains => text.contains(part.as_ref()),
-                    })
-                }
-                _ => return Err(Stop::Error),
-            },
-            Expression::Size(of) => {
-                let size = match value(of)? {
-                    Val::Text(text) => {
-                        self.spend(text.len() / BYTES_PER_STEP)?;
-                        text.chars().count()
-                    }
-                    Val::Map(members, _) => members.len(),
-                    of => of.length()?,
-                };
-                Val::Int(i64::try_from(size).map_err(|_| Stop::Error)?)
+            Expression::In(element, of) => {
+                let (element, of) = (value(element)?, value(of)?);
+                Val::Bool(match (element.text(), &of) {
+                    (Some(name), Val::Map(_) | Val::Said(Said::Arguments(_))) => self.find(&of, name)?.is_some(),
+                    _ => self.is_in(&element, &of)?,
+                })
             }
+            Expression::Text(test, of, part) => Val::Bool(self.test(*test, &value(of)?, &value(part)?)?),
+            Expression::Size(of) => self.size(&value(of)?)?,
             Expression::Exists(of, name, condition) => self.each(value(of)?, name, condition, variables, true)?,
             Expression::All(of, name, condition) => self.each(value(of)?, name, condition, variables, false)?,
         })
@@ -183,13 +198,13 @@ impl<'s> Run<'s> {
         match variables {
             Variables::One { name: own, value, .. } if *own == name => Ok((*value).clone()),
             Variables::One { outer, .. } => self.variable(name, outer),
-            Variables::None if name == "jwt" => Ok(Val::Map(self.scope.jwt, Spelling::Exact)),
+            Variables::None if name == "jwt" => Ok(Val::Map(self.scope.jwt)),
             Variables::None => Err(Stop::Error),
         }
     }
 
     fn root(&self, root: &str, name: &str) -> Result<Val<'s>, Stop> {
-        let text = |text: Option<&'s str>| text.map(|text| Val::Text(Cow::Borrowed(text))).ok_or(Stop::Error);
+        let text = |text: Option<&'s str>| text.map(|text| Val::Said(Said::Name(text))).ok_or(Stop::Error);
         match (root, name) {
             ("request", "path") => text(Some(self.scope.path)),
             ("request", "host") => text(Some(self.scope.host)),
@@ -197,11 +212,22 @@ impl<'s> Run<'s> {
             ("mcp", "prompt") => text(self.scope.prompt),
             ("mcp", "resource") => text(self.scope.resource),
             ("mcp", "method") => text(Some(self.scope.call.ok_or(Stop::Unknown)?.0)),
-            ("mcp", "arguments") => {
-                let arguments = self.scope.call.ok_or(Stop::Unknown)?.1;
-                Ok(Val::Map(arguments.ok_or(Stop::Error)?, Spelling::Guarded))
-            }
+            ("mcp", "arguments") => match self.scope.call.ok_or(Stop::Unknown)?.1 {
+                Given::Arguments(arguments) => Ok(Val::Said(Said::Arguments(arguments))),
+                Given::None | Given::Unclear => Err(Stop::Error),
+            },
             _ => Err(Stop::Error),
+        }
+    }
+
+    /// Whether a root has a member for this call; nobody knows that of arguments that are none.
+    fn has(&self, root: &str, name: &str) -> Result<bool, Stop> {
+        match self.root(root, name) {
+            Err(Stop::Unknown) => Err(Stop::Unknown),
+            Err(Stop::Error) if matches!(self.scope.call, Some((_, Given::Unclear))) && name == "arguments" => {
+                Err(Stop::Error)
+            }
+            there => Ok(there.is_ok()),
         }
     }
 
@@ -233,85 +259,159 @@ impl<'s> Run<'s> {
         boolean(self.value(condition, &Variables::One { name, value: element, outer }))
     }
 
-    fn member<'v>(&self, of: Val<'v>, name: &str) -> Result<Val<'v>, Stop> {
+    fn member<'v>(&self, of: &Val<'v>, name: &str) -> Result<Val<'v>, Stop> {
         self.find(of, name)?.ok_or(Stop::Error)
     }
 
     /// A member; it is neither there nor missing where a server could take another one for it.
-    fn find<'v>(&self, of: Val<'v>, name: &str) -> Result<Option<Val<'v>>, Stop> {
-        let Val::Map(members, spelling) = of else { return Err(Stop::Error) };
-        if spelling == Spelling::Guarded {
-            self.spend(members.len() / MEMBERS_PER_STEP)?;
-            if !stands_alone(members, name) {
-                return Err(Stop::Error);
+    fn find<'v>(&self, of: &Val<'v>, name: &str) -> Result<Option<Val<'v>>, Stop> {
+        match (of, of.object()) {
+            (Val::Map(members), _) => Ok(members.get(name).map(Val::claim)),
+            (_, Some(members)) => {
+                self.spend(members.name_bytes() / BYTES_PER_STEP)?;
+                Ok(members.member(name)?.map(Val::argument))
             }
+            _ => Err(Stop::Error),
         }
-        Ok(members.get(name).map(|value| Val::of(value, spelling)))
     }
 
     fn is_in(&self, element: &Val<'_>, of: &Val<'_>) -> Result<bool, Stop> {
+        let mut is_in = Ok(false);
         for at in 0..of.length()? {
-            if of.at(at).map(|other| self.equal(element, &other)).transpose()? == Some(true) {
-                return Ok(true);
+            let other = of.at(at).ok_or(Stop::Error)?;
+            is_in = decided(is_in, || self.equal(element, &other), true);
+            if is_in == Ok(true) {
+                break;
             }
         }
-        Ok(false)
+        is_in
+    }
+
+    fn test(&self, test: TextTest, of: &Val<'_>, part: &Val<'_>) -> Result<bool, Stop> {
+        let (Some(text), Some(searched)) = (of.text(), part.text()) else { return Err(Stop::Error) };
+        self.spend((text.len() + searched.len()) / BYTES_PER_STEP)?;
+        let (leads, wanted) = (Detours::of(text), Detours::of(searched));
+        if (of.is_said() && leads.exceed(wanted)) || (part.is_said() && wanted.exceed(leads)) {
+            return Err(Stop::Error);
+        }
+        Ok(match test {
+            TextTest::StartsWith => text.starts_with(searched),
+            TextTest::EndsWith => text.ends_with(searched),
+            TextTest::Contains => text.contains(searched),
+        })
+    }
+
+    fn size<'v>(&self, of: &Val<'_>) -> Result<Val<'v>, Stop> {
+        let size = |size: usize| i64::try_from(size).map_err(|_| Stop::Error);
+        if let Some(text) = of.text() {
+            self.spend(text.len() / BYTES_PER_STEP)?;
+            let characters = size(text.chars().count())?;
+            return Ok(match of {
+                Val::Said(Said::Argument(_)) => {
+                    // Text of a list, or a list that is written without brackets.
+                    let may_be_empty = !text.trim_start().starts_with(|first: char| first.is_alphanumeric());
+                    let least = if may_be_empty { 0 } else { 1 };
+                    Val::Said(Said::Size(Number::Between(least, characters.max(1))))
+                }
+                _ => Val::Int(characters),
+            });
+        }
+        Ok(Val::Int(size(match of {
+            Val::Map(members) => members.len(),
+            of => of.object().map_or_else(|| of.length(), |members| Ok(members.members().len()))?,
+        })?))
     }
 
     fn compare(&self, comparison: Comparison, left: &Val<'_>, right: &Val<'_>) -> Result<bool, Stop> {
-        let order = || match (left, right) {
-            (Val::Text(left), Val::Text(right)) => {
-                self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
-                Ok(left.cmp(right))
-            }
-            _ => numbers(left, right).ok_or(Stop::Error),
-        };
-        Ok(match comparison {
-            Comparison::Equal => self.equal(left, right)?,
-            Comparison::NotEqual => !self.equal(left, right)?,
-            Comparison::Less => order()?.is_lt(),
-            Comparison::LessOrEqual => order()?.is_le(),
-            Comparison::Greater => order()?.is_gt(),
-            Comparison::GreaterOrEqual => order()?.is_ge(),
-        })
+        match comparison {
+            Comparison::Equal => return self.equal(left, right),
+            Comparison::NotEqual => return self.equal(left, right).map(|equal| !equal),
+            _ => {}
+        }
+        if let (Some(left), Some(right)) = (left.text(), right.text()) {
+            self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
+            return Ok(is(comparison, left.cmp(right)));
+        }
+        match (left.operand(), right.operand()) {
+            (Some(Operand::Callers(left)), Some(right)) => left.holds(comparison, right),
+            (Some(left), Some(Operand::Callers(right))) => right.holds(turned(comparison), left),
+            (Some(left), Some(right)) => order(left, right).map(|order| is(comparison, order)),
+            _ => None,
+        }
+        .ok_or(Stop::Error)
     }
 
-    /// Values of different types are not equal, but for numbers.
+    /// Values of different types are not equal, but for numbers. Of what a caller wrote that is not known.
     fn equal(&self, left: &Val<'_>, right: &Val<'_>) -> Result<bool, Stop> {
         self.spend(1)?;
-        Ok(match (left, right) {
-            (Val::Null, Val::Null) => true,
-            (Val::Bool(left), Val::Bool(right)) => left == right,
-            (Val::Text(left), Val::Text(right)) => {
-                self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
-                left == right
-            }
-            (Val::Map(left, spelling), Val::Map(right, other)) => {
-                for (name, value) in *left {
-                    let Some(value_there) = right.get(name) else { return Ok(false) };
-                    if !self.equal(&Val::of(value, *spelling), &Val::of(value_there, *other))? {
-                        return Ok(false);
-                    }
+        let is_said = left.is_said() || right.is_said();
+        if let (Some(left), Some(right)) = (left.operand(), right.operand()) {
+            return match (left, right) {
+                (Operand::Callers(own), other) | (other, Operand::Callers(own)) => {
+                    own.holds(Comparison::Equal, other).ok_or(Stop::Error)
                 }
-                left.len() == right.len()
-            }
-            (Val::List(_) | Val::Array(..), Val::List(_) | Val::Array(..)) => {
-                let mut at = 0;
-                while let (Some(left), Some(right)) = (left.at(at), right.at(at)) {
-                    if !self.equal(&left, &right)? {
-                        return Ok(false);
-                    }
-                    at += 1;
+                _ => Ok(order(left, right) == Some(Ordering::Equal)),
+            };
+        }
+        if let (Some(one), Some(other)) = (left.text(), right.text()) {
+            return self.equal_texts(one, left.is_said(), other, right.is_said());
+        }
+        if let (Some(left), Some(right)) = (left.boolean(), right.boolean()) {
+            return Ok(left == right);
+        }
+        match (left.names(), right.names()) {
+            (Some(own), Some(others)) => {
+                if own != others {
+                    return if is_said { Err(Stop::Error) } else { Ok(false) };
                 }
-                left.length()? == right.length()?
+                return self.all_equal(own.into_iter().map(|name| Ok((self.member(left, name)?, self.member(right, name)?))));
             }
-            _ => numbers(left, right) == Some(Ordering::Equal),
-        })
+            (None, None) => {}
+            _ => return if is_said { Err(Stop::Error) } else { Ok(false) },
+        }
+        match (left.length(), right.length()) {
+            (Ok(own), Ok(others)) if own == others => self.all_equal((0..own).map(|at| {
+                let (Some(left), Some(right)) = (left.at(at), right.at(at)) else { return Err(Stop::Error) };
+                Ok((left, right))
+            })),
+            (Ok(_), Ok(_)) => Ok(false),
+            _ if left.is_null() && right.is_null() => Ok(true),
+            _ if is_said => Err(Stop::Error),
+            _ => Ok(false),
+        }
+    }
+
+    /// Texts that differ are certain to be others for a server where they differ in more than case and blanks, and a caller's
+    /// does not lead elsewhere.
+    fn equal_texts(&self, left: &str, left_is_said: bool, right: &str, right_is_said: bool) -> Result<bool, Stop> {
+        self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
+        if left == right {
+            return Ok(true);
+        }
+        if !left_is_said && !right_is_said {
+            return Ok(false);
+        }
+        self.spend((left.len() + right.len()) / BYTES_PER_STEP)?;
+        let (one, other) = (Detours::of(left), Detours::of(right));
+        let leads = (left_is_said && one.exceed(other)) || (right_is_said && other.exceed(one));
+        if leads || left.trim().eq_ignore_ascii_case(right.trim()) { Err(Stop::Error) } else { Ok(false) }
+    }
+
+    /// Whether all are pairs of equals; a pair that is certain not to be decides alone.
+    fn all_equal<'l, 'r>(&self, pairs: impl Iterator<Item = Result<(Val<'l>, Val<'r>), Stop>>) -> Result<bool, Stop> {
+        let mut all = Ok(true);
+        for pair in pairs {
+            all = decided(all, || pair.and_then(|(left, right)| self.equal(&left, &right)), false);
+            if all == Ok(false) {
+                break;
+            }
+        }
+        all
     }
 }
 
 impl<'v> Val<'v> {
-    fn of(value: &'v Value, spelling: Spelling) -> Self {
+    fn claim(value: &'v Value) -> Self {
         match value {
             Value::Null => Val::Null,
             Value::Bool(value) => Val::Bool(*value),
@@ -321,8 +421,61 @@ impl<'v> Val<'v> {
                 (None, None) => Val::Null,
             },
             Value::String(text) => Val::Text(Cow::Borrowed(text)),
-            Value::Array(elements) => Val::Array(elements, spelling),
-            Value::Object(members) => Val::Map(members, spelling),
+            Value::Array(elements) => Val::Array(elements),
+            Value::Object(members) => Val::Map(members),
+        }
+    }
+
+    fn argument(value: &'v Argument) -> Self {
+        Self::Said(Said::Argument(value))
+    }
+
+    fn is_said(&self) -> bool {
+        matches!(self, Self::Said(_))
+    }
+
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Null | Self::Said(Said::Argument(Argument::Null)))
+    }
+
+    fn boolean(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) | Self::Said(Said::Argument(Argument::Bool(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Said(Said::Name(text)) => Some(text),
+            Self::Said(Said::Argument(Argument::Text(text))) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn operand(&self) -> Option<Operand> {
+        match self {
+            Self::Int(number) => Some(Operand::Integer(*number)),
+            Self::Double(number) => Some(Operand::Double(*number)),
+            Self::Said(Said::Argument(Argument::Number(number)) | Said::Size(number)) => Some(Operand::Callers(*number)),
+            _ => None,
+        }
+    }
+
+    fn object(&self) -> Option<&'v Arguments> {
+        match self {
+            Self::Said(Said::Arguments(members)) => Some(members),
+            Self::Said(Said::Argument(Argument::Object(members))) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The names of a map's members, in order.
+    fn names(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Map(members) => Some(members.keys().map(String::as_str).collect()),
+            of => of.object().map(|members| members.members().map(|(name, _)| name).collect()),
         }
     }
 
@@ -330,7 +483,8 @@ impl<'v> Val<'v> {
     fn length(&self) -> Result<usize, Stop> {
         match self {
             Self::List(elements) => Ok(elements.len()),
-            Self::Array(elements, _) => Ok(elements.len()),
+            Self::Array(elements) => Ok(elements.len()),
+            Self::Said(Said::Argument(Argument::List(elements))) => Ok(elements.len()),
             _ => Err(Stop::Error),
         }
     }
@@ -339,17 +493,15 @@ impl<'v> Val<'v> {
     fn at(&self, at: usize) -> Option<Self> {
         match self {
             Self::List(elements) => elements.get(at).cloned(),
-            Self::Array(elements, spelling) => elements.get(at).map(|element| Val::of(element, *spelling)),
+            Self::Array(elements) => elements.get(at).map(Val::claim),
+            Self::Said(Said::Argument(Argument::List(elements))) => elements.get(at).map(Val::argument),
             _ => None,
         }
     }
 }
 
 fn boolean(value: Result<Val<'_>, Stop>) -> Result<bool, Stop> {
-    match value? {
-        Val::Bool(value) => Ok(value),
-        _ => Err(Stop::Error),
-    }
+    value?.boolean().ok_or(Stop::Error)
 }
 
 /// `&&` and `||`: one answer decides, whatever the other side comes to; else what is not known is more than an error.
@@ -365,12 +517,35 @@ fn decided(left: Result<bool, Stop>, right: impl FnOnce() -> Result<bool, Stop>,
     }
 }
 
-fn numbers(left: &Val<'_>, right: &Val<'_>) -> Option<Ordering> {
+/// How two numbers compare that are ours or claims.
+fn order(left: Operand, right: Operand) -> Option<Ordering> {
     match (left, right) {
-        (Val::Int(left), Val::Int(right)) => Some(left.cmp(right)),
-        (Val::Int(left), Val::Double(right)) => (*left as f64).partial_cmp(right),
-        (Val::Double(left), Val::Int(right)) => left.partial_cmp(&(*right as f64)),
-        (Val::Double(left), Val::Double(right)) => left.partial_cmp(right),
-        _ => None,
+        (Operand::Integer(left), Operand::Integer(right)) => Some(left.cmp(&right)),
+        (Operand::Integer(left), Operand::Double(right)) => (left as f64).partial_cmp(&right),
+        (Operand::Double(left), Operand::Integer(right)) => left.partial_cmp(&(right as f64)),
+        (Operand::Double(left), Operand::Double(right)) => left.partial_cmp(&right),
+        (Operand::Callers(_), _) | (_, Operand::Callers(_)) => None,
+    }
+}
+
+fn is(comparison: Comparison, order: Ordering) -> bool {
+    match comparison {
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+    }
+}
+
+/// The same comparison seen from the other side.
+fn turned(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same @ (Comparison::Equal | Comparison::NotEqual) => same,
     }
 }

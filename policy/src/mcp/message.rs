@@ -1,14 +1,15 @@
 //! One JSON-RPC message from a client, read in the one way in which all servers read it (or refused).
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::fmt;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::arguments::LazyArguments;
 use super::method::Method;
 use super::tasks;
+use crate::arguments::Given;
 use crate::policy::Item;
 use crate::strict::{self, Fault, Reader, Scalar};
 
@@ -70,13 +71,6 @@ pub struct Request<'m> {
     arguments: LazyArguments<'m>,
 }
 
-/// The arguments of a call, which are read when a rule asks for them.
-#[derive(Clone, Debug, PartialEq)]
-struct LazyArguments<'m> {
-    message: &'m [u8],
-    read: OnceCell<Option<Map<String, Value>>>,
-}
-
 /// One thing that a method is to be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of MCP")]
@@ -115,25 +109,11 @@ impl Request<'_> {
         self.targets.iter().filter_map(Target::item).chain(method)
     }
 
-    /// The members of `params.arguments`, where it is an object.
+    /// What it is to be done with: of a completion the argument that is completed and those that are known already, of
+    /// everything else `params.arguments`; what is about resources has none.
     #[must_use]
-    pub fn arguments(&self) -> Option<&Map<String, Value>> {
-        self.arguments.get()
-    }
-}
-
-impl LazyArguments<'_> {
-    fn get(&self) -> Option<&Map<String, Value>> {
-        #[derive(serde::Deserialize)]
-        struct Call {
-            params: Params,
-        }
-        #[derive(serde::Deserialize)]
-        struct Params {
-            arguments: Map<String, Value>,
-        }
-        let read = || serde_json::from_slice::<Call>(self.message).ok().map(|call| call.params.arguments);
-        self.read.get_or_init(read).as_ref()
+    pub fn arguments(&self) -> &Given {
+        self.arguments.get(self.method)
     }
 }
 
@@ -284,6 +264,8 @@ enum Place {
     Params,
     Name,
     Uri,
+    Argument,
+    Context,
     Ref,
     RefType,
     RefName,
@@ -313,13 +295,14 @@ const ROOT: [(&str, Place); 6] = [
     ("result", Place::Result),
     ("error", Place::Result),
 ];
-const PARAMS: [(&str, Place); 12] = [
+const PARAMS: [(&str, Place); 13] = [
     ("name", Place::Name),
     ("uri", Place::Uri),
     ("ref", Place::Ref),
     ("_meta", Place::Meta),
     ("arguments", Place::Elsewhere),
-    ("argument", Place::Elsewhere),
+    ("argument", Place::Argument),
+    ("context", Place::Context),
     ("task", Place::Task),
     ("taskId", Place::TaskId),
     ("notifications", Place::Notifications),
@@ -329,6 +312,8 @@ const PARAMS: [(&str, Place); 12] = [
 ];
 const NOTIFICATIONS: [(&str, Place); 2] =
     [("resourceSubscriptions", Place::Subscriptions), ("taskIds", Place::TaskIds)];
+const ARGUMENT: [(&str, Place); 2] = [("name", Place::Elsewhere), ("value", Place::Elsewhere)];
+const CONTEXT: [(&str, Place); 1] = [("arguments", Place::Elsewhere)];
 const REF: [(&str, Place); 3] = [("type", Place::RefType), ("name", Place::RefName), ("uri", Place::RefUri)];
 const META: [(&str, Place); 2] = [(META_VERSION, Place::Version), (META_CAPABILITIES, Place::Capabilities)];
 
@@ -369,6 +354,8 @@ impl<'m> Reader<'m> for Members<'m> {
         let known: &[(&str, Place)] = match object {
             Place::Root => &ROOT,
             Place::Params => &PARAMS,
+            Place::Argument => &ARGUMENT,
+            Place::Context => &CONTEXT,
             Place::Ref => &REF,
             Place::Meta => &META,
             Place::Notifications => &NOTIFICATIONS,
@@ -425,7 +412,9 @@ impl<'m> Reader<'m> for Members<'m> {
                 self.may_become_task = true;
                 return;
             }
-            Place::Ref
+            Place::Argument
+            | Place::Context
+            | Place::Ref
             | Place::Meta
             | Place::Notifications
             | Place::Capabilities
@@ -537,7 +526,7 @@ impl<'m> Members<'m> {
             }
             _ => Vec::new(),
         };
-        let arguments = LazyArguments { message: body, read: OnceCell::new() };
+        let arguments = LazyArguments::of(body);
         Ok(Message::Request(Request {
             id,
             method,

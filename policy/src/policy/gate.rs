@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{ConfigError, ConfigFault, at};
+use crate::arguments::Given;
 use crate::claims::Caller;
-use crate::condition::Condition;
-use crate::config::{Denial, Gate as GateConfig, Mode, Rule as RuleConfig, StepUp};
+use crate::condition::{ArgumentCondition, ClaimCondition};
+use crate::config::{Denial, Gate as GateConfig, Mode, Rule as RuleConfig, StepUp, ValueMatch};
 use crate::expression::{Expression, Fit, Scope};
 use crate::glob::Glob;
 use crate::mcp::message::Request;
@@ -134,7 +135,7 @@ impl Names {
 
     fn rules(&self, name: &str) -> impl Iterator<Item = usize> {
         let exact = self.exact.get(name).into_iter().flatten();
-        let patterns = self.patterns.iter().filter(move |(glob, _)| glob.matches(name));
+        let patterns = self.patterns.iter().filter(move |(glob, _)| glob.matches_callers(name));
         exact.copied().chain(patterns.map(|(_, rule)| *rule))
     }
 }
@@ -143,8 +144,8 @@ impl Names {
 #[derive(Debug)]
 struct Rule {
     name: String,
-    claims: Vec<Condition>,
-    arguments: Vec<Condition>,
+    claims: Vec<ClaimCondition>,
+    arguments: Vec<ArgumentCondition>,
     scopes: Vec<String>,
     when: Option<Expression>,
 }
@@ -154,18 +155,27 @@ impl Rule {
         if config.name.is_empty() {
             return Err(ConfigFault::RuleWithoutName);
         }
-        let conditions = config.claims.iter().chain(&config.arguments);
-        if conditions.clone().any(|condition| condition.path.is_empty() || condition.test.is_empty()) {
+        let mut conditions = config.claims.iter().chain(&config.arguments);
+        if conditions.any(|condition| condition.test.is_empty()) {
             return Err(ConfigFault::EmptyCondition);
         }
         let has_others = !config.resources.is_empty() || !config.methods.is_empty();
         if has_others && !config.arguments.is_empty() {
             return Err(ConfigFault::ArgumentsOfOthers);
         }
+        let path = |path: &str| {
+            let path = path.to_owned();
+            move |fault| ConfigFault::Path { path, fault }
+        };
+        let claim = |written: &ValueMatch| ClaimCondition::new(written).map_err(path(&written.path));
+        let argument = |written: &ValueMatch| ArgumentCondition::new(written).map_err(path(&written.path));
+        if let Some(when) = &config.when {
+            when.check().map_err(ConfigFault::Expression)?;
+        }
         Ok(Self {
             name: config.name.clone(),
-            claims: config.claims.iter().map(Condition::new).collect(),
-            arguments: config.arguments.iter().map(Condition::new).collect(),
+            claims: config.claims.iter().map(claim).collect::<Result<_, _>>()?,
+            arguments: config.arguments.iter().map(argument).collect::<Result<_, _>>()?,
             scopes: config.scopes.clone(),
             when: config.when.clone(),
         })
@@ -174,7 +184,7 @@ impl Rule {
     /// Whether all holds but for the scopes.
     fn fits(&self, call: &Call<'_, '_>, item: Item<'_>) -> bool {
         let Call { caller, http, request } = call;
-        self.claims.iter().all(|claim| claim.fits_claims(caller.claims()))
+        self.claims.iter().all(|claim| claim.fits(caller.claims()))
             && (self.arguments.is_empty() || request.is_none_or(|request| self.fits_arguments(request)))
             && self.when.as_ref().is_none_or(|when| match when.fit(&scope(caller, http, *request, item)) {
                 Fit::Yes => true,
@@ -188,8 +198,10 @@ impl Rule {
     }
 
     fn fits_arguments(&self, request: &Request<'_>) -> bool {
-        let arguments = request.arguments();
-        arguments.is_some_and(|arguments| self.arguments.iter().all(|each| each.fits_arguments(arguments)))
+        match request.arguments() {
+            Given::Arguments(arguments) => self.arguments.iter().all(|each| each.fits(arguments)),
+            Given::None | Given::Unclear => false,
+        }
     }
 }
 
