@@ -4,7 +4,7 @@
 //!
 //! Claims are another type ([`serde_json::Value`]): their issuer is trusted, and nobody reads them but us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::{Malformed, Scanner};
 use crate::strict;
@@ -78,6 +78,16 @@ impl Arguments {
         if others.into_iter().any(|key| may_mean(key, name)) { Err(Unclear) } else { Ok(self.members.get(name)) }
     }
 
+    /// How many members there are.
+    ///
+    /// # Errors
+    /// When a server could take one of them for another, or for a part of it.
+    pub fn count(&self) -> Result<usize, Unclear> {
+        let is_name = |key: &&String| is_plain(key) && *key != PROTOTYPE && levels(key).eq([key.as_str()]);
+        let different: BTreeSet<_> = self.members.keys().filter(is_name).map(|key| letters(key).collect::<Vec<_>>()).collect();
+        if different.len() == self.members.len() { Ok(different.len()) } else { Err(Unclear) }
+    }
+
     /// All members in the order of their names.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, &Argument)> {
         self.members.iter().map(|(name, value)| (name.as_str(), value))
@@ -125,8 +135,12 @@ impl Argument {
 /// Servers know their arguments by aliases (`forcePush`, `force_push`), fold case, drop blanks and brackets, and make
 /// objects of names such as `repo.owner`, `repo[owner]` and `repo/owner`. What is not ASCII may fold to anything.
 fn may_mean(key: &str, name: &str) -> bool {
-    let is_plain = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    !is_plain || key == PROTOTYPE || levels(key).zip(levels(name)).all(|(own, other)| folds_alike(own, other))
+    let folds_alike = |(own, other): (&str, &str)| letters(own).eq(letters(other));
+    !is_plain(key) || key == PROTOTYPE || levels(key).zip(levels(name)).all(folds_alike)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// What a name is made of for those who take it for a path.
@@ -135,9 +149,10 @@ fn levels(name: &str) -> impl Iterator<Item = &str> {
     name.split(move |byte| !is_within(byte)).filter(|level| !level.is_empty())
 }
 
-fn folds_alike(left: &str, right: &str) -> bool {
-    let letters = |text: &'_ str| text.bytes().filter(|byte| *byte != b'_' && *byte != b'-').collect::<Vec<_>>();
-    letters(left).eq_ignore_ascii_case(&letters(right))
+/// What is left of a name for those who fold case and drop what joins words.
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    let joins = |byte: &u8| *byte == b'_' || *byte == b'-';
+    name.bytes().filter(move |byte| !joins(byte)).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

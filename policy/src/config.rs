@@ -470,7 +470,7 @@ pub struct Rule<When = Expression> {
     /// For the log; unique within its policy.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 253)))]
     pub name: String,
-    /// Tools that this rule grants: exact names, or globs where `*` stands for any run of characters.
+    /// Tools that this rule grants: exact names, or globs where `*` stands for any run of characters without dot segments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 256), inner(length(min = 1, max = 512))))]
     pub tools: Vec<String>,
@@ -486,11 +486,15 @@ pub struct Rule<When = Expression> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub methods: Vec<String>,
-    /// All of these must match the caller's claims.
+    /// All of these must match the caller's claims. The names in a `path` may have dots themselves, such as
+    /// `https://example.com/roles`: the longest name wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 32)))]
     pub claims: Vec<ValueMatch>,
-    /// All of these must match the arguments of the call: for tools and prompts. What is granted is still shown in lists.
+    /// All of these must match the arguments of the call: for tools and prompts. In a `path` a dot is a level and nothing
+    /// else; a member's name that has a dot itself is written in brackets, such as `repo["a.b"].c`. An argument of another
+    /// type than the value it is compared with does not match, nor does one for which a server could take another
+    /// (`Repo`, `repo.owner` beside `repo`). What is granted is still shown in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = 32)))]
     pub arguments: Vec<ValueMatch>,
@@ -499,7 +503,8 @@ pub struct Rule<When = Expression> {
     #[cfg_attr(feature = "schema", schemars(length(max = 64), inner(length(min = 1, max = 256))))]
     pub scopes: Vec<String>,
     /// It must hold: a CEL expression over `jwt` (the claims), `mcp` (method, tool, prompt, resource, arguments) and
-    /// `request` (path, host), such as `jwt.team == mcp.arguments.team`. What can't be evaluated does not hold.
+    /// `request` (path, host), such as `jwt.team == mcp.arguments.team`. What can't be evaluated does not hold, also behind
+    /// `!`; so does an argument that is compared with a value of another type, with whichever sign.
     #[serde(default = "Option::<When>::default", skip_serializing_if = "Option::<When>::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 2048)))]
     pub when: Option<When>,
@@ -530,8 +535,7 @@ impl<When> Rule<When> {
 #[serde(try_from = "ValueMatchFields", into = "ValueMatchFields")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "ValueMatchFields"))]
 pub struct ValueMatch {
-    /// Where the value stands: member names joined by dots, such as `realm_access.roles`. A member whose own name
-    /// has dots (such as `https://example.com/roles`) is found as well: the longest name wins.
+    /// Where the value stands: a [`ClaimPath`](crate::path::ClaimPath) or an [`ArgumentPath`](crate::path::ArgumentPath).
     pub path: String,
     /// What it must be.
     pub test: ValueTest,
@@ -573,7 +577,7 @@ pub enum Scalar {
     schemars(extend("oneOf" = [{ "required": ["in"] }, { "required": ["contains"] }, { "required": ["matches"] }, { "required": ["atMost"] }, { "required": ["atLeast"] }]))
 )]
 struct ValueMatchFields {
-    /// Where the value stands: member names joined by dots, such as `realm_access.roles`.
+    /// Where the value stands: names of members joined by dots, such as `realm_access.roles`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 512)))]
     path: String,
     /// It must be equal to one of these values: strings, integers or booleans.
@@ -583,15 +587,18 @@ struct ValueMatchFields {
     /// It must be an array that has this value: a string, an integer or a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contains: Option<Scalar>,
-    /// It must be a string that fits this glob, where `*` stands for any run of characters.
+    /// It must be a string that fits this glob, where `*` stands for any run of characters; in an argument, for none with dot
+    /// segments (`..`), encodings of them, backslashes or empty segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = 1024)))]
     matches: Option<String>,
-    /// It must be a number that is not larger than this.
+    /// It must be a number that is not larger than this; in an argument one of at most 15 digits, or an integer up to
+    /// 2^53 - 1, and a fraction is rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64)))]
     at_most: Option<i64>,
-    /// It must be a number that is not smaller than this.
+    /// It must be a number that is not smaller than this; in an argument one of at most 15 digits, or an integer up to
+    /// 2^53 - 1, and a fraction is rounded down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64)))]
     at_least: Option<i64>,

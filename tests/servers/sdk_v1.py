@@ -2,11 +2,14 @@
 events; or HTTP+SSE, where the variable TRANSPORT says sse."""
 
 import asyncio
+import json
 import os
 import sys
 
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
+
+from pydantic import BaseModel
 
 from events import EventLog
 
@@ -30,6 +33,18 @@ def multiply(a: int, b: int) -> int:
     """Multiply two numbers."""
     tell("RAN", "multiply")
     return a * b
+
+
+class Repo(BaseModel):
+    owner: str
+
+
+@mcp.tool()
+def act(repo: Repo, to: str, force: bool = False, amount: int = 0, labels: list[str] = []) -> str:
+    """Act, and tell with which arguments."""
+    did = {"owner": repo.owner, "to": to, "force": force, "amount": amount, "labels": labels}
+    tell("RAN", f"act {json.dumps(did)}")
+    return "done"
 
 
 @mcp.tool()

@@ -1,6 +1,7 @@
 """An MCP server on the 2.x line of the Python SDK: both eras of the protocol on one endpoint."""
 
 import asyncio
+import json
 import os
 import sys
 
@@ -8,6 +9,8 @@ import mcp_types as types
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+
+from pydantic import BaseModel
 
 from events import EventLog
 
@@ -31,6 +34,18 @@ def multiply(a: int, b: int) -> int:
     """Multiply two numbers."""
     tell("RAN", "multiply")
     return a * b
+
+
+class Repo(BaseModel):
+    owner: str
+
+
+@mcp.tool()
+def act(repo: Repo, to: str, force: bool = False, amount: int = 0, labels: list[str] = []) -> str:
+    """Act, and tell with which arguments."""
+    did = {"owner": repo.owner, "to": to, "force": force, "amount": amount, "labels": labels}
+    tell("RAN", f"act {json.dumps(did)}")
+    return "done"
 
 
 @mcp.tool()

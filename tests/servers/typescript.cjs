@@ -34,6 +34,19 @@ exports.furnish = (server, { completable, ResourceTemplate, schema }, request, u
     }
     return text("done");
   });
+  const action = {
+    repo: z.object({ owner: z.coerce.string() }),
+    to: z.coerce.string(),
+    force: z.coerce.boolean().optional(),
+    amount: z.coerce.number().optional(),
+    labels: z.union([z.array(z.coerce.string()), z.coerce.string()]).optional(),
+  };
+  const acted = { description: "Act, and tell with which arguments.", inputSchema: schema(action) };
+  server.registerTool("act", acted, ({ repo, to, force = false, amount = 0, labels = [] }) => {
+    const did = { owner: repo.owner, to, force, amount, labels: [labels].flat() };
+    tell("RAN", `act ${JSON.stringify(did)}`);
+    return text("done");
+  });
   const paused = { description: "Close the stream; the result comes on the next.", inputSchema: schema({}) };
   server.registerTool("pause", paused, async (_, extra) => {
     tell("RAN", "pause");

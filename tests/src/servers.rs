@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!              for everybody               secret, and telling when it is used     telling when it is used
-//! tools        add(a, b)                   multiply(a, b)                          count(to), touch(uri), pause()
+//! tools        add(a, b)                   multiply(a, b)                          count(to), touch(uri), pause(),
+//!                                                                                  act(repo { owner }, to, force, amount, labels)
 //! prompts      greeting(name)              secret
 //! resources    note://today                note://secret
 //! templates    note://day/{day}            secret://day/{day}
 //! ```
 //! `count` runs until it is cancelled, `touch` tells who subscribed to a resource, and `pause` closes its stream before its
-//! result, which comes when the client resumes. [`Server::Everything`] has tools of its own.
+//! result, which comes when the client resumes. `act` tells with which arguments it ran, having turned what it was given into
+//! the types of its schema as far as its SDK does so ([`Server::ACT`]). [`Server::Everything`] has tools of its own.
 
 use std::fmt;
 use std::process::Command;
@@ -76,6 +78,9 @@ impl Server {
     /// Those with the same tools.
     pub const ALIKE: [Self; 6] =
         [Self::PythonV1, Self::PythonV2, Self::TypeScriptV1, Self::TypeScriptV2, Self::Rust, Self::Go];
+
+    /// Those with the tool `act`.
+    pub const ACT: [Self; 5] = [Self::PythonV1, Self::PythonV2, Self::TypeScriptV1, Self::TypeScriptV2, Self::Go];
 
     /// Every one that speaks Streamable HTTP.
     pub const ALL: [Self; 11] = [

@@ -14,7 +14,7 @@
 //! | `<`, `<=`, `>`, `>=` | between numbers, or between texts |
 //! | `has` and members | of an object, where no other member could be taken for it |
 //! | `in` | a list; `'x' in mcp.arguments`, but in no object within: some servers take `{"0": "x"}` for a list |
-//! | `size` | of a list or object; of a text, its characters, and as well 1, since servers make lists of texts |
+//! | `size` | of a list; of an object without members that look alike; of a text, its characters and as well 1, since servers make lists of texts |
 //! | `exists`, `all`, indexes | of a list |
 //! | `startsWith`, `endsWith`, `contains` | of a text that has no more dot segments than what it is tested for |
 //! | alone, behind `!`, before `?`, beside `&&` | a bool |
@@ -35,6 +35,9 @@ const MAX_STEPS: usize = 10_000;
 
 /// How much of a text one step is.
 const BYTES_PER_STEP: usize = 256;
+
+/// How many members' names are compared in one step.
+const MEMBERS_PER_STEP: usize = 16;
 
 /// What an expression comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +139,11 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
+    /// The names of all members.
+    fn look_through(&self, members: &Arguments) -> Result<(), Stop> {
+        self.spend(members.name_bytes() / BYTES_PER_STEP + members.members().len() / MEMBERS_PER_STEP)
+    }
+
     fn value<'v>(&self, expression: &'v Expression, variables: &Variables<'v>) -> Result<Val<'v>, Stop>
     where
         's: 'v,
@@ -180,6 +188,7 @@ impl<'s> Run<'s> {
             Expression::In(element, of) => {
                 let (element, of) = (value(element)?, value(of)?);
                 Val::Bool(match (element.text(), &of) {
+                    (Some(name), Val::Map(members)) if element.is_said() => self.is_name_of(name, members)?,
                     (Some(name), Val::Map(_) | Val::Said(Said::Arguments(_))) => self.find(&of, name)?.is_some(),
                     _ => self.is_in(&element, &of)?,
                 })
@@ -268,7 +277,7 @@ impl<'s> Run<'s> {
         match (of, of.object()) {
             (Val::Map(members), _) => Ok(members.get(name).map(Val::claim)),
             (_, Some(members)) => {
-                self.spend(members.name_bytes() / BYTES_PER_STEP)?;
+                self.look_through(members)?;
                 Ok(members.member(name)?.map(Val::argument))
             }
             _ => Err(Stop::Error),
@@ -287,18 +296,31 @@ impl<'s> Run<'s> {
         is_in
     }
 
+    /// Whether claims have a member of the name that a caller wrote.
+    fn is_name_of(&self, name: &str, members: &Map<String, Value>) -> Result<bool, Stop> {
+        let mut is_in = Ok(false);
+        for key in members.keys() {
+            is_in = decided(is_in, || self.equal_texts((name, true), (key, false)), true);
+        }
+        is_in
+    }
+
     fn test(&self, test: TextTest, of: &Val<'_>, part: &Val<'_>) -> Result<bool, Stop> {
         let (Some(text), Some(searched)) = (of.text(), part.text()) else { return Err(Stop::Error) };
         self.spend((text.len() + searched.len()) / BYTES_PER_STEP)?;
-        let (leads, wanted) = (Detours::of(text), Detours::of(searched));
-        if (of.is_said() && leads.exceed(wanted)) || (part.is_said() && wanted.exceed(leads)) {
-            return Err(Stop::Error);
-        }
-        Ok(match test {
+        let holds = |text: &str, searched: &str| match test {
             TextTest::StartsWith => text.starts_with(searched),
             TextTest::EndsWith => text.ends_with(searched),
             TextTest::Contains => text.contains(searched),
-        })
+        };
+        let holds_as_written = holds(text, searched);
+        if (of.is_said() || part.is_said())
+            && (leads((text, of.is_said()), (searched, part.is_said()))
+                || holds(&folded(text), &searched.to_ascii_lowercase()) != holds_as_written)
+        {
+            return Err(Stop::Error);
+        }
+        Ok(holds_as_written)
     }
 
     fn size<'v>(&self, of: &Val<'_>) -> Result<Val<'v>, Stop> {
@@ -318,7 +340,13 @@ impl<'s> Run<'s> {
         }
         Ok(Val::Int(size(match of {
             Val::Map(members) => members.len(),
-            of => of.object().map_or_else(|| of.length(), |members| Ok(members.members().len()))?,
+            of => match of.object() {
+                Some(members) => {
+                    self.look_through(members)?;
+                    members.count()?
+                }
+                None => of.length()?,
+            },
         })?))
     }
 
@@ -328,9 +356,12 @@ impl<'s> Run<'s> {
             Comparison::NotEqual => return self.equal(left, right).map(|equal| !equal),
             _ => {}
         }
-        if let (Some(left), Some(right)) = (left.text(), right.text()) {
-            self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
-            return Ok(is(comparison, left.cmp(right)));
+        if let (Some(one), Some(other)) = (left.text(), right.text()) {
+            self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
+            let holds = is(comparison, one.cmp(other));
+            let is_certain = !(left.is_said() || right.is_said())
+                || is(comparison, folded(one).cmp(&folded(other))) == holds;
+            return if is_certain { Ok(holds) } else { Err(Stop::Error) };
         }
         match (left.operand(), right.operand()) {
             (Some(Operand::Callers(left)), Some(right)) => left.holds(comparison, right),
@@ -354,13 +385,14 @@ impl<'s> Run<'s> {
             };
         }
         if let (Some(one), Some(other)) = (left.text(), right.text()) {
-            return self.equal_texts(one, left.is_said(), other, right.is_said());
+            return self.equal_texts((one, left.is_said()), (other, right.is_said()));
         }
         if let (Some(left), Some(right)) = (left.boolean(), right.boolean()) {
             return Ok(left == right);
         }
         match (left.names(), right.names()) {
             (Some(own), Some(others)) => {
+                self.spend((own.len() + others.len()) / MEMBERS_PER_STEP)?;
                 if own != others {
                     return if is_said { Err(Stop::Error) } else { Ok(false) };
                 }
@@ -381,20 +413,19 @@ impl<'s> Run<'s> {
         }
     }
 
-    /// Texts that differ are certain to be others for a server where they differ in more than case and blanks, and a caller's
-    /// does not lead elsewhere.
-    fn equal_texts(&self, left: &str, left_is_said: bool, right: &str, right_is_said: bool) -> Result<bool, Stop> {
-        self.spend(left.len().min(right.len()) / BYTES_PER_STEP)?;
-        if left == right {
+    /// Whether texts are the same, each with whether a caller wrote it. Those that differ are certain to be others for a server
+    /// where they differ in more than case and blanks, and a caller's does not lead elsewhere.
+    fn equal_texts(&self, left: (&str, bool), right: (&str, bool)) -> Result<bool, Stop> {
+        let ((one, one_is_said), (other, other_is_said)) = (left, right);
+        self.spend(one.len().min(other.len()) / BYTES_PER_STEP)?;
+        if one == other {
             return Ok(true);
         }
-        if !left_is_said && !right_is_said {
+        if !one_is_said && !other_is_said {
             return Ok(false);
         }
-        self.spend((left.len() + right.len()) / BYTES_PER_STEP)?;
-        let (one, other) = (Detours::of(left), Detours::of(right));
-        let leads = (left_is_said && one.exceed(other)) || (right_is_said && other.exceed(one));
-        if leads || left.trim().eq_ignore_ascii_case(right.trim()) { Err(Stop::Error) } else { Ok(false) }
+        self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
+        if leads(left, right) || folded(one) == folded(other) { Err(Stop::Error) } else { Ok(false) }
     }
 
     /// Whether all are pairs of equals; a pair that is certain not to be decides alone.
@@ -515,6 +546,17 @@ fn decided(left: Result<bool, Stop>, right: impl FnOnce() -> Result<bool, Stop>,
         (Err(Stop::Unknown), _) | (_, Err(Stop::Unknown)) => Err(Stop::Unknown),
         (left, _) => left,
     }
+}
+
+/// Whether one of two texts leads elsewhere than the other and a caller wrote it.
+fn leads((left, left_is_said): (&str, bool), (right, right_is_said): (&str, bool)) -> bool {
+    let (one, other) = (Detours::of(left), Detours::of(right));
+    (left_is_said && one.exceed(other)) || (right_is_said && other.exceed(one))
+}
+
+/// A text as those read it to whom neither case nor blanks around it matter.
+fn folded(text: &str) -> String {
+    text.trim().to_ascii_lowercase()
 }
 
 /// How two numbers compare that are ours or claims.

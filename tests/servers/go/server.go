@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,6 +19,16 @@ type numbers struct {
 
 type steps struct {
 	To int `json:"to"`
+}
+
+type action struct {
+	Repo struct {
+		Owner string `json:"owner"`
+	} `json:"repo"`
+	To     string   `json:"to"`
+	Force  bool     `json:"force,omitempty"`
+	Amount float64  `json:"amount,omitempty"`
+	Labels []string `json:"labels,omitempty"`
 }
 
 type resource struct {
@@ -65,6 +76,15 @@ func addTools(server *mcp.Server) {
 	}
 	calculate("add", "Add two numbers.", func(input numbers) int { return input.A + input.B })
 	calculate("multiply", "Multiply two numbers.", func(input numbers) int { return input.A * input.B })
+
+	act := func(_ context.Context, _ *mcp.CallToolRequest, input action) (*mcp.CallToolResult, any, error) {
+		did, err := json.Marshal(map[string]any{
+			"owner": input.Repo.Owner, "to": input.To, "force": input.Force, "amount": input.Amount, "labels": input.Labels,
+		})
+		tell("RAN", "act "+string(did))
+		return text("done"), nil, err
+	}
+	mcp.AddTool(server, &mcp.Tool{Name: "act", Description: "Act, and tell with which arguments."}, act)
 
 	count := func(ctx context.Context, request *mcp.CallToolRequest, input steps) (*mcp.CallToolResult, any, error) {
 		tell("RAN", "count")

@@ -24,7 +24,15 @@ pub struct Case {
     /// Also what is granted must not run.
     #[serde(default)]
     pub nothing_runs: bool,
+    /// It is no trick: it must run.
+    #[serde(default)]
+    pub must_run: bool,
     era: Option<String>,
+    /// That of its family.
+    #[serde(skip)]
+    tool: Option<String>,
+    /// Arguments of a call of that tool, in place of `params`.
+    arguments: Option<String>,
     params: Option<String>,
     body: Option<String>,
     encode: Option<String>,
@@ -39,7 +47,10 @@ pub struct Case {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Family {
+    /// What is called in place of the granted tool.
+    tool: Option<String>,
     cases: Vec<Case>,
 }
 
@@ -58,7 +69,8 @@ pub fn cases(folder: &Path) -> Vec<Case> {
         let family: Family =
             serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let name = path.file_stem().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
-        family.cases.into_iter().map(move |case| Case { family: name.clone(), ..case })
+        let Family { tool, cases } = family;
+        cases.into_iter().map(move |case| Case { family: name.clone(), tool: tool.clone(), ..case })
     };
     files.iter().flat_map(|path| read(path)).collect()
 }
@@ -80,23 +92,28 @@ impl Case {
     /// The request, byte for byte.
     #[must_use]
     pub fn render(&self, target: &Target) -> Vec<u8> {
+        let target = &self.target(target);
         match &self.raw {
             Some(raw) => render_raw(raw, target),
             None => self.render_fields(target),
         }
     }
 
+    fn target(&self, target: &Target) -> Target {
+        Target { granted: self.tool.clone().unwrap_or_else(|| target.granted.clone()), ..target.clone() }
+    }
+
     /// The body before it is cut into chunks, where the request is not given as a whole.
     #[must_use]
     pub fn body(&self, target: &Target) -> Option<Vec<u8>> {
-        let body = match (&self.params, &self.body) {
-            (Some(params), None) => {
-                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#)
-            }
-            (None, body) => body.clone()?,
-            (Some(_), Some(_)) => panic!("{}: either params or body", self.name),
+        let call = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#);
+        let body = match (&self.params, &self.arguments, &self.body) {
+            (Some(params), None, None) => call(params),
+            (None, Some(arguments), None) => call(&format!(r#""name":"$GRANTED","arguments":{arguments}$META"#)),
+            (None, None, body) => body.clone()?,
+            _ => panic!("{}: one of params, arguments and body", self.name),
         };
-        Some(self.encoding().encode(&filled(&body, target)))
+        Some(self.encoding().encode(&filled(&body, &self.target(target))))
     }
 
     fn encoding(&self) -> Encoding {
@@ -199,6 +216,7 @@ mod tests {
     fn every_case_can_be_sent() {
         let cases = cases(&root().join("tests/hostile"));
         assert!(cases.len() >= 300, "{}", cases.len());
+        let cases = [cases, super::cases(&root().join("tests/hostile/arguments"))].concat();
         for era in [Era::Legacy, Era::Modern] {
             for case in cases.iter().filter(|case| case.is_of(era)) {
                 let request = String::from_utf8_lossy(&case.render(&target(era))).into_owned();

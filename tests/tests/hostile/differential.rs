@@ -1,5 +1,6 @@
 //! Every hostile request to every real server: asked directly, through Toolward, and through Envoy's own filters that
-//! grant the same. A bypass is a tool that ran though it is forbidden, or that ran and was not logged.
+//! grant the same. A bypass is a tool that ran though it is forbidden, or with arguments that are, or that ran and was not
+//! logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -21,17 +22,33 @@ const FORBIDDEN: &str = "multiply";
 const RULES: &str = "
     - name: ops-may-add
       tools: [add]
-      claims: [{ path: team, in: [ops] }]";
+      claims: [{ path: team, in: [ops] }]
+    - name: ops-may-act
+      tools: [act]
+      claims: [{ path: team, in: [ops] }]
+      arguments: [{ path: repo.owner, in: [acme] }, { path: to, matches: \"team/*\" }]
+      when: >-
+        (!has(mcp.arguments.force) || mcp.arguments.force != true) &&
+        (!has(mcp.arguments.amount) || !(mcp.arguments.amount > 1000) && !(mcp.arguments.amount in [13, 14])) &&
+        (!has(mcp.arguments.labels) || !('evil' in mcp.arguments.labels) && size(mcp.arguments.labels) <= 3)";
 
 /// How often it is made sure that a good request still gets through, in cases: else nothing would be tested.
 const CONTROL_EVERY: usize = 20;
 
 #[test]
 fn nothing_forbidden_runs() {
-    let cases = cases(&root().join("tests/hostile"));
+    let common = cases(&root().join("tests/hostile"));
+    let of_arguments = cases(&root().join("tests/hostile/arguments"));
+    assert!(of_arguments.len() >= 100, "{}", of_arguments.len());
     let rows: Vec<Row> = thread::scope(|scope| {
-        let cases = &cases;
-        let threads = Server::ALIKE.map(|server| scope.spawn(move || of_server(server, cases)));
+        let own = |server: Server| {
+            let more = if Server::ACT.contains(&server) { of_arguments.as_slice() } else { &[] };
+            [common.as_slice(), more].concat()
+        };
+        let threads = Server::ALIKE.map(|server| {
+            let cases = own(server);
+            scope.spawn(move || of_server(server, &cases))
+        });
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     });
     let pairs: BTreeSet<(Server, Era)> = rows.iter().map(|row| (row.server, row.era)).collect();
@@ -45,6 +62,11 @@ fn nothing_forbidden_runs() {
     let bypasses: Vec<Value> = rows.iter().filter(|row| row.is_bypass(Way::Toolward)).map(Row::json).collect();
     assert!(bypasses.is_empty(), "{bypasses:#?}");
     assert!(rows.iter().any(|row| row.is_bypass(Way::Direct)), "the servers themselves forbid nothing");
+    let by_arguments = |row: &Row| row.outcomes[&Way::Direct].ran.iter().any(|ran| acted(ran).is_some_and(is_forbidden));
+    let coerced: BTreeSet<Server> = rows.iter().filter(|row| by_arguments(row)).map(|row| row.server).collect();
+    assert_eq!(coerced.into_iter().collect::<Vec<_>>(), Server::ACT, "nor arguments");
+    let refused: Vec<Value> = rows.iter().filter(|row| row.must_run && !row.ran(Way::Toolward)).map(Row::json).collect();
+    assert!(refused.is_empty(), "what is granted runs: {refused:#?}");
 }
 
 /// How a server is asked.
@@ -64,6 +86,7 @@ struct Row {
     family: String,
     case: String,
     nothing_runs: bool,
+    must_run: bool,
     server: Server,
     era: Era,
     outcomes: BTreeMap<Way, Outcome>,
@@ -78,7 +101,12 @@ struct Outcome {
 impl Row {
     fn is_bypass(&self, way: Way) -> bool {
         let ran = &self.outcomes[&way].ran;
-        ran.iter().any(|tool| tool != GRANTED) || (self.nothing_runs && !ran.is_empty())
+        let is_granted = |ran: &String| ran == GRANTED || acted(ran).is_some_and(|did| !is_forbidden(did));
+        !ran.iter().all(is_granted) || (self.nothing_runs && !ran.is_empty())
+    }
+
+    fn ran(&self, way: Way) -> bool {
+        !self.outcomes[&way].ran.is_empty()
     }
 
     fn json(&self) -> Value {
@@ -94,6 +122,39 @@ impl Row {
             "verdict": word(Way::Toolward), "nativeVerdict": word(Way::Native),
         })
     }
+}
+
+/// With which arguments the tool `act` ran, if it was that one.
+fn acted(ran: &str) -> Option<Value> {
+    serde_json::from_str(ran.strip_prefix("act ")?).ok()
+}
+
+/// What [`RULES`] do not grant, as the server understood it.
+fn is_forbidden(did: Value) -> bool {
+    let labels = did["labels"].as_array().cloned().unwrap_or_default();
+    let amount = did["amount"].as_f64();
+    let to = did["to"].as_str().unwrap_or_default();
+    let leaves = |to: &str| to.split(['/', '\\']).any(|segment| segment == ".." || segment.is_empty());
+    did["owner"] != "acme"
+        || did["force"] != false
+        || amount.is_none_or(|amount| amount > 1000.0 || amount == 13.0 || amount == 14.0)
+        || labels.contains(&json!("evil"))
+        || labels.len() > 3
+        || !to.starts_with("team/")
+        || leaves(&decoded(&decoded(to)))
+}
+
+/// The text without percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
+            Some(Ok(byte)) => decoded.extend([&char::from(byte).to_string(), &part[2..]]),
+            _ => decoded.extend(["%", part]),
+        }
+    }
+    decoded
 }
 
 struct Totals {
@@ -166,6 +227,7 @@ fn of_server(kind: Server, cases: &[Case]) -> Vec<Row> {
                 family: case.family.clone(),
                 case: case.name.clone(),
                 nothing_runs: case.nothing_runs,
+                must_run: case.must_run,
                 server: kind,
                 era: *era,
                 outcomes: outcomes.collect(),
@@ -188,7 +250,8 @@ fn speaks(server: &McpServer, token: &str, era: Era) -> bool {
 fn check_log(stack: &Stack, rows: &[Row]) {
     let ran = rows.iter().flat_map(|row| &row.outcomes[&Way::Toolward].ran);
     let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
-    ran.for_each(|tool| *expected.entry(tool).or_default() += 1);
+    let name = |ran: &'_ str| if ran.starts_with("act ") { "act" } else { GRANTED };
+    ran.for_each(|ran| *expected.entry(name(ran)).or_default() += 1);
     let logged = |tool: &str| {
         let log = stack.envoy.access_log();
         log.iter().filter(|entry| entry["decision"] == "allowed" && entry["name"] == tool).count()

@@ -1,12 +1,13 @@
 //! What is right and may yet be other than it was meant.
 
 use toolward_policy::config::{Authentication, Gate, RoutePolicy};
+use toolward_policy::path::ArgumentPath;
 
 use crate::resources::mcp::AuthorizationSpec;
 
 use super::problems::Fault;
 
-/// Rules that grant nothing to anybody, by field.
+/// Rules that grant nothing to anybody, and paths that could be read in another way, by field.
 pub(super) fn of_rules(spec: &AuthorizationSpec) -> Vec<(String, Fault)> {
     let mut notes = Vec::new();
     if spec.rules.is_empty() {
@@ -20,8 +21,19 @@ pub(super) fn of_rules(spec: &AuthorizationSpec) -> Vec<(String, Fault)> {
                 format!("the rule {} names no tools, prompts, resources or methods and grants nothing", rule.name);
             notes.push((format!("spec.authorization.rules[{index}]"), Fault::new("GrantsNothing", message)));
         }
+        for (place, argument) in rule.arguments.iter().enumerate() {
+            let field = format!("spec.authorization.rules[{index}].arguments[{place}].path");
+            notes.extend(of_path(&argument.path).map(|note| (field, note)));
+        }
     }
     notes
+}
+
+/// How a path of several levels is read. In releases before this one a dot could be part of a name.
+fn of_path(text: &str) -> Option<Fault> {
+    let path = ArgumentPath::parse(text).ok().filter(|path| path.names() != [text])?;
+    let message = format!("the path {text} is read as {path}: a dot is a level, and a name with a dot is written in brackets");
+    Some(Fault::new("PathRead", message))
 }
 
 /// Says so where rules ask for what no caller of a route can have.

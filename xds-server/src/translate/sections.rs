@@ -6,6 +6,7 @@ use toolward_policy::config::{
     AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
     Protocol, RoutePolicy, Rule, SessionBinding, VERSION,
 };
+use toolward_policy::path::{ArgumentPath, ClaimPath};
 use toolward_policy::policy::PolicyTable;
 
 use crate::resources::Name;
@@ -299,8 +300,14 @@ fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
     let conditions =
         conditions.iter().flat_map(|(list, all)| all.iter().enumerate().map(move |(index, one)| (list, index, one)));
     for (list, index, condition) in conditions {
-        if condition.path.is_empty() {
-            faults.push((format!(".{list}[{index}].path"), invalid("the path of a condition can't be empty")));
+        let path = &condition.path;
+        let read = match *list {
+            "claims" => ClaimPath::parse(path).map(|_| ()),
+            _ => ArgumentPath::parse(path).map(|_| ()),
+        };
+        if let Err(fault) = read {
+            let message = format!("the path {path:?} can't be read: {fault}");
+            faults.push((format!(".{list}[{index}].path"), invalid(message)));
         }
         if condition.test.is_empty() {
             faults.push((format!(".{list}[{index}].in"), invalid("a list of values to compare with can't be empty")));
