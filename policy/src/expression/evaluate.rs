@@ -133,10 +133,11 @@ struct Run<'s> {
 }
 
 impl<'s> Run<'s> {
+    /// Nothing is left where there are too few.
     fn spend(&self, steps: usize) -> Result<(), Stop> {
-        let left = self.steps.get().checked_sub(steps).ok_or(Stop::Error)?;
-        self.steps.set(left);
-        Ok(())
+        let left = self.steps.get().checked_sub(steps);
+        self.steps.set(left.unwrap_or_default());
+        left.map(drop).ok_or(Stop::Error)
     }
 
     /// The names of all members.
