@@ -84,7 +84,8 @@ impl Arguments {
     /// When a server could take one of them for another, or for a part of it.
     pub fn count(&self) -> Result<usize, Unclear> {
         let is_name = |key: &&String| is_plain(key) && *key != PROTOTYPE && levels(key).eq([key.as_str()]);
-        let different: BTreeSet<_> = self.members.keys().filter(is_name).map(|key| letters(key).collect::<Vec<_>>()).collect();
+        let different: BTreeSet<_> =
+            self.members.keys().filter(is_name).map(|key| letters(key).collect::<Vec<_>>()).collect();
         if different.len() == self.members.len() { Ok(different.len()) } else { Err(Unclear) }
     }
 
@@ -135,8 +136,11 @@ impl Argument {
 /// Servers know their arguments by aliases (`forcePush`, `force_push`), fold case, drop blanks and brackets, and make
 /// objects of names such as `repo.owner`, `repo[owner]` and `repo/owner`. What is not ASCII may fold to anything.
 fn may_mean(key: &str, name: &str) -> bool {
-    let folds_alike = |(own, other): (&str, &str)| letters(own).eq(letters(other));
-    !is_plain(key) || key == PROTOTYPE || levels(key).zip(levels(name)).all(folds_alike)
+    let fold_alike = |own: &str, other: &str| letters(own).eq(letters(other));
+    !is_plain(key)
+        || key == PROTOTYPE
+        || fold_alike(key, name)
+        || levels(key).zip(levels(name)).all(|(own, other)| fold_alike(own, other))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -149,10 +153,9 @@ fn levels(name: &str) -> impl Iterator<Item = &str> {
     name.split(move |byte| !is_within(byte)).filter(|level| !level.is_empty())
 }
 
-/// What is left of a name for those who fold case and drop what joins words.
+/// What is left of a name for those who fold case and drop everything but letters and digits.
 fn letters(name: &str) -> impl Iterator<Item = u8> {
-    let joins = |byte: &u8| *byte == b'_' || *byte == b'-';
-    name.bytes().filter(move |byte| !joins(byte)).map(|byte| byte.to_ascii_lowercase())
+    name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -181,6 +184,7 @@ mod tests {
             ("a path with slashes", r#"{"/repo/owner":1}"#, "repo", Err(Unclear)),
             ("the whole beside its part", r#"{"repo":{},"repo.owner":1}"#, "repo.owner", Err(Unclear)),
             ("parts beside each other", r#"{"repo.name":1,"repo.owner":1}"#, "repo.owner", Ok(true)),
+            ("dots that are dropped", r#"{"re.po":1}"#, "repo", Err(Unclear)),
             ("an empty name", r#"{"":1}"#, "n", Err(Unclear)),
             ("what is inherited", r#"{"__proto__":{"n":1}}"#, "n", Err(Unclear)),
         ];

@@ -217,7 +217,12 @@ mod tests {
             ("a list in a list", json!({ "r": [["a"]] }), json!({ "path": "r", "in": ["a"] }), false),
             ("a list as text", json!({ "r": "[\"a\"]" }), json!({ "path": "r", "contains": "a" }), false),
             ("a dot segment", json!({ "r": "acme/../x" }), json!({ "path": "r", "matches": "acme/*" }), false),
-            ("one in a list", json!({ "r": ["acme/a", "acme/..%2fx"] }), json!({ "path": "r", "matches": "acme/*" }), false),
+            (
+                "one in a list",
+                json!({ "r": ["acme/a", "acme/..%2fx"] }),
+                json!({ "path": "r", "matches": "acme/*" }),
+                false,
+            ),
             ("a dot is a level", json!({ "a.b": 1, "a": { "b": 2 } }), json!({ "path": "a.b", "in": [1] }), false),
             ("a number as string", json!({ "n": "5" }), json!({ "path": "n", "atMost": 1000 }), false),
             ("less", json!({ "n": 1 }), json!({ "path": "n", "atLeast": 2 }), false),

@@ -4,6 +4,8 @@
 //! It is counted, so that a pattern may have what its author wrote into it: a text that has no more of it than the pattern
 //! has none where the pattern has a star.
 
+use std::borrow::Cow;
+
 /// How often a text leaves the way that it spells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detours {
@@ -54,7 +56,10 @@ impl Detours {
     }
 
     /// The text without percent-encoding; what hides something in it is counted.
-    fn decoded(&mut self, text: &str) -> String {
+    fn decoded<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        if !text.contains('%') {
+            return Cow::Borrowed(text);
+        }
         let bytes = text.as_bytes();
         let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
         while let Some(byte) = bytes.get(at) {
@@ -65,14 +70,14 @@ impl Detours {
             at += if escaped.is_some() { 3 } else { 1 };
         }
         if decoded.len() == bytes.len() {
-            return text.to_owned();
+            return Cow::Borrowed(text);
         }
         // Encoded twice, in part.
         let twice = |at: usize| decoded.get(at) == Some(&b'%') && escaped(decoded.get(at + 1..)).is_some();
         self.hidden += (0..decoded.len()).filter(|at| twice(*at)).count();
         // Longer forms of ASCII are no UTF-8 (RFC 3629 section 10), and some read them all the same.
         self.hidden += usize::from(std::str::from_utf8(&decoded).is_err());
-        String::from_utf8_lossy(&decoded).into_owned()
+        Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
     }
 }
 

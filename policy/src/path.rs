@@ -30,9 +30,13 @@ pub enum PathFault {
     Empty,
     #[error("between dots stands the name of a member; write an empty name as [\"\"]")]
     NoName,
-    #[error("a name with quotes, brackets, blanks or characters beyond ASCII is written as a JSON string in brackets, such as repo[\"a.b\"].c")]
+    #[error(
+        "a name with quotes, brackets, blanks or characters beyond ASCII is written as a JSON string in brackets, such as repo[\"a.b\"].c"
+    )]
     Character,
-    #[error("in brackets stands a name as a JSON string, such as [\"a.b\"]; of an array every element is looked at, so there are no indexes")]
+    #[error(
+        "in brackets stands a name as a JSON string, such as [\"a.b\"]; of an array every element is looked at, so there are no indexes"
+    )]
     Brackets,
     #[error("behind brackets stands a dot, another bracket or nothing")]
     BehindBrackets,

@@ -21,8 +21,27 @@ const PLAIN: [&str; 3] = ["a", "b", "c"];
 
 fn scalar() -> impl Strategy<Value = Value> {
     let texts = [
-        "a", "A", " a ", "b", "1", "01", "1.0", "true", "True", "yes", "null", "", "[\"a\"]", "[1]", "{\"a\":1}", "a,b",
-        "x/a", "x/../a", "x/%2e%2e/a", "2", "NaN",
+        "a",
+        "A",
+        " a ",
+        "b",
+        "1",
+        "01",
+        "1.0",
+        "true",
+        "True",
+        "yes",
+        "null",
+        "",
+        "[\"a\"]",
+        "[1]",
+        "{\"a\":1}",
+        "a,b",
+        "x/a",
+        "x/../a",
+        "x/%2e%2e/a",
+        "2",
+        "NaN",
     ];
     let numbers = ["0", "1", "2", "-0", "1.0", "1e0", "1.5", "0.5", "3", "9007199254740993", "1.00000000000000000001"];
     prop_oneof![
@@ -35,15 +54,13 @@ fn scalar() -> impl Strategy<Value = Value> {
 
 fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 24, 4, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            object(inner),
-        ]
+        prop_oneof![proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from), object(inner),]
     })
 }
 
 fn object(value: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
-    let name = prop_oneof![3 => proptest::sample::select(PLAIN.to_vec()), 1 => proptest::sample::select(NAMES.to_vec())];
+    let name =
+        prop_oneof![3 => proptest::sample::select(PLAIN.to_vec()), 1 => proptest::sample::select(NAMES.to_vec())];
     let members = proptest::collection::btree_map(name.prop_map(str::to_owned), value, 0..4);
     members.prop_map(|members| Value::Object(members.into_iter().collect()))
 }
@@ -75,7 +92,8 @@ fn path() -> impl Strategy<Value = (Vec<String>, String)> {
 
 fn test() -> impl Strategy<Value = Value> {
     prop_oneof![
-        proptest::sample::select(vec![json!("a"), json!(1), json!(true), json!("1")]).prop_map(|value| json!({ "in": [value] })),
+        proptest::sample::select(vec![json!("a"), json!(1), json!(true), json!("1")])
+            .prop_map(|value| json!({ "in": [value] })),
         proptest::sample::select(vec![json!("a"), json!(1)]).prop_map(|value| json!({ "contains": value })),
         proptest::sample::select(vec!["*", "x/*", "a*"]).prop_map(|glob| json!({ "matches": glob })),
         (0..3_i64).prop_map(|limit| json!({ "atMost": limit })),

@@ -69,10 +69,10 @@ impl Expression {
     #[must_use]
     pub fn fit(&self, scope: &Scope<'_>) -> Fit {
         let run = Run { scope, steps: Cell::new(MAX_STEPS) };
-        match run.value(self, &Variables::None) {
-            Ok(Val::Bool(true)) => Fit::Yes,
+        match boolean(run.value(self, &Variables::None)) {
+            Ok(true) => Fit::Yes,
             Err(Stop::Unknown) => Fit::Unknown,
-            Ok(_) | Err(Stop::Error) => Fit::No,
+            Ok(false) | Err(Stop::Error) => Fit::No,
         }
     }
 }
@@ -331,10 +331,11 @@ impl<'s> Run<'s> {
             let characters = size(text.chars().count())?;
             return Ok(match of {
                 Val::Said(Said::Argument(_)) => {
-                    // Text of a list, or a list that is written without brackets.
+                    // The text of a list, or its elements with something between them, or its one element.
                     let may_be_empty = !text.trim_start().starts_with(|first: char| first.is_alphanumeric());
                     let least = if may_be_empty { 0 } else { 1 };
-                    Val::Said(Said::Size(Number::Between(least, characters.max(1))))
+                    let pieces = size(text.chars().filter(|character| !character.is_alphanumeric()).count() + 1)?;
+                    Val::Said(Said::Size(Number::Between(least, characters.max(pieces))))
                 }
                 _ => Val::Int(characters),
             });
@@ -360,8 +361,8 @@ impl<'s> Run<'s> {
         if let (Some(one), Some(other)) = (left.text(), right.text()) {
             self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
             let holds = is(comparison, one.cmp(other));
-            let is_certain = !(left.is_said() || right.is_said())
-                || is(comparison, folded(one).cmp(&folded(other))) == holds;
+            let is_certain =
+                !(left.is_said() || right.is_said()) || is(comparison, folded(one).cmp(&folded(other))) == holds;
             return if is_certain { Ok(holds) } else { Err(Stop::Error) };
         }
         match (left.operand(), right.operand()) {
@@ -397,7 +398,8 @@ impl<'s> Run<'s> {
                 if own != others {
                     return if is_said { Err(Stop::Error) } else { Ok(false) };
                 }
-                return self.all_equal(own.into_iter().map(|name| Ok((self.member(left, name)?, self.member(right, name)?))));
+                return self
+                    .all_equal(own.into_iter().map(|name| Ok((self.member(left, name)?, self.member(right, name)?))));
             }
             (None, None) => {}
             _ => return if is_said { Err(Stop::Error) } else { Ok(false) },
@@ -490,7 +492,9 @@ impl<'v> Val<'v> {
         match self {
             Self::Int(number) => Some(Operand::Integer(*number)),
             Self::Double(number) => Some(Operand::Double(*number)),
-            Self::Said(Said::Argument(Argument::Number(number)) | Said::Size(number)) => Some(Operand::Callers(*number)),
+            Self::Said(Said::Argument(Argument::Number(number)) | Said::Size(number)) => {
+                Some(Operand::Callers(*number))
+            }
             _ => None,
         }
     }

@@ -72,7 +72,13 @@ impl Reference<'_> {
         })
     }
 
-    fn each(&self, of: &Expression, name: &str, each: &Expression, around: &Variables<'_>) -> Option<Vec<Option<bool>>> {
+    fn each(
+        &self,
+        of: &Expression,
+        name: &str,
+        each: &Expression,
+        around: &Variables<'_>,
+    ) -> Option<Vec<Option<bool>>> {
         let of = self.value(of, around)?;
         let with = |item: &Value| [around, &[(name, item.clone())]].concat();
         Some(of.as_array()?.iter().map(|item| self.bool(each, &with(item))).collect())
@@ -106,10 +112,13 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> 
 
 fn equal(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Some(left.as_f64()?.partial_cmp(&right.as_f64()?) == Some(Ordering::Equal)),
+        (Value::Number(left), Value::Number(right)) => {
+            Some(left.as_f64()?.partial_cmp(&right.as_f64()?) == Some(Ordering::Equal))
+        }
         (Value::Array(left), Value::Array(right)) if left.len() != right.len() => Some(false),
         (Value::Array(left), Value::Array(right)) => {
-            any(left.iter().zip(right).map(|(left, right)| equal(left, right).map(|equal| !equal))).map(|differ| !differ)
+            any(left.iter().zip(right).map(|(left, right)| equal(left, right).map(|equal| !equal)))
+                .map(|differ| !differ)
         }
         (Value::Object(left), Value::Object(right)) => {
             if !left.keys().eq(right.keys()) {
@@ -138,7 +147,11 @@ pub(crate) fn read_otherwise(arguments: &Value, turns: &[u8], keeps_lists: bool)
     Value::Object(turned_members(members, &mut turns, keeps_lists))
 }
 
-fn turned_members(members: &Map<String, Value>, turns: &mut impl Iterator<Item = u8>, keeps_lists: bool) -> Map<String, Value> {
+fn turned_members(
+    members: &Map<String, Value>,
+    turns: &mut impl Iterator<Item = u8>,
+    keeps_lists: bool,
+) -> Map<String, Value> {
     let mut read = Map::new();
     let fold = turns.next().unwrap_or_default() % 4;
     for (name, value) in members {
@@ -168,7 +181,12 @@ fn turned(value: &Value, turns: &mut impl Iterator<Item = u8>, keeps_lists: bool
     let turn = turns.next().unwrap_or_default() % 8;
     match value {
         Value::String(text) => match turn {
-            1 => text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map_or_else(|| value.clone(), number),
+            1 => text
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .map_or_else(|| value.clone(), number),
             2 => json!(matches!(text.trim().to_lowercase().as_str(), "true" | "1" | "yes")),
             3 => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
             4 => json!([text]),
@@ -204,7 +222,9 @@ fn turned(value: &Value, turns: &mut impl Iterator<Item = u8>, keeps_lists: bool
         Value::Array(items) => match turn {
             1 if !keeps_lists => items.first().cloned().unwrap_or(Value::Null),
             2 if !keeps_lists => items.last().cloned().unwrap_or(Value::Null),
-            3 => items.iter().enumerate().map(|(at, item)| (at.to_string(), item.clone())).collect::<Map<_, _>>().into(),
+            3 => {
+                items.iter().enumerate().map(|(at, item)| (at.to_string(), item.clone())).collect::<Map<_, _>>().into()
+            }
             _ => items.iter().map(|item| turned(item, turns, keeps_lists)).collect(),
         },
         Value::Object(members) => match turn {

@@ -70,6 +70,24 @@ fn check_names_file_resource_and_field() {
             gateway(3000).replace("HTTP }", "TCP }"),
             &["gateway.yaml", "Gateway default/mcp-gateway", "spec.listeners[0].protocol"],
         ),
+        (
+            "a path of arguments that can't be read",
+            "policy.yaml",
+            with_rule(&policy(jwks, OPS_MAY_ADD), "arguments: [{ path: a..b, in: [1] }]"),
+            &["policy.yaml", "MCPAccessPolicy default/math", "spec.authorization.rules[0].arguments[0].path"],
+        ),
+        (
+            "a variable named like a root",
+            "policy.yaml",
+            with_rule(&policy(jwks, OPS_MAY_ADD), SHADOWING),
+            &["policy.yaml", "MCPAccessPolicy default/math", "spec.authorization.rules[0].when", "named `mcp`"],
+        ),
+        (
+            "good, and a path is told",
+            "policy.yaml",
+            with_rule(&policy(jwks, OPS_MAY_ADD), "arguments: [{ path: 'a[\"b.c\"].d', in: [1] }]"),
+            &["PathRead", r#"["a"]["b.c"]["d"]"#],
+        ),
     ];
     for (name, file, content, says) in rows {
         let text = check(name, file, &content);
@@ -81,6 +99,14 @@ fn check_names_file_resource_and_field() {
     let output = toolward::run(&["check", empty.path().to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("no resource"));
+}
+
+/// To a reader who knows scopes `mcp` is a grant here, to another one the call.
+const SHADOWING: &str = "when: jwt.grants.exists(mcp, mcp.tool == 'admin')";
+
+/// A policy whose first rule has one more line.
+fn with_rule(policy: &str, line: &str) -> String {
+    policy.replace("      tools: [add, echo]", &format!("      tools: [add, echo]\n      {line}"))
 }
 
 #[test]
@@ -126,10 +152,16 @@ fn the_last_good_world_stays_and_what_is_broken_is_closed() {
     let ask =
         || toolward_tests::http::send(toolward_tests::http::post(&stack.client, &url, call("add")).bearer_auth(&ops));
     eventually("the second route works", || ask().text == OK);
-    stack.folder.write("second-policy.yaml", &its_policy.replace("tools:", "tool:"));
-    eventually("the second route is closed", || ask().status == 503);
-    assert!(ask().reason().is_some());
-    works("a broken policy elsewhere");
-    stack.folder.write("second-policy.yaml", &its_policy);
-    eventually("the second route works again", || ask().text == OK);
+    for (what, broken) in [
+        ("an unknown field", its_policy.replace("tools:", "tool:")),
+        ("a path that can't be read", with_rule(&its_policy, "arguments: [{ path: \"labels[0]\", in: [bug] }]")),
+        ("a variable named like a root", with_rule(&its_policy, SHADOWING)),
+    ] {
+        stack.folder.write("second-policy.yaml", &broken);
+        eventually(&format!("{what} closes the second route"), || ask().status == 503);
+        assert!(ask().reason().is_some(), "{what}");
+        works(what);
+        stack.folder.write("second-policy.yaml", &its_policy);
+        eventually("the second route works again", || ask().text == OK);
+    }
 }

@@ -19,10 +19,16 @@ use toolward_tests::toolward::{AUDIENCE, ISSUER};
 
 const GRANTED: &str = "add";
 const FORBIDDEN: &str = "multiply";
+/// What servers tell when they complete an argument of the prompt that is granted.
+const COMPLETION: &str = "completion";
 const RULES: &str = "
     - name: ops-may-add
       tools: [add]
       claims: [{ path: team, in: [ops] }]
+    - name: ops-may-greet
+      prompts: [greeting]
+      claims: [{ path: team, in: [ops] }]
+      arguments: [{ path: name, matches: \"a*\" }]
     - name: ops-may-act
       tools: [act]
       claims: [{ path: team, in: [ops] }]
@@ -62,10 +68,12 @@ fn nothing_forbidden_runs() {
     let bypasses: Vec<Value> = rows.iter().filter(|row| row.is_bypass(Way::Toolward)).map(Row::json).collect();
     assert!(bypasses.is_empty(), "{bypasses:#?}");
     assert!(rows.iter().any(|row| row.is_bypass(Way::Direct)), "the servers themselves forbid nothing");
-    let by_arguments = |row: &Row| row.outcomes[&Way::Direct].ran.iter().any(|ran| acted(ran).is_some_and(is_forbidden));
+    let by_arguments =
+        |row: &Row| row.outcomes[&Way::Direct].ran.iter().any(|ran| acted(ran).is_some_and(is_forbidden));
     let coerced: BTreeSet<Server> = rows.iter().filter(|row| by_arguments(row)).map(|row| row.server).collect();
     assert_eq!(coerced.into_iter().collect::<Vec<_>>(), Server::ACT, "nor arguments");
-    let refused: Vec<Value> = rows.iter().filter(|row| row.must_run && !row.ran(Way::Toolward)).map(Row::json).collect();
+    let refused: Vec<Value> =
+        rows.iter().filter(|row| row.must_run && !row.ran(Way::Toolward)).map(Row::json).collect();
     assert!(refused.is_empty(), "what is granted runs: {refused:#?}");
 }
 
@@ -101,7 +109,9 @@ struct Outcome {
 impl Row {
     fn is_bypass(&self, way: Way) -> bool {
         let ran = &self.outcomes[&way].ran;
-        let is_granted = |ran: &String| ran == GRANTED || acted(ran).is_some_and(|did| !is_forbidden(did));
+        let is_granted = |ran: &String| {
+            ran == GRANTED || (ran == COMPLETION && self.must_run) || acted(ran).is_some_and(|did| !is_forbidden(did))
+        };
         !ran.iter().all(is_granted) || (self.nothing_runs && !ran.is_empty())
     }
 
@@ -250,7 +260,11 @@ fn speaks(server: &McpServer, token: &str, era: Era) -> bool {
 fn check_log(stack: &Stack, rows: &[Row]) {
     let ran = rows.iter().flat_map(|row| &row.outcomes[&Way::Toolward].ran);
     let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
-    let name = |ran: &'_ str| if ran.starts_with("act ") { "act" } else { GRANTED };
+    let name = |ran: &String| match ran.as_str() {
+        COMPLETION => "greeting",
+        ran if ran.starts_with("act ") => "act",
+        _ => GRANTED,
+    };
     ran.for_each(|ran| *expected.entry(name(ran)).or_default() += 1);
     let logged = |tool: &str| {
         let log = stack.envoy.access_log();

@@ -32,7 +32,8 @@ pub(super) fn of_rules(spec: &AuthorizationSpec) -> Vec<(String, Fault)> {
 /// How a path of several levels is read. In releases before this one a dot could be part of a name.
 fn of_path(text: &str) -> Option<Fault> {
     let path = ArgumentPath::parse(text).ok().filter(|path| path.names() != [text])?;
-    let message = format!("the path {text} is read as {path}: a dot is a level, and a name with a dot is written in brackets");
+    let message =
+        format!("the path {text} is read as {path}: a dot is a level, and a name with a dot is written in brackets");
     Some(Fault::new("PathRead", message))
 }
 

@@ -10,6 +10,9 @@ use toolward_policy::expression::{Comparison, Expression, Literal, ROOTS, TextTe
 
 use super::problems::Fault;
 
+#[cfg(test)]
+mod agreement;
+
 /// Longest text, in bytes.
 const MAX_BYTES: usize = 2048;
 
@@ -337,7 +340,8 @@ mod tests {
             "team": "ops", "level": 3, "half": 0.5, "admin": true, "none": null, "groups": ["dev", "ops"],
             "realm_access": { "roles": ["admin"] }, "https://example.com/x": "y",
         }));
-        let arguments = given(&json!({ "team": "ops", "n": 7, "list": [1, 2, 3], "deep": { "a": 1, "A": 2 } }));
+        let arguments =
+            given(&json!({ "team": "ops", "n": 7, "list": [1, 2, 3], "deep": { "a": 1, "A": 2 }, "gently": true }));
         let call = known.then_some(("tools/call", &arguments));
         let scope = Scope {
             jwt: &jwt,
@@ -399,6 +403,32 @@ mod tests {
             ("!has(mcp.arguments.nope) && !('x' in mcp.arguments)", Yes, Unknown),
             ("mcp.arguments.list == [1, 2, 3] && mcp.arguments.list != [1, 2]", Yes, Unknown),
             ("jwt.realm_access == jwt.realm_access && jwt.realm_access != jwt", Yes, Yes),
+            // What the server may take for another type, whichever sign.
+            ("mcp.arguments.n == '7'", No, Unknown),
+            ("mcp.arguments.n != '8'", No, Unknown),
+            ("!(mcp.arguments.n in ['8', true])", No, Unknown),
+            ("mcp.arguments.n != jwt.team", No, Unknown),
+            ("mcp.arguments.n != null", No, Unknown),
+            ("!(mcp.arguments.list.exists(x, x == '1'))", No, Unknown),
+            ("mcp.arguments.list.all(x, x != '1')", No, Unknown),
+            ("mcp.arguments.list.exists(x, x == '1' || x == 2)", Yes, Unknown),
+            ("!('1' in mcp.arguments.list)", No, Unknown),
+            ("!('x' in mcp.arguments.deep)", No, Unknown),
+            ("mcp.arguments.n != '8' || mcp.tool == 'add'", Yes, Yes),
+            ("mcp.arguments.n != '8' || mcp.tool == 'x'", No, Unknown),
+            ("!(mcp.arguments.n == '7' && mcp.tool == 'x')", Yes, Yes),
+            ("(mcp.arguments.n == '7' ? false : true)", No, Unknown),
+            ("mcp.arguments.team != 'OPS'", No, Unknown),
+            ("mcp.arguments.team != 'dev'", Yes, Unknown),
+            ("!mcp.arguments.team.startsWith('Op')", No, Unknown),
+            ("size(mcp.arguments.team) <= 3 && size(mcp.arguments.team) != 4", Yes, Unknown),
+            ("size(mcp.arguments.team) == 3", No, Unknown),
+            ("size(mcp.arguments.list) == 3 && size(mcp.arguments) == 5", Yes, Unknown),
+            ("mcp.arguments.gently", Yes, Unknown),
+            ("!mcp.arguments.gently", No, Unknown),
+            ("mcp.arguments.team", No, Unknown),
+            ("size(mcp.arguments.deep) == 2", No, Unknown),
+            ("jwt.team != '3' && jwt.level != 'x'", Yes, Yes),
             ("mcp.method == 'tools/call'", Yes, Unknown),
             ("request.path == '/mcp' && request.host.endsWith('.example.com')", Yes, Yes),
             ("jwt.team", No, No),
