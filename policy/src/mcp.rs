@@ -5,4 +5,4 @@ pub(crate) mod members;
 pub mod message;
 pub mod method;
 pub mod sse;
-pub(crate) mod tasks;
+pub(crate) mod handles;
