@@ -42,7 +42,8 @@ pub(super) fn announced<'u>(uri: &'u str, authority: &str) -> Option<&'u str> {
     };
     let path = rest.split('?').next().unwrap_or_default();
     let is_readable = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\\');
-    let is_plain = |segment: &str| !matches!(decoded(segment.split(';').next().unwrap_or_default()).as_str(), "." | "..");
+    let is_plain =
+        |segment: &str| !matches!(decoded(segment.split(';').next().unwrap_or_default()).as_str(), "." | "..");
     let is_good = rest.starts_with('/')
         && !rest.starts_with("//")
         && rest.len() <= MAX_ENDPOINT_BYTES
@@ -143,7 +144,9 @@ mod tests {
         let shown = shown("/sse?tenant=a", "BLOB");
         assert_eq!(shown, "/sse?toolward-seal=BLOB");
         assert_eq!(seal(&shown), Some(("/sse", "BLOB")));
-        for path in ["/sse", "/sse?", "/sse?x=1", "/sse?x=1&toolward-seal=B", "/sse?Toolward-Seal=B", "/sse?toolward%2dseal=B"] {
+        for path in
+            ["/sse", "/sse?", "/sse?x=1", "/sse?x=1&toolward-seal=B", "/sse?Toolward-Seal=B", "/sse?toolward%2dseal=B"]
+        {
             assert_eq!(seal(path), None, "{path}");
         }
         assert_eq!(seal("/sse?toolward-seal=B&x=1"), Some(("/sse", "B&x=1")), "which does not open");

@@ -127,7 +127,11 @@ fn rewrite_members(
 }
 
 /// A handle, or an array of handles; what is neither is none of our business.
-fn rewrite_handles(kind: Kind, value: &str, change: &mut dyn FnMut(Kind, &str) -> Option<String>) -> Result<Option<String>, Refused> {
+fn rewrite_handles(
+    kind: Kind,
+    value: &str,
+    change: &mut dyn FnMut(Kind, &str) -> Option<String>,
+) -> Result<Option<String>, Refused> {
     let mut changed = |handle: &str| change(kind, handle).ok_or(Refused);
     let handles = match value.as_bytes().first() {
         Some(b'"') => {

@@ -7,8 +7,8 @@ use std::fmt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::method::Method;
 use super::handles;
+use super::method::Method;
 use crate::policy::Item;
 use crate::strict::{self, Fault, Reader, Scalar};
 

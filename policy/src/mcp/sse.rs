@@ -167,12 +167,7 @@ impl EventFilter {
     }
 
     /// The event to send in place of this one; none: this one.
-    fn changed(
-        &mut self,
-        event: &[u8],
-        first: bool,
-        rewrite: &mut dyn Rewrite,
-    ) -> Result<Option<String>, StreamEnd> {
+    fn changed(&mut self, event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Result<Option<String>, StreamEnd> {
         Ok(match filter_event(event, first, rewrite)? {
             Judged::Same => None,
             Judged::Other(text) => Some(text),
