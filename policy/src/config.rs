@@ -293,7 +293,8 @@ pub struct Protocol {
     pub allowed_origins: Vec<String>,
 }
 
-/// How messages travel.
+/// How messages travel. `StreamableHTTP`, the default: answers come in the response to each POST; a stream that announces an
+/// endpoint ends. `HTTPSSE`, for servers of revision 2024-11-05: a GET opens a stream that announces where to POST messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Transport {
