@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use log::warn;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use toolward_policy::denial::{self, Answer};
@@ -100,7 +101,9 @@ impl Http {
         match exchange.response_events(&host::body(Side::Response)) {
             Ok(Cow::Borrowed(_)) => {}
             Ok(Cow::Owned(events)) => host::replace_body(Side::Response, &events),
-            Err(_) => {
+            Err(end) => {
+                let policies = self.policy_key.as_deref().unwrap_or_default();
+                warn!("a stream ends ({}): {end}; {}", end.reason(), String::from_utf8_lossy(policies));
                 host::replace_body(Side::Response, b"");
                 self.phase = Phase::Drop;
                 host::reset_response();

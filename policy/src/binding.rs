@@ -1,39 +1,74 @@
-//! Sessions and tasks belong to callers.
+//! Handles belong to callers: ids of sessions, tasks and events, endpoints of HTTP+SSE, the state of requests.
 //!
 //! ```text
-//! the server's id ─ bind ─> ID.MAC, which is what the client sees ─ unbind ─> the server's id, for the same caller alone
+//! the server's own ─ seal ─> what the client sees: no word of it is in clear ─ open ─> the server's own, for its owner alone
 //! ```
-//! The MAC is HMAC-SHA256 (RFC 2104) over the kind of the id, the token's issuer and subject, and the id. So nothing has to
-//! be remembered, and an id that was overheard is of no use to others. Tokens without a subject count by issuer alone.
+//! XChaCha20-Poly1305 (RFC 8439, draft-irtf-cfrg-xchacha) seals; its nonce is the HMAC-SHA256 (RFC 2104) of all that is sealed
+//! and of whom it is for. So nothing has to be remembered, no random numbers are needed, a handle has one sealed form for each
+//! owner, and a nonce is used twice for the same text only. Tokens without a subject count by issuer alone.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::claims::Caller;
 use crate::config::BindingKey;
 
 /// Length of a key, in bytes.
 const KEY_BYTES: usize = 32;
 
-/// Length of what is kept of a MAC, in bytes.
-const MAC_BYTES: usize = 16;
+/// Length of a nonce, in bytes.
+const NONCE_BYTES: usize = 24;
 
-/// What an id is of.
+/// What a sealed text begins with, before anything of the server's: another form, which says more, will have another number.
+const ID_ALONE: u8 = 1;
+
+/// What a handle is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Session,
     Task,
+    Event,
+    Endpoint,
+    RequestState,
 }
 
-/// Binds ids to callers.
+impl Kind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Task => "task",
+            Self::Event => "event",
+            Self::Endpoint => "endpoint",
+            Self::RequestState => "requestState",
+        }
+    }
+}
+
+/// To whom handles belong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'o> {
+    pub(crate) issuer: &'o str,
+    /// Where the issuer's keys come from: a name alone is nobody's.
+    pub(crate) key_source: &'o str,
+    pub(crate) subject: Option<&'o str>,
+}
+
+/// Seals handles.
 #[derive(Clone)]
 pub(crate) struct Binder {
-    /// The first one binds, all are recognized.
-    keys: Vec<Hmac<Sha256>>,
+    /// The first one seals, all open.
+    keys: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    cipher: XChaCha20Poly1305,
+    nonces: Hmac<Sha256>,
 }
 
 impl fmt::Debug for Binder {
@@ -49,119 +84,201 @@ pub(crate) struct BadKey;
 impl Binder {
     /// A binder with these keys.
     pub(crate) fn new(keys: &[BindingKey]) -> Result<Self, BadKey> {
-        let key = |BindingKey(text): &BindingKey| {
-            let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadKey)?;
-            if bytes.len() != KEY_BYTES {
-                return Err(BadKey);
-            }
-            Hmac::new_from_slice(&bytes).map_err(|_| BadKey)
-        };
-        Ok(Self { keys: keys.iter().map(key).collect::<Result<_, _>>()? })
+        Ok(Self { keys: keys.iter().map(Key::new).collect::<Result<_, _>>()? })
     }
 
     pub(crate) fn has_keys(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// The id as its caller is to see it; `None` without keys.
-    pub(crate) fn bind(&self, kind: Kind, caller: &Caller, id: &str) -> Option<String> {
-        let mac = URL_SAFE_NO_PAD.encode(self.mac(kind, caller, id)?);
-        Some(format!("{id}.{mac}"))
+    /// A handle as its owner is to see it, in characters of base64url; `None` without keys. What it is good for may have a
+    /// narrower `scope` than all that its owner does.
+    pub(crate) fn seal(&self, kind: Kind, owner: Owner<'_>, scope: &str, handle: &str) -> Option<String> {
+        let mut text = Vec::with_capacity(handle.len() + 1);
+        text.push(ID_ALONE);
+        text.extend_from_slice(handle.as_bytes());
+        let sealed = self.keys.first()?.seal(&context(kind, owner, scope), &text)?;
+        Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// The server's id, where it belongs to this caller.
-    pub(crate) fn unbind<'i>(&self, kind: Kind, caller: &Caller, bound: &'i str) -> Option<&'i str> {
-        let (id, mac) = bound.rsplit_once('.')?;
-        self.is_mac(kind, caller, id, mac).then_some(id)
-    }
-
-    /// The MAC alone.
-    pub(crate) fn seal(&self, kind: Kind, caller: &Caller, id: &str) -> Option<String> {
-        self.mac(kind, caller, id).map(|mac| URL_SAFE_NO_PAD.encode(mac))
-    }
-
-    /// Whether this is the MAC of an id, under any of the keys.
-    pub(crate) fn is_mac(&self, kind: Kind, caller: &Caller, id: &str, mac: &str) -> bool {
-        let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return false };
-        mac.len() == MAC_BYTES
-            && self.keys.iter().any(|key| started(key, kind, caller, id).verify_truncated_left(&mac).is_ok())
-    }
-
-    fn mac(&self, kind: Kind, caller: &Caller, id: &str) -> Option<Vec<u8>> {
-        let whole = started(self.keys.first()?, kind, caller, id).finalize().into_bytes();
-        whole.get(..MAC_BYTES).map(<[u8]>::to_vec)
+    /// The server's own handle, where it is one of this kind, owner and scope.
+    pub(crate) fn open(&self, kind: Kind, owner: Owner<'_>, scope: &str, sealed: &str) -> Option<String> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let context = context(kind, owner, scope);
+        let text = self.keys.iter().find_map(|key| key.open(&context, &sealed))?;
+        match text.split_first() {
+            Some((&ID_ALONE, handle)) => String::from_utf8(handle.to_vec()).ok(),
+            // In doubt deny: a form of later versions says what this one does not know.
+            _ => None,
+        }
     }
 }
 
-fn started(key: &Hmac<Sha256>, kind: Kind, caller: &Caller, id: &str) -> Hmac<Sha256> {
-    let mut mac = key.clone();
-    mac.update(match kind {
-        Kind::Session => b"session",
-        Kind::Task => b"task",
-    });
-    // INVARIANT: lengths keep what belongs together apart from what follows.
-    for part in [caller.issuer.as_str(), caller.subject.as_deref().unwrap_or_default(), id] {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part.as_bytes());
+impl Key {
+    fn new(BindingKey(text): &BindingKey) -> Result<Self, BadKey> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadKey)?;
+        if bytes.len() != KEY_BYTES {
+            return Err(BadKey);
+        }
+        // One key, one purpose (RFC 5869 section 3.2; keys of full entropy need no extraction).
+        let derived = |purpose: &[u8]| -> Result<_, BadKey> {
+            let mac = Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| BadKey)?;
+            Ok(mac.chain_update(purpose).finalize().into_bytes())
+        };
+        Ok(Self {
+            cipher: XChaCha20Poly1305::new(&derived(b"toolward handles: cipher")?),
+            nonces: Hmac::new_from_slice(&derived(b"toolward handles: nonces")?).map_err(|_| BadKey)?,
+        })
     }
-    mac
+
+    fn seal(&self, context: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        let mac = self.nonces.clone().chain_update((context.len() as u64).to_be_bytes()).chain_update(context);
+        let mac = mac.chain_update(text).finalize().into_bytes();
+        let nonce = XNonce::try_from(mac.get(..NONCE_BYTES)?).ok()?;
+        let sealed = self.cipher.encrypt(&nonce, Payload { msg: text, aad: context }).ok()?;
+        Some([nonce.as_slice(), &sealed].concat())
+    }
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_BYTES)?;
+        let nonce = XNonce::try_from(nonce).ok()?;
+        self.cipher.decrypt(&nonce, Payload { msg: sealed, aad: context }).ok()
+    }
+}
+
+/// What a handle is, and for whom and what.
+fn context(kind: Kind, owner: Owner<'_>, scope: &str) -> Vec<u8> {
+    let mut context = vec![u8::from(owner.subject.is_some())];
+    // INVARIANT: lengths keep what belongs together apart from what follows.
+    for part in [kind.label(), owner.issuer, owner.key_source, owner.subject.unwrap_or_default(), scope] {
+        context.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        context.extend_from_slice(part.as_bytes());
+    }
+    context
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn caller(issuer: &str, subject: &str) -> Caller {
-        match json!({ "iss": issuer, "sub": subject }) {
-            serde_json::Value::Object(claims) => Caller::new(claims, &std::collections::BTreeMap::new()),
-            _ => Caller::anonymous(),
-        }
-    }
+    const KINDS: [Kind; 5] = [Kind::Session, Kind::Task, Kind::Event, Kind::Endpoint, Kind::RequestState];
+
+    const BOB: Owner<'_> = Owner { issuer: "https://a", key_source: "uri https://a/keys", subject: Some("bob") };
 
     fn key(byte: u8) -> BindingKey {
         BindingKey(URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]))
     }
 
+    fn binder(keys: &[u8]) -> Binder {
+        Binder::new(&keys.iter().map(|byte| key(*byte)).collect::<Vec<_>>()).expect("keys")
+    }
+
     #[test]
-    fn an_id_is_its_callers_alone() {
-        let binder = Binder::new(&[key(1)]).expect("a key");
-        let bob = caller("https://a", "bob");
-        let bound = binder.bind(Kind::Session, &bob, "s.1").expect("a key");
-        assert_eq!(binder.unbind(Kind::Session, &bob, &bound), Some("s.1"));
-        let flipped = format!("{}A", bound.strip_suffix(|_: char| true).unwrap_or_default());
+    fn a_handle_is_its_owners_alone() {
+        let binder = binder(&[1]);
+        let sealed = binder.seal(Kind::Event, BOB, "s", "e.1").expect("a key");
+        assert_eq!(binder.open(Kind::Event, BOB, "s", &sealed).as_deref(), Some("e.1"));
+        assert_eq!(binder.seal(Kind::Event, BOB, "s", "e.1"), Some(sealed.clone()), "it has one form");
         let rows = [
-            ("another subject", Kind::Session, caller("https://a", "eve"), bound.as_str()),
-            ("another issuer", Kind::Session, caller("https://b", "bob"), &bound),
-            ("a border moved", Kind::Session, caller("https://ab", "ob"), &bound),
-            ("another kind", Kind::Task, bob.clone(), &bound),
-            ("the id alone", Kind::Session, bob.clone(), "s.1"),
-            ("another id", Kind::Session, bob.clone(), &bound.replace("s.1", "s.2")),
-            ("no MAC", Kind::Session, bob.clone(), "s.1."),
-            ("a MAC cut short", Kind::Session, bob.clone(), &bound[..bound.len() - 2]),
-            ("a MAC of another spelling", Kind::Session, bob, &flipped),
+            ("another subject", Kind::Event, Owner { subject: Some("eve"), ..BOB }, "s"),
+            ("no subject", Kind::Event, Owner { subject: None, ..BOB }, "s"),
+            ("an empty subject", Kind::Event, Owner { subject: Some(""), ..BOB }, "s"),
+            ("another issuer", Kind::Event, Owner { issuer: "https://b", ..BOB }, "s"),
+            ("one name, other keys", Kind::Event, Owner { key_source: "inline ns/p", ..BOB }, "s"),
+            (
+                "a border moved",
+                Kind::Event,
+                Owner { issuer: "https://auri ", key_source: "https://a/keys", ..BOB },
+                "s",
+            ),
+            ("another kind", Kind::Session, BOB, "s"),
+            ("another session", Kind::Event, BOB, "t"),
+            ("no session", Kind::Event, BOB, ""),
         ];
-        for (name, kind, caller, id) in rows {
-            assert_eq!(binder.unbind(kind, &caller, id), None, "{name}");
+        for (name, kind, owner, scope) in rows {
+            assert_eq!(binder.open(kind, owner, scope, &sealed), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sealed_does_not_open() {
+        let binder = binder(&[1]);
+        let sealed = binder.seal(Kind::Session, BOB, "", "s.1").expect("a key");
+        let mut spellings = vec![
+            ("nothing", String::new()),
+            ("the server's own", "s.1".to_owned()),
+            ("the form of earlier versions", "s.1.Z6nQMa-yZfZcHV-Nd7MyeQ".to_owned()),
+            ("padding", format!("{sealed}=")),
+            ("a blank", format!(" {sealed}")),
+            ("something behind it", format!("{sealed}AAAA")),
+            ("twice", format!("{sealed}{sealed}")),
+            ("in upper case", sealed.to_uppercase()),
+            ("another alphabet", sealed.replace(['-', '_'], "+")),
+            ("half of it", sealed[..sealed.len() / 2].to_owned()),
+        ];
+        spellings.retain(|(_, spelling)| *spelling != sealed);
+        for (name, spelling) in spellings {
+            assert_eq!(binder.open(Kind::Session, BOB, "", &spelling), None, "{name}");
+        }
+        for index in 0..sealed.len() {
+            for other in ["A", "B"] {
+                let mut flipped = sealed.clone();
+                flipped.replace_range(index..=index, other);
+                if flipped != sealed {
+                    assert_eq!(binder.open(Kind::Session, BOB, "", &flipped), None, "{index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_later_versions_say_more_does_not_open() {
+        let binder = binder(&[1]);
+        let key = binder.keys.first().expect("a key");
+        for text in [&b""[..], b"\x02s", b"\x00s", b"\x01\xff"] {
+            let sealed = URL_SAFE_NO_PAD.encode(key.seal(&context(Kind::Task, BOB, ""), text).expect("sealed"));
+            assert_eq!(binder.open(Kind::Task, BOB, "", &sealed), None, "{text:?}");
         }
     }
 
     #[test]
     fn keys_are_rotated_and_nobody_is_cut_off() {
-        let bob = caller("https://a", "bob");
-        let old = Binder::new(&[key(1)]).expect("a key");
-        let bound = old.bind(Kind::Task, &bob, "t").expect("a key");
-        let both = Binder::new(&[key(2), key(1)]).expect("keys");
-        assert_eq!(both.unbind(Kind::Task, &bob, &bound), Some("t"));
-        assert_ne!(both.bind(Kind::Task, &bob, "t"), Some(bound.clone()));
-        assert_eq!(Binder::new(&[key(2)]).expect("a key").unbind(Kind::Task, &bob, &bound), None);
+        let sealed = binder(&[1]).seal(Kind::Task, BOB, "", "t").expect("a key");
+        let both = binder(&[2, 1]);
+        assert_eq!(both.open(Kind::Task, BOB, "", &sealed).as_deref(), Some("t"));
+        assert_ne!(both.seal(Kind::Task, BOB, "", "t"), Some(sealed.clone()));
+        assert_eq!(binder(&[2]).open(Kind::Task, BOB, "", &sealed), None);
     }
 
     #[test]
     fn keys_have_one_form() {
         for wrong in ["", "AAAA", "not base64url!"] {
             assert_eq!(Binder::new(&[BindingKey(wrong.to_owned())]).err(), Some(BadKey), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        /// Four characters may be the same by chance; six are not.
+        #[test]
+        fn what_is_sealed_opens_for_the_same_alone_and_shows_nothing(
+            handle in "[A-Za-z0-9_.-]{6,80}",
+            (kind, other_kind) in (0usize..5, 0usize..5),
+            (subject, other_subject) in ("[a-c]{0,3}", "[a-c]{0,3}"),
+            (scope, other_scope) in ("[a-c]{0,3}", "[a-c]{0,3}"),
+            (key, other_key) in (0u8..3, 0u8..3),
+        ) {
+            let owner = Owner { subject: Some(&subject), ..BOB };
+            let other = Owner { subject: Some(&other_subject), ..BOB };
+            let sealed = binder(&[key]).seal(KINDS[kind], owner, &scope, &handle).expect("a key");
+            prop_assert!(sealed.bytes().all(|byte| byte.is_ascii_graphic()));
+            for shown in handle.as_bytes().windows(6) {
+                prop_assert!(!sealed.as_bytes().windows(6).any(|part| part == shown), "{sealed} shows {handle}");
+            }
+            let is_same = (kind, &subject, &scope, key) == (other_kind, &other_subject, &other_scope, other_key);
+            let opened = binder(&[other_key]).open(KINDS[other_kind], other, &other_scope, &sealed);
+            prop_assert_eq!(opened, is_same.then_some(handle));
         }
     }
 }

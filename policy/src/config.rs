@@ -64,8 +64,8 @@ pub struct FilterConfig {
     /// Whether there is an access log, whose lines tell of each exchange what the filter knows.
     #[serde(default, skip_serializing_if = "AccessLog::is_on")]
     pub access_log: AccessLog,
-    /// Under these the ids of sessions and tasks are bound to callers: the first binds, all are recognized. Needed as soon
-    /// as a policy with tokens binds them.
+    /// Under these sessions, tasks, events, endpoints and the state of requests are sealed for callers: the first seals, all
+    /// open. Needed as soon as a policy with tokens binds them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binding_keys: Vec<BindingKey>,
     /// Key sets by name; several issuers of several policies may share one.
@@ -282,15 +282,38 @@ pub struct Protocol {
     /// Whether a body may be an array of messages.
     #[serde(default)]
     pub batches: Batches,
-    /// To whom sessions and tasks belong.
+    /// To whom sessions, tasks, events and the state of requests belong.
     #[serde(default)]
     pub session_binding: SessionBinding,
+    /// How messages travel.
+    #[serde(default, skip_serializing_if = "Transport::is_streamable")]
+    pub transport: Transport,
     /// From which other origins pages may ask, `https://app.example.com` or `*` for all (Fetch standard).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
 }
 
-/// To whom sessions and tasks belong.
+/// How messages travel. `StreamableHTTP`, the default: answers come in the response to each POST; a stream that announces an
+/// endpoint ends. `HTTPSSE`, for servers of revision 2024-11-05: a GET opens a stream that announces where to POST messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Transport {
+    /// Answers come in the response to each POST. A stream that announces an endpoint, as HTTP+SSE does, ends.
+    #[default]
+    StreamableHTTP,
+    /// HTTP+SSE of revision 2024-11-05: a GET opens a stream, which announces where to POST messages; answers come on it.
+    HTTPSSE,
+}
+
+impl Transport {
+    /// Whether it is the one that needs no mention.
+    #[must_use]
+    pub fn is_streamable(&self) -> bool {
+        *self == Self::StreamableHTTP
+    }
+}
+
+/// To whom sessions, tasks, events and the state of requests belong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SessionBinding {
@@ -385,6 +408,10 @@ pub struct Issuer {
     pub algorithms: Vec<Algorithm>,
     /// Name of an entry of [`FilterConfig::key_sets`].
     pub key_set: String,
+    /// Where its key set comes from: two issuers of one name and with different sources are two. None: the set itself says it,
+    /// so that what belongs to callers is lost with each new key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_source: Option<KeySource>,
     /// Allowed difference of clocks, in seconds, at most 60.
     #[serde(default = "default_clock_skew")]
     pub clock_skew_seconds: u32,
@@ -392,6 +419,12 @@ pub struct Issuer {
     #[serde(default)]
     pub token_type: TokenType,
 }
+
+/// Where a key set comes from, in words that stay the same when its keys change: `uri https://…`, `discovery https://…`,
+/// `configMapRef NAMESPACE/NAME KEY`, `inline NAMESPACE/POLICY`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeySource(pub String);
 
 fn default_clock_skew() -> u32 {
     30

@@ -31,6 +31,8 @@ pub enum RequestFault {
     HttpMethod,
     #[error("a GET or DELETE request must not have a body")]
     UnexpectedBody,
+    #[error("with HTTP+SSE there is nothing to delete: a session ends with its stream")]
+    NothingToDelete,
     #[error("a POST request needs a body")]
     NoBody,
     #[error("the content type must be application/json in UTF-8")]
@@ -66,6 +68,7 @@ impl RequestFault {
             Self::DoubledHeader => "DoubledHeader",
             Self::HttpMethod => "HttpMethod",
             Self::UnexpectedBody => "UnexpectedBody",
+            Self::NothingToDelete => "NothingToDelete",
             Self::NoBody => "NoBody",
             Self::ContentType => "ContentType",
             Self::NotAcceptable => "NotAcceptable",
@@ -84,7 +87,7 @@ impl RequestFault {
     fn status(self) -> u16 {
         match self {
             Self::Origin => 403,
-            Self::HttpMethod | Self::MetadataMethod | Self::RegistrationMethod => 405,
+            Self::HttpMethod | Self::NothingToDelete | Self::MetadataMethod | Self::RegistrationMethod => 405,
             Self::NotAcceptable => 406,
             Self::BodyTooLarge => 413,
             Self::ContentType | Self::ContentEncoding => 415,
@@ -185,6 +188,7 @@ pub fn no_route() -> Answer {
 pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
     let headers = match fault {
         RequestFault::HttpMethod => vec![("allow", "POST, GET, DELETE".to_owned())],
+        RequestFault::NothingToDelete => vec![("allow", "POST, GET".to_owned())],
         RequestFault::MetadataMethod => vec![("allow", "GET, OPTIONS".to_owned())],
         RequestFault::RegistrationMethod => vec![("allow", "POST, OPTIONS".to_owned())],
         // RFC 9110 section 15.5.16.
@@ -253,6 +257,20 @@ pub fn reason(by_arguments: bool) -> &'static str {
 #[must_use]
 pub fn unknown_session() -> Answer {
     Answer { status: 404, headers: Vec::new(), body: error(None, -32001, "Session not found", "SessionNotFound") }
+}
+
+/// No event with this id is there for this caller in this session. Clients go on without it: a status of 404 would end their
+/// own session.
+#[must_use]
+pub fn unknown_event() -> Answer {
+    Answer { status: 400, headers: Vec::new(), body: error(None, -32600, "Event not found", "EventNotFound") }
+}
+
+/// What a request brings back was never given to this caller (revision 2026-07-28, `requestState`): clients ask anew.
+#[must_use]
+pub fn unknown_request_state(id: Option<&Id>, modern: bool) -> Answer {
+    let body = error(id, -32602, "Request state not found", "RequestStateNotFound");
+    Answer { status: missing_status(modern), headers: Vec::new(), body }
 }
 
 /// A task is not there for this caller. A status of 404 would end the caller's own session.

@@ -12,8 +12,9 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::binding::Kind;
 use crate::claims::Caller;
-use crate::config::{Batches, Limits, RouteKey};
+use crate::config::{Batches, Limits, RouteKey, Transport};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::cache::TokenCache;
@@ -22,23 +23,25 @@ use crate::jwt::{self, TokenFault, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
-use crate::mcp::sse::{EventFilter, TooLarge};
+use crate::mcp::sse::{EventFilter, StreamEnd};
 use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy};
 use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 use crate::remote;
 
 mod endpoint;
+mod handles;
 mod headers;
 mod judge;
 mod metadata;
 mod origin;
 mod revision;
 
-pub use endpoint::changes_parameter;
+pub use endpoint::{ENDPOINT, changes_parameter};
 pub use headers::{Edits, Headers, changes_header};
 
-use judge::{AnswerFilter, Judge, UnknownTask};
+use handles::{NotFound, UnknownHandle};
+use judge::{AnswerFilter, Judge};
 
 use headers::MediaType;
 use origin::{NotAllowed, Origin};
@@ -219,24 +222,24 @@ impl Exchange {
     #[must_use]
     pub fn filters_answer(&self) -> bool {
         match &self.state {
-            State::Upstream(judge, _) => self.remote.is_some() || self.origin.is_page() || judge.filters(),
-            State::Metadata(..) => true,
+            // Any answer may be a stream that announces an endpoint.
+            State::Upstream(..) | State::Metadata(..) => true,
             State::Done | State::Body(..) | State::Events(..) => self.remote.is_some(),
         }
     }
 
     /// Says what is to be done with the server's answer.
     pub fn response_headers(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> ResponseStep {
-        let (judge, answered) = match std::mem::replace(&mut self.state, State::Done) {
+        let (mut judge, answered) = match std::mem::replace(&mut self.state, State::Done) {
             State::Upstream(judge, answered) => (judge, answered),
             State::Metadata(endpoint, server) => return self.told_metadata(endpoint, server, headers, end_of_stream),
             State::Done | State::Body(..) | State::Events(..) => {
                 return ResponseStep::Pass(self.told_challenge(headers));
             }
         };
-        let edits = judge.bound_session(headers).with(self.origin.edits(headers)).with(self.told_challenge(headers));
+        let edits = judge.sealed(headers).with(self.origin.edits(headers)).with(self.told_challenge(headers));
         let is_stream = MediaType::of(headers) == MediaType::EventStream;
-        if end_of_stream || !judge.filters() || (!is_stream && answered.is_none()) {
+        if end_of_stream || (!is_stream && (!judge.filters() || answered.is_none())) {
             return ResponseStep::Pass(edits);
         }
         if headers.is_encoded() {
@@ -291,14 +294,14 @@ impl Exchange {
     ///
     /// # Errors
     /// When the stream must end.
-    pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, TooLarge> {
+    pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, StreamEnd> {
         let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
         let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
         }
-        if passed.is_err() {
-            self.settle(Outcome::Refused, "EventTooLarge");
+        if let Err(end) = &passed {
+            self.settle(Outcome::Refused, end.reason());
         }
         passed
     }
@@ -364,16 +367,22 @@ impl Exchange {
             CallerAuthentication::Jwt(authentication) => self.authenticate(authentication, headers, verification)?,
         };
         self.record.caller = Some(Rc::clone(&caller));
-        let judge = Judge::new(policy, caller, &table.binder, self.route_origin.as_deref(), headers);
-        let Some(session) = judge.unbound_session(headers) else {
-            self.settle(Outcome::Denied, "SessionNotFound");
-            return Err(denial::unknown_session());
-        };
+        let mut judge = Judge::new(policy, caller, &table.binder, self.route_origin.as_deref(), headers);
+        let opened = judge.opened(headers).map_err(|not_found| match not_found {
+            NotFound::Session => {
+                self.settle(Outcome::Denied, "SessionNotFound");
+                denial::unknown_session()
+            }
+            NotFound::Event => {
+                self.settle(Outcome::Denied, "EventNotFound");
+                denial::unknown_event()
+            }
+        })?;
         let edits = match &protection.authentication {
             CallerAuthentication::Passthrough { .. } => Edits::with_token(headers),
             _ => Edits::of_request(headers),
         };
-        let edits = edits.with(session);
+        let edits = edits.with(opened);
         match headers.http_method() {
             b"POST" => {
                 self.check_content(headers, end_of_stream)?;
@@ -381,6 +390,7 @@ impl Exchange {
                 self.state = State::Body(judge, Revision::of(headers), has_length);
                 Ok(RequestStep::AwaitBody(edits))
             }
+            b"DELETE" if judge.transport == Transport::HTTPSSE => Err(self.refuse(RequestFault::NothingToDelete, None)),
             b"GET" | b"DELETE" if end_of_stream => {
                 self.settle(Outcome::Allowed, "Verified");
                 if headers.http_method() == b"GET" && judge.filters() && !headers.accepts_events() {
@@ -498,19 +508,24 @@ impl Exchange {
             answered = answered.or(judged?);
         }
         let first = messages.first().and_then(Message::request);
-        let names_none = |message: &Message<'_>| message.request().is_some_and(|request| !request.names_task);
+        let names_none = |message: &Message<'_>| message.request().is_some_and(|request| !request.names_handle);
         if messages.iter().all(names_none) {
             return Ok((answered, None));
         }
-        let rewritten = judge.unbound_tasks(body, first, revision, has_length);
-        let rewritten = rewritten.map_err(|UnknownTask| {
-            self.settle(Outcome::Denied, "TaskNotFound");
+        let rewritten = judge.opened_message(body, first, revision, has_length);
+        let rewritten = rewritten.map_err(|UnknownHandle(kind)| {
             let modern = revision.is_modern(first.and_then(|request| request.version.as_deref()));
+            let id = first.map(|request| &request.id);
+            if kind == Kind::RequestState {
+                self.settle(Outcome::Denied, "RequestStateNotFound");
+                return denial::unknown_request_state(id, modern);
+            }
+            self.settle(Outcome::Denied, "TaskNotFound");
             match first {
                 Some(request) if modern && request.method == Method::Task && !request.may_become_task => {
                     denial::unknown_extension(&request.id)
                 }
-                first => denial::unknown_task(first.map(|request| &request.id), modern),
+                _ => denial::unknown_task(id, modern),
             }
         })?;
         Ok((answered, rewritten))
@@ -595,7 +610,9 @@ impl Exchange {
                 }
             }
         }
-        let is_judged = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
+        // Every answer of the stateless era may give the caller something to keep.
+        let may_hold_handle = request.may_become_task || request.version.is_some();
+        let is_judged = request.method.may_answer_with_list() || (judge.binds() && may_hold_handle);
         Ok(is_judged.then(|| Answered { id: Some(request.id.clone()) }))
     }
 

@@ -1,9 +1,9 @@
 //! MCP on the wire: JSON-RPC messages, lists, server-sent events.
 
 mod arguments;
+pub(crate) mod handles;
 pub mod list;
 pub(crate) mod members;
 pub mod message;
 pub mod method;
 pub mod sse;
-pub(crate) mod tasks;

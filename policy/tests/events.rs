@@ -4,7 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 
 use toolward_policy::mcp::list::{self, Filtered};
-use toolward_policy::mcp::sse::{EventFilter, Rewrite};
+use toolward_policy::mcp::sse::{EventFilter, EventId, Rewrite, StreamEnd};
 use toolward_policy::policy::Item;
 
 /// Numbers that are the same in each run (xorshift).
@@ -107,8 +107,12 @@ impl Rewrite for Hides {
         list::filter(text, &mut |item| item != Item::Tool("hidden"))
     }
 
-    fn endpoint(&mut self, _: &str) -> Option<String> {
-        None
+    fn endpoint(&mut self, _: &str) -> Result<Option<String>, StreamEnd> {
+        Ok(None)
+    }
+
+    fn event_id(&mut self, _: &str) -> EventId {
+        EventId::Same
     }
 }
 

@@ -58,6 +58,12 @@ impl McpServer {
         Self::start_command(command.env("TRANSPORT", "sse"))
     }
 
+    /// A stand-in for servers over HTTP+SSE that announce their endpoint in all the ways there are.
+    #[must_use]
+    pub fn start_endpoints() -> Self {
+        Self::start_script(Sdk::V1, &root().join("tests/servers/endpoints.py"))
+    }
+
     /// Any script that listens on the port that the variable `PORT` says.
     #[must_use]
     pub fn start_script(sdk: Sdk, script: &Path) -> Self {

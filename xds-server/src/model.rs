@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use toolward_policy::config::FilterConfig;
+use toolward_policy::config::{FilterConfig, Transport};
 
 use crate::objects::Objects;
 
@@ -136,6 +136,9 @@ pub struct Route {
     /// Scheme, host and port by which clients know its host, where the policy asks for it and there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// How messages travel on it, as its policy says.
+    #[serde(default, skip_serializing_if = "Transport::is_streamable")]
+    pub transport: Transport,
 }
 
 /// What a request must look like; all parts must fit.

@@ -23,8 +23,15 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 const OWN_PREFIX: &str = "x-toolward-";
 
 /// Headers of a request that are rewritten where it says more than a server may see.
-const REWRITTEN: [&str; 6] =
-    ["authorization", "accept-encoding", "accept-charset", "content-length", "mcp-session-id", "mcp-name"];
+const REWRITTEN: [&str; 7] = [
+    "authorization",
+    "accept-encoding",
+    "accept-charset",
+    "content-length",
+    "mcp-session-id",
+    "mcp-name",
+    "last-event-id",
+];
 
 /// Whether the filter may change this header, by its lower-case name, on the way to the server. Envoy then looks for the
 /// route anew, so a route that is chosen by such a header is not the one that the request takes in the end.

@@ -2,46 +2,38 @@
 
 use std::rc::Rc;
 
-use super::endpoint::{self, Unsealed};
+use super::endpoint;
+use super::handles::Handles;
 use super::headers::{Edits, Headers};
-use super::revision::{self, Revision};
 use super::{HasLength, Rewritten};
-use crate::binding::{Binder, Kind};
+use crate::binding::Binder;
 use crate::claims::Caller;
-use crate::config::{Batches, StepUp};
+use crate::config::{Batches, StepUp, Transport};
 use crate::decide::{Verdict, decide, needed_scopes};
+use crate::mcp::handles;
 use crate::mcp::list::{self, Filtered};
 use crate::mcp::members;
-use crate::mcp::message::{Request, Target};
-use crate::mcp::method::Method;
-use crate::mcp::sse::Rewrite;
-use crate::mcp::tasks;
+use crate::mcp::message::Request;
+use crate::mcp::sse::{self, EventId, Rewrite, StreamEnd};
 use crate::policy::{Call, CallerAuthentication, Gate, HttpRequest, Item, Protection, RoutePolicy};
 use crate::protected_resource::Hints;
 use crate::record::{Outcome, Record};
-
-const SESSION: &str = "mcp-session-id";
 
 /// The caller of an exchange before the policy.
 #[derive(Debug)]
 pub(super) struct Judge {
     policy: Rc<RoutePolicy>,
     caller: Rc<Caller>,
-    /// None: sessions and tasks belong to whoever knows their ids.
-    binder: Option<Rc<Binder>>,
-    transport: Transport,
-    http: HttpRequest,
+    /// None: handles belong to whoever knows them.
+    pub(super) handles: Option<Handles>,
+    pub(super) transport: Transport,
+    /// The server's own id of the session; empty where there is none.
+    pub(super) session: String,
+    pub(super) http: HttpRequest,
+    /// By which the request names the gateway.
+    pub(super) authority: String,
     /// Nothing where no caller is asked for more scopes.
     hints: Hints,
-}
-
-/// How messages travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transport {
-    /// Answers come in the response.
-    StreamableHttp,
-    /// Answers come on a stream that another exchange opened (revision 2024-11-05).
-    HttpSse,
 }
 
 /// The method of what is sent to a server in place of a denied request, where only the server can answer. None has it.
@@ -49,10 +41,6 @@ const DENIED: &str = "toolward/denied";
 
 /// The method that asks for all tasks.
 const LIST_OF_TASKS: &str = "tasks/list";
-
-/// A request names a task that is not the caller's.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct UnknownTask;
 
 impl Judge {
     pub(super) fn new(
@@ -62,10 +50,8 @@ impl Judge {
         route_origin: Option<&str>,
         headers: &Headers<'_>,
     ) -> Self {
-        let binder = policy.binds_to_callers().then(|| Rc::clone(binder));
-        let path = headers.text(":path").flatten().unwrap_or_default();
-        let transport = if endpoint::names_session(path) { Transport::HttpSse } else { Transport::StreamableHttp };
-        let bare = path.split_once('?').map_or(path, |(bare, _)| bare);
+        let handles = Handles::of(policy, &caller, binder);
+        let bare = endpoint::bare(headers.text(":path").flatten().unwrap_or_default());
         let authority = headers.text(":authority").flatten().unwrap_or_default();
         let http = HttpRequest { path: bare.to_owned(), host: host(authority) };
         let hints = match policy.as_ref() {
@@ -76,13 +62,18 @@ impl Judge {
             }
             _ => Hints::default(),
         };
-        Self { policy: Rc::clone(policy), caller, binder, transport, http, hints }
+        let transport = match policy.as_ref() {
+            RoutePolicy::Protected(protection) => protection.protocol.transport,
+            _ => Transport::default(),
+        };
+        let (policy, session, authority) = (Rc::clone(policy), String::new(), authority.to_owned());
+        Self { policy, caller, handles, transport, session, http, authority, hints }
     }
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
     /// server can put there: one that every server answers with an error.
     pub(super) fn substitute(&self, request: &Request<'_>, HasLength(has_length): HasLength) -> Option<Rewritten> {
-        if self.transport == Transport::StreamableHttp {
+        if self.transport == Transport::StreamableHTTP {
             return None;
         }
         let body = format!(r#"{{"jsonrpc":"2.0","id":{},"method":"{DENIED}"}}"#, request.id);
@@ -110,9 +101,9 @@ impl Judge {
         }
     }
 
-    /// Whether sessions and tasks belong to callers.
+    /// Whether handles belong to callers.
     pub(super) fn binds(&self) -> bool {
-        self.binder.is_some()
+        self.handles.is_some()
     }
 
     /// Whether anything in an answer may have to change.
@@ -175,68 +166,6 @@ fn host(authority: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Sessions.
-impl Judge {
-    /// The request's headers with the server's own id of the session; `None`: the session is not the caller's.
-    pub(super) fn unbound_session(&self, headers: &Headers<'_>) -> Option<Edits> {
-        let mut edits = Edits::default();
-        let Some(binder) = &self.binder else { return Some(edits) };
-        if let Some(bound) = headers.text(SESSION) {
-            let id = binder.unbind(Kind::Session, &self.caller, bound?)?;
-            edits.set.push((SESSION, id.to_owned()));
-        }
-        let path = headers.text(":path").flatten().unwrap_or_default();
-        let is_seal = |session: &str, seal: &str| binder.is_mac(Kind::Session, &self.caller, session, seal);
-        match endpoint::unsealed(path, is_seal) {
-            Unsealed::NoSession => {}
-            Unsealed::Path(path) => edits.set.push((":path", path)),
-            Unsealed::Refused => return None,
-        }
-        Some(edits)
-    }
-
-    /// The answer's headers with the id of the session as the caller is to see it.
-    pub(super) fn bound_session(&self, headers: &Headers<'_>) -> Edits {
-        let mut edits = Edits::default();
-        if let (Some(binder), Some(id)) = (&self.binder, headers.text(SESSION)) {
-            match id.and_then(|id| binder.bind(Kind::Session, &self.caller, id)) {
-                Some(bound) => edits.set.push((SESSION, bound)),
-                None => edits.remove.push(SESSION.to_owned()),
-            }
-        }
-        edits
-    }
-}
-
-/// Tasks.
-impl Judge {
-    /// The request with the server's own ids of tasks, where it names any.
-    pub(super) fn unbound_tasks(
-        &self,
-        body: &[u8],
-        request: Option<&Request<'_>>,
-        revision: &Revision,
-        HasLength(has_length): HasLength,
-    ) -> Result<Option<Rewritten>, UnknownTask> {
-        let (Some(binder), Ok(body)) = (&self.binder, std::str::from_utf8(body)) else { return Ok(None) };
-        let own = |id: &str| binder.unbind(Kind::Task, &self.caller, id).map(str::to_owned);
-        let body = match tasks::rewrite(body, &mut |id| own(id)) {
-            tasks::Rewritten::Unchanged => return Ok(None),
-            tasks::Rewritten::Changed(body) => body.into_bytes(),
-            tasks::Rewritten::Refused => return Err(UnknownTask),
-        };
-        let mut edits = Edits::default();
-        if has_length {
-            edits.set.push(("content-length", body.len().to_string()));
-        }
-        let named = request.filter(|request| request.method == Method::Task && revision.names_target());
-        if let Some(Target::Task(id)) = named.and_then(|request| request.targets.first()) {
-            edits.set.push(("mcp-name", revision::encoded(&own(id).ok_or(UnknownTask)?)));
-        }
-        Ok(Some(Rewritten { body, edits }))
-    }
-}
-
 /// What is done with what an answer carries.
 pub(super) struct AnswerFilter<'j> {
     judge: &'j Judge,
@@ -262,7 +191,8 @@ impl<'j> AnswerFilter<'j> {
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
         (!self.judge.gates().is_empty() && list::may_hold_list(event))
-            || (self.judge.binds() && (members::holds(event, "endpoint") || tasks::may_name_task(event)))
+            || members::holds(event, "endpoint")
+            || (self.judge.binds() && (sse::may_have_id(event) || handles::may_hold_handle(event)))
             || std::str::from_utf8(event).is_err()
     }
 
@@ -273,22 +203,25 @@ impl Rewrite for AnswerFilter<'_> {
         } else {
             list::filter(text, &mut |item| judge.sees(item, record))
         };
-        let Some(binder) = &judge.binder else { return filtered };
+        let Some(own) = &judge.handles else { return filtered };
         let current = match &filtered {
             Filtered::Unchanged => Some(text),
             Filtered::Changed(text) => Some(text.as_str()),
             Filtered::Unreadable(_) => None,
         };
-        let bound = |id: &str| binder.bind(Kind::Task, &judge.caller, id);
-        match current.map(|current| tasks::rewrite(current, &mut |id| bound(id))) {
-            Some(tasks::Rewritten::Changed(text)) => Filtered::Changed(text),
-            Some(tasks::Rewritten::Refused) => Filtered::Unreadable(current.and_then(list::message_id)),
-            Some(tasks::Rewritten::Unchanged) | None => filtered,
+        let mut sealed = |kind, handle: &str| own.seal(kind, "", handle);
+        match current.map(|current| handles::rewrite(current, &mut sealed)) {
+            Some(handles::Rewritten::Changed(text)) => Filtered::Changed(text),
+            Some(handles::Rewritten::Refused) => Filtered::Unreadable(current.and_then(list::message_id)),
+            Some(handles::Rewritten::Unchanged) | None => filtered,
         }
     }
 
-    fn endpoint(&mut self, uri: &str) -> Option<String> {
-        let binder = self.judge.binder.as_ref()?;
-        endpoint::sealed(uri, |session| binder.seal(Kind::Session, &self.judge.caller, session))
+    fn endpoint(&mut self, uri: &str) -> Result<Option<String>, StreamEnd> {
+        self.judge.shown_endpoint(uri)
+    }
+
+    fn event_id(&mut self, id: &str) -> EventId {
+        self.judge.shown_event_id(id)
     }
 }

@@ -59,10 +59,6 @@ impl Origin {
         })
     }
 
-    pub(super) fn is_page(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// An answer of this gateway's that the page may see.
     pub(super) fn shown(&self, mut answer: Answer) -> Answer {
         answer.headers.extend(self.headers("Origin".to_owned()));

@@ -7,8 +7,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::arguments::LazyArguments;
+use super::handles;
 use super::method::Method;
-use super::tasks;
 use crate::arguments::Given;
 use crate::policy::Item;
 use crate::strict::{self, Fault, Reader, Scalar};
@@ -22,7 +22,7 @@ const MAX_NAME_BYTES: usize = 256;
 /// Longest URI of a resource, in bytes.
 const MAX_URI_BYTES: usize = 8192;
 /// Longest id of a task, in bytes.
-const MAX_TASK_BYTES: usize = 1024;
+const MAX_TASK_BYTES: usize = 2048;
 /// Most resources and tasks that one request may name.
 const MAX_TARGETS: usize = 1024;
 /// Most messages in an array.
@@ -66,8 +66,8 @@ pub struct Request<'m> {
     pub version: Option<Cow<'m, str>>,
     /// Whether the answer may be a task: the caller asks for one, or says that it knows them.
     pub may_become_task: bool,
-    /// Whether any member, wherever it stands, is one that carries ids of tasks.
-    pub names_task: bool,
+    /// Whether any member, wherever it stands, is named as one that is a handle.
+    pub names_handle: bool,
     arguments: LazyArguments<'m>,
 }
 
@@ -334,7 +334,7 @@ struct Members<'m> {
     version: Option<Scalar<'m>>,
     task_id: Option<Scalar<'m>>,
     may_become_task: bool,
-    names_task: bool,
+    names_handle: bool,
     subscriptions: Listed<'m>,
     task_ids: Listed<'m>,
 }
@@ -350,7 +350,7 @@ impl<'m> Reader<'m> for Members<'m> {
     type Place = Place;
 
     fn member(&mut self, object: Place, key: &str) -> Result<Place, Fault> {
-        self.names_task |= tasks::names_task(key);
+        self.names_handle |= handles::is_handle(key);
         let known: &[(&str, Place)] = match object {
             Place::Root => &ROOT,
             Place::Params => &PARAMS,
@@ -534,7 +534,7 @@ impl<'m> Members<'m> {
             targets,
             version,
             may_become_task: self.may_become_task,
-            names_task: self.names_task,
+            names_handle: self.names_handle,
             arguments,
         }))
     }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 
 use super::list::Filtered;
 use crate::denial;
@@ -37,7 +37,24 @@ pub trait Rewrite {
     fn message(&mut self, text: &str) -> Filtered;
 
     /// The URI to announce in place of this one (transport HTTP+SSE, revision 2024-11-05); none: this one.
-    fn endpoint(&mut self, uri: &str) -> Option<String>;
+    ///
+    /// # Errors
+    /// When it may not be announced.
+    fn endpoint(&mut self, uri: &str) -> Result<Option<String>, StreamEnd>;
+
+    /// What becomes of the id of an event.
+    fn event_id(&mut self, id: &str) -> EventId;
+}
+
+/// What becomes of the id of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventId {
+    /// It stays.
+    Same,
+    /// It is this one.
+    Other(String),
+    /// The event has none.
+    Dropped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +63,31 @@ enum Line {
     Begun,
 }
 
-/// An event grew past the limit; the stream must end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge;
+/// Why a stream must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamEnd {
+    /// An event grew past the limit.
+    #[error("an event is too large")]
+    TooLarge,
+    /// It announces an endpoint, where no policy says `protocol: { transport: HTTPSSE }`.
+    #[error("the server speaks HTTP+SSE; `protocol: {{ transport: HTTPSSE }}` in the policies of this way allows it")]
+    TransportNotAllowed,
+    /// It announces an endpoint that leads elsewhere, or could be read in two ways.
+    #[error("the server announces an endpoint that is no path of its own")]
+    EndpointNotAllowed,
+}
+
+impl StreamEnd {
+    /// The word for metric and log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TooLarge => "EventTooLarge",
+            Self::TransportNotAllowed => "TransportNotAllowed",
+            Self::EndpointNotAllowed => "EndpointNotAllowed",
+        }
+    }
+}
 
 impl EventFilter {
     /// A filter for one stream, with the size of the largest event in bytes.
@@ -68,8 +107,8 @@ impl EventFilter {
     /// Takes in a chunk and gives what can be passed on by now: mostly the chunk as it is.
     ///
     /// # Errors
-    /// When an event is larger than the limit.
-    pub fn push<'c>(&mut self, chunk: &'c [u8], rewrite: &mut dyn Rewrite) -> Result<Cow<'c, [u8]>, TooLarge> {
+    /// When the stream must end.
+    pub fn push<'c>(&mut self, chunk: &'c [u8], rewrite: &mut dyn Rewrite) -> Result<Cow<'c, [u8]>, StreamEnd> {
         let mut carried = std::mem::take(&mut self.carry);
         let is_alone = carried.is_empty();
         let bytes = if is_alone {
@@ -96,7 +135,8 @@ impl EventFilter {
             // Of many small events none is looked at by itself, where none may change.
             let looked_at = *may_change.get_or_insert_with(|| rewrite.may_change(bytes))
                 && (event.len() == bytes.len() || rewrite.may_change(event));
-            if let Some(changed) = looked_at.then(|| self.changed(event, first, rewrite)).flatten() {
+            let changed = if looked_at { self.changed(event, first, rewrite)? } else { None };
+            if let Some(changed) = changed {
                 passed.extend_from_slice(bytes.get(placed..start).unwrap_or_default());
                 if passed.is_empty() {
                     passed = changed.into_bytes();
@@ -110,7 +150,7 @@ impl EventFilter {
         let rest = bytes.get(start..).unwrap_or_default();
         self.seen -= start;
         if rest.len() > self.limit {
-            return Err(TooLarge);
+            return Err(StreamEnd::TooLarge);
         }
         if is_alone && placed == 0 && rest.is_empty() {
             return Ok(Cow::Borrowed(chunk));
@@ -127,15 +167,15 @@ impl EventFilter {
     }
 
     /// The event to send in place of this one; none: this one.
-    fn changed(&mut self, event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Option<String> {
-        match filter_event(event, first, rewrite) {
+    fn changed(&mut self, event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Result<Option<String>, StreamEnd> {
+        Ok(match filter_event(event, first, rewrite)? {
             Judged::Same => None,
             Judged::Other(text) => Some(text),
             Judged::Unreadable(text) => {
                 self.unreadable = true;
                 Some(text)
             }
-        }
+        })
     }
 
     /// Whether some list so far could not be read; the client got an error in its place.
@@ -175,24 +215,40 @@ enum Judged {
     Unreadable(String),
 }
 
-fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged {
+fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Result<Judged, StreamEnd> {
     // Not UTF-8: clients put U+FFFD in place of the bad bytes, so that is what is judged.
     let text = std::str::from_utf8(event).map_or_else(|_| String::from_utf8_lossy(event), Cow::Borrowed);
     let text = if first { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
     let data = data(text);
-    if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
-        let is_endpoint = lines(text).filter_map(|line| field(line, "event")).last() == Some("endpoint");
-        let uri = rewrite.endpoint(&data).filter(|_| is_endpoint);
-        return uri.map_or(Judged::Same, |uri| Judged::Other(with_data(text, &uri)));
+    // In doubt it is one: not every client takes the last of several names.
+    let is_endpoint = lines(text).filter_map(|line| field(line, "event")).any(|name| name.trim() == "endpoint");
+    if is_endpoint && let Some(uri) = rewrite.endpoint(&data)? {
+        return Ok(rebuilt(text, Some(&uri), rewrite).map_or(Judged::Same, Judged::Other));
     }
-    match rewrite.message(&data) {
-        Filtered::Unchanged => Judged::Same,
-        Filtered::Changed(data) => Judged::Other(with_data(text, &data)),
+    let filtered = match data.trim_start().as_bytes().first() {
+        Some(b'{' | b'[') => rewrite.message(&data),
+        _ => Filtered::Unchanged,
+    };
+    Ok(match filtered {
+        Filtered::Unchanged => rebuilt(text, None, rewrite).map_or(Judged::Same, Judged::Other),
+        Filtered::Changed(data) => rebuilt(text, Some(&data), rewrite).map_or(Judged::Same, Judged::Other),
         Filtered::Unreadable(id) => {
             let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
-            Judged::Unreadable(with_data(text, &error))
+            rebuilt(text, Some(&error), rewrite).map_or(Judged::Same, Judged::Unreadable)
         }
-    }
+    })
+}
+
+/// Whether some event in these bytes may have an id; a line of that name begins somewhere.
+#[must_use]
+pub fn may_have_id(events: &[u8]) -> bool {
+    let is_line = |start: usize| start.checked_sub(1).is_none_or(|before| !is_within_line(events.get(before)));
+    memmem::find_iter(events, b"id").any(is_line)
+}
+
+/// Whether a line goes on behind this byte; at the stream's beginning there may be a byte order mark.
+fn is_within_line(byte: Option<&u8>) -> bool {
+    !matches!(byte, Some(b'\n' | b'\r' | 0xbf))
 }
 
 /// The lines of an event, and what stands behind the last end of a line.
@@ -228,25 +284,41 @@ fn data(event: &str) -> Cow<'_, str> {
     data
 }
 
-/// The event with other data: its other fields stay as they are, in their order.
-fn with_data(event: &str, data: &str) -> String {
+/// The event with its id, and other data where there are; its other fields stay as they are, in their order. `None`: nothing
+/// of it changes.
+fn rebuilt(event: &str, data: Option<&str>, rewrite: &mut dyn Rewrite) -> Option<String> {
     let mut text = String::with_capacity(event.len());
     let mut placed = false;
+    let mut changed = data.is_some();
     for line in lines(event).filter(|line| !line.is_empty()) {
-        if field(line, "data").is_none() {
-            text.push_str(line);
-            text.push('\n');
-        } else if !std::mem::replace(&mut placed, true) {
-            for line in lines(data) {
-                text.push_str("data: ");
-                text.push_str(line);
-                text.push('\n');
+        // Of several ids the last counts; each is one that could.
+        let id = field(line, "id").map_or(EventId::Same, |id| rewrite.event_id(id));
+        match (id, data) {
+            (EventId::Same, Some(data)) if field(line, "data").is_some() => {
+                for line in lines(data).filter(|_| !placed) {
+                    text.push_str("data: ");
+                    text.push_str(line);
+                    text.push('\n');
+                }
+                placed = true;
+                continue;
+            }
+            (EventId::Same, _) => text.push_str(line),
+            (EventId::Other(id), _) => {
+                text.push_str("id: ");
+                text.push_str(&id);
+                changed = true;
+            }
+            (EventId::Dropped, _) => {
+                changed = true;
+                continue;
             }
         }
+        text.push('\n');
     }
     // A CR may have its LF in the next chunk.
     text.push(if event.ends_with('\r') { '\r' } else { '\n' });
-    text
+    changed.then_some(text)
 }
 
 #[cfg(test)]
@@ -262,15 +334,26 @@ mod tests {
 
     impl Rewrite for HidesB {
         fn may_change(&self, event: &[u8]) -> bool {
-            list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint")
+            list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint") || may_have_id(event)
         }
 
         fn message(&mut self, text: &str) -> Filtered {
             list::filter(text, &mut |item| item != Item::Tool("b"))
         }
 
-        fn endpoint(&mut self, uri: &str) -> Option<String> {
-            uri.contains("session").then(|| format!("{uri}&x"))
+        fn endpoint(&mut self, uri: &str) -> Result<Option<String>, StreamEnd> {
+            if uri.starts_with("http:") {
+                return Err(StreamEnd::EndpointNotAllowed);
+            }
+            Ok(uri.contains("session").then(|| format!("{uri}&x")))
+        }
+
+        fn event_id(&mut self, id: &str) -> EventId {
+            match id.strip_prefix('s') {
+                Some("") => EventId::Dropped,
+                Some(id) => EventId::Other(id.to_uppercase()),
+                None => EventId::Same,
+            }
         }
     }
 
@@ -295,6 +378,24 @@ mod tests {
                 Some("event: endpoint\ndata: /m?session=1&x\n\n".to_owned()),
             ),
             ("another event with a session", "event: x\ndata: endpoint?session=1\n\n".to_owned(), None),
+            ("an id", "id: sab\r\ndata: 1\r\n\r\n".to_owned(), Some("id: AB\ndata: 1\n\r\n".to_owned())),
+            ("an id alone", "id:sab\n\n".to_owned(), Some("id: AB\n\n".to_owned())),
+            (
+                "several ids",
+                "id: sa\nid: x\nid: s\nid\nid: sc\ndata:\n\n".to_owned(),
+                Some("id: A\nid: x\nid\nid: C\ndata:\n\n".to_owned()),
+            ),
+            ("an id behind others' names", "idx: sa\ndata: id: sa\n\n".to_owned(), None),
+            (
+                "an id and a list",
+                format!("id: sa\ndata: {LIST}\nretry: 1\n\n"),
+                Some(format!("id: A\ndata: {KEPT}\nretry: 1\n\n")),
+            ),
+            (
+                "an endpoint by the first of several names",
+                "event: endpoint\nevent: x\ndata: /m?session=1\n\n".to_owned(),
+                Some("event: endpoint\nevent: x\ndata: /m?session=1&x\n\n".to_owned()),
+            ),
             ("list", format!("data: {LIST}\n\n"), Some(format!("data: {KEPT}\n\n"))),
             ("CRLF", format!("id: 7\r\ndata: {LIST}\r\n\r\n"), Some(format!("id: 7\ndata: {KEPT}\n\r\n"))),
             ("CR", format!("data: {LIST}\r\r"), Some(format!("data: {KEPT}\n\r"))),
@@ -341,7 +442,14 @@ mod tests {
     fn an_event_past_the_limit_ends_the_stream() {
         let mut filter = EventFilter::new(10);
         assert_eq!(filter.push(b"data: 12\n\n", &mut HidesB), Ok(Cow::Borrowed(b"data: 12\n\n".as_slice())));
-        assert_eq!(filter.push(b"data: 123456", &mut HidesB), Err(TooLarge));
+        assert_eq!(filter.push(b"data: 123456", &mut HidesB), Err(StreamEnd::TooLarge));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_allowed_ends_the_stream() {
+        let mut filter = EventFilter::new(100);
+        let events = b"data: 1\n\nevent: endpoint\ndata: http://evil/\n\n";
+        assert_eq!(filter.push(events, &mut HidesB), Err(StreamEnd::EndpointNotAllowed));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ConfigError, ConfigFault, at};
 use crate::claims::Caller;
-use crate::config::{Algorithm, Audience, Issuer, Key, KeySet, ProtectedResource, TokenType};
+use crate::config::{Algorithm, Audience, Issuer, Key, KeySet, KeySource, ProtectedResource, TokenType};
 use crate::jwt::TokenFault;
 use crate::jwt::key::PublicKey;
 use crate::jwt::token::Type;
@@ -67,7 +67,11 @@ impl JwtAuthentication {
             content.update((canonical.len() as u64).to_be_bytes());
             content.update(canonical);
             content.update(keys.content);
-            accepted.push(AcceptedIssuer { config: issuer.clone(), keys: Rc::clone(keys) });
+            let key_source = match &issuer.key_source {
+                Some(KeySource(source)) => Rc::from(source.as_str()),
+                None => keys.content.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+            };
+            accepted.push(AcceptedIssuer { config: issuer.clone(), keys: Rc::clone(keys), key_source });
         }
         Ok(Self {
             policy: policy.to_owned(),
@@ -106,6 +110,12 @@ impl JwtAuthentication {
         issuer.is_none_or(|issuer| issuer.config.audience == Audience::Resource {})
     }
 
+    /// Where the keys of a verified caller's issuer come from.
+    pub(crate) fn key_source(&self, caller: &Caller) -> Option<Rc<str>> {
+        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == caller.issuer)?;
+        Some(Rc::clone(&issuer.key_source))
+    }
+
     /// The issuer that these claims name, if it is accepted.
     #[must_use]
     pub fn issuer(&self, claims: &Map<String, Value>) -> Option<&AcceptedIssuer> {
@@ -119,6 +129,7 @@ impl JwtAuthentication {
 pub struct AcceptedIssuer {
     config: Issuer,
     keys: Rc<Keys>,
+    key_source: Rc<str>,
 }
 
 impl AcceptedIssuer {

@@ -4,6 +4,8 @@ mod answers;
 mod bad_input;
 mod changes;
 mod clients;
+mod endpoints;
+mod events;
 mod examples;
 mod https;
 mod lists;

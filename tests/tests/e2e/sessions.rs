@@ -1,14 +1,12 @@
 //! Sessions belong to the caller that opened them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 
 use serde_json::json;
-use toolward_tests::client;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
-use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, policy, route};
+use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
 use toolward_tests::toolward::{Issuer, run};
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -26,6 +24,11 @@ fn open(stack: &Stack, token: &str) -> String {
     let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     assert_eq!(http::send(stack.post(ready).bearer_auth(token).header("mcp-session-id", &id)).status, 202);
     id
+}
+
+/// The server's own ids are of 32 characters.
+fn is_sealed(id: &str) -> bool {
+    id.len() > 64
 }
 
 fn go_on(stack: &Stack, token: &str, session: &str) -> Answer {
@@ -50,7 +53,10 @@ fn of_streamable_http() {
     let token = |who: &str| stack.issuer.token(&["--claim", "team=ops", "--subject", who]);
     let (bob, eve) = (token("bob"), token("eve"));
     let session = open(&stack, &bob);
-    let own = session.rsplit_once('.').expect("a bound id").0.to_owned();
+    // What is a session of the server's is none of the gateway's.
+    let direct = http::post(&stack.client, &format!("http://127.0.0.1:{}/mcp", server.port), INITIALIZE);
+    let own = direct.send().expect("an answer").headers()["mcp-session-id"].to_str().expect("text").to_owned();
+    assert!(is_sealed(&session) && !is_sealed(&own), "{session} {own}");
     assert_eq!(go_on(&stack, &bob, &session).status, 200);
     assert_eq!(go_on(&stack, &token("bob"), &session).status, 200, "another token of the same caller");
     for (who, token, session) in [
@@ -85,36 +91,45 @@ fn of_streamable_http() {
     // Where the policy says so, they belong to whoever knows them.
     let unbound = format!("{}  protocol: {{ sessionBinding: None }}\n", policy(&jwks, OPS_MAY_ADD));
     stack.folder.write("policy.yaml", &unbound);
-    eventually("unbound", || !initialize(&stack, &bob).contains('.'));
+    eventually("unbound", || !is_sealed(&initialize(&stack, &bob)));
+    assert_eq!(
+        http::send(stack.post(request("tools/list")).bearer_auth(&eve).header("mcp-session-id", &next)).status,
+        404
+    );
     assert_eq!(go_on(&stack, &eve, &open(&stack, &bob)).status, 200);
 }
 
 #[test]
-fn of_http_with_sse() {
-    let server = McpServer::start_sse();
-    let stack = Stack::start(server.port, OPS_MAY_ADD);
-    stack.folder.write("backend.yaml", &backend(server.port).replace(", path: /mcp", ""));
-    stack.folder.write("route.yaml", &route("/"));
-    let at = |path: &str| format!("http://127.0.0.1:{}{path}", stack.port);
-    let token = |who: &str| stack.issuer.token(&["--claim", "team=ops", "--subject", who]);
-    let (bob, eve) = (token("bob"), token("eve"));
-    eventually("the route leads to the server", || {
-        stack.client.get(at("/sse")).bearer_auth(&bob).send().is_ok_and(|answer| answer.status() == 200)
-    });
-    let expected = json!({ "tools": ["add"], "calls": { "add": "13", "multiply": "Invalid request parameters" } });
-    // Only the server can put an answer on the stream, so it is the server's word for what it does not know.
-    assert_eq!(client::sdk_v1(&at("/sse"), &bob, &["add", "multiply", "add"]), expected);
-    assert_eq!((server.ran("add"), server.ran("multiply")), (2, 0));
+fn of_an_issuer_and_not_of_its_name() {
+    let server = McpServer::start(Sdk::V1);
+    let (issuer, namesake) = (Issuer::new("ES256"), Issuer::new("ES256"));
+    let (jwks, other) = (issuer.jwks(), namesake.jwks());
+    let stack = Stack::with_policy(server.port, issuer, &policy(&jwks, OPS_MAY_ADD));
+    let second = |text: String| text.replace("name: math }", "name: other }");
+    stack.folder.write(
+        "other-route.yaml",
+        &second(route("/other")).replace("MCPBackend, name: other", "MCPBackend, name: math"),
+    );
+    stack.folder.write("other-policy.yaml", &second(policy(&other, OPS_MAY_ADD)));
+    let ask = |path: &str, token: &str, session: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", stack.port);
+        http::send(
+            http::post(&stack.client, &url, request("tools/list")).bearer_auth(token).header("mcp-session-id", session),
+        )
+    };
+    let arguments = ["--claim", "team=ops", "--subject", "bob"];
+    let (bob, forged) = (stack.issuer.token(&arguments), namesake.token(&arguments));
+    let session = open(&stack, &bob);
+    eventually("the second route is there", || ask("/other", &forged, "x").text.contains("SessionNotFound"));
+    assert_eq!(ask("/mcp", &bob, &session).status, 200);
+    let answer = ask("/other", &forged, &session);
+    assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")));
 
-    let stream = stack.client.get(at("/sse")).bearer_auth(&bob).send().expect("a stream");
-    let lines = BufReader::new(stream).lines();
-    let announced =
-        lines.map(|line| line.expect("a line")).find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
-    let announced = announced.expect("an endpoint");
-    let bare = announced.split_once("&toolward-seal=").expect("a seal").0;
-    let send =
-        |token: &str, path: &str| http::send(http::post(&stack.client, &at(path), INITIALIZE).bearer_auth(token));
-    assert_eq!(send(&eve, &announced).status, 404);
-    assert_eq!(send(&eve, bare).status, 404);
-    assert_eq!(send(&bob, bare).status, 404);
+    // New keys beside the old ones, and another rule: the caller is the same.
+    let key = |jwks: &str| serde_json::from_str::<serde_json::Value>(jwks).expect("JSON")["keys"][0].clone();
+    let both = json!({ "keys": [key(&jwks), key(&other)] }).to_string();
+    let rules = format!("{OPS_MAY_ADD}\n    - {{ name: more, tools: [multiply] }}");
+    stack.folder.write("policy.yaml", &policy(&both, &rules));
+    eventually("the new key counts", || ask("/mcp", &namesake.token(&arguments), &session).status == 200);
+    assert_eq!(ask("/mcp", &bob, &session).status, 200);
 }

@@ -265,11 +265,13 @@ fn tasks_of_the_old_era() {
         created["task"]["taskId"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
     };
     let id = task(&bob);
-    assert!(id.contains('.'), "bound: {id}");
-    let own = id.rsplit_once('.').expect("a bound id").0;
+    // One of the server's that the gateway knows nothing of.
+    let direct = format!("http://127.0.0.1:{}/mcp", server.port);
+    let own = task(&Peer::begin(&direct, "", Era::Legacy, json!({ "tasks": {} })));
+    assert!(id.len() > own.len() + 40, "sealed: {id}, {own}");
     let named = |id: &str| json!({ "taskId": id });
     assert_eq!(bob.outcome("tasks/get", named(&id)).expect("a task")["taskId"], json!(id));
-    for (who, id) in [(&eve, id.as_str()), (&eve, own), (&bob, own)] {
+    for (who, id) in [(&eve, id.as_str()), (&eve, &own), (&bob, &own)] {
         for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
             assert_eq!(who.outcome(method, named(id)), Err(INVALID), "{method}");
         }
@@ -420,6 +422,8 @@ fn arrays() {
 fn the_oldest_transport() {
     let server = everything_over_sse();
     let stack = Stack::start(server.port, "[{ name: sums, tools: [get-sum] }]");
+    let rules = policy(&stack.issuer.jwks(), "[{ name: sums, tools: [get-sum] }]");
+    stack.folder.write("policy.yaml", &format!("{rules}  protocol: {{ transport: HTTPSSE }}\n"));
     stack.folder.write("backend.yaml", &backend(server.port).replace(", path: /mcp", ""));
     stack.folder.write("route.yaml", &route("/"));
     let (url, token) = (format!("http://127.0.0.1:{}/sse", stack.port), stack.issuer.of_team("ops"));

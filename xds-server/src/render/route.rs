@@ -9,7 +9,8 @@ use envoy_types::pb::envoy::config::route::v3::{
     route_match::PathSpecifier,
 };
 use envoy_types::pb::google::protobuf::Struct;
-use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD, RouteKey};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD, RouteKey, Transport};
+use toolward_policy::exchange::ENDPOINT;
 
 use super::message::{no, regex, string, string_matcher};
 use super::path::without_slash;
@@ -45,17 +46,22 @@ fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
 fn routes(route: &model::Route, port: u16) -> Vec<Route> {
     let matches = route_match(&route.matches);
     let path = &route.matches.path;
-    let actions = match &route.action {
+    let actions: Vec<(RouteMatch, _, Action)> = match &route.action {
         RouteAction::Forward(forward) => {
-            let shares = forward::shares(forward, path).into_iter();
-            shares.map(|share| (share.fraction, Action::Route(share.action))).collect()
+            let shares = forward::shares(forward, path);
+            let to_endpoint = shares.iter().filter(|_| route.transport == Transport::HTTPSSE).map(forward::to_endpoint);
+            let to_endpoint: Vec<_> = to_endpoint.map(|share| (with_endpoint(matches.clone()), share)).collect();
+            let shares = to_endpoint.into_iter().chain(shares.into_iter().map(|share| (matches.clone(), share)));
+            shares.map(|(matches, share)| (matches, share.fraction, Action::Route(share.action))).collect()
         }
-        RouteAction::Redirect(redirect) => vec![(None, Action::Redirect(redirect::action(redirect, path, port)))],
-        RouteAction::Respond { status } => vec![(None, respond(*status))],
+        RouteAction::Redirect(redirect) => {
+            vec![(matches, None, Action::Redirect(redirect::action(redirect, path, port)))]
+        }
+        RouteAction::Respond { status } => vec![(matches, None, respond(*status))],
     };
-    let build = |(runtime_fraction, action)| Route {
+    let build = |(matches, runtime_fraction, action)| Route {
         name: route.name.clone(),
-        r#match: Some(RouteMatch { runtime_fraction, ..matches.clone() }),
+        r#match: Some(RouteMatch { runtime_fraction, ..matches }),
         metadata: Some(policy_metadata(&RouteKey { policy: &route.policy, origin: route.origin.as_deref() })),
         request_headers_to_add: headers::to_add(&route.request_headers),
         request_headers_to_remove: route.request_headers.remove.clone(),
@@ -65,6 +71,16 @@ fn routes(route: &model::Route, port: u16) -> Vec<Route> {
         ..Default::default()
     };
     actions.into_iter().map(build).collect()
+}
+
+/// The same for requests of which the filter says which endpoint their server announced (HTTP+SSE).
+fn with_endpoint(mut matches: RouteMatch) -> RouteMatch {
+    matches.headers.push(HeaderMatcher {
+        name: ENDPOINT.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..Default::default()
+    });
+    matches
 }
 
 /// Where the filter reads which policy judges the request.

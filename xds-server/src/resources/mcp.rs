@@ -5,7 +5,7 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toolward_policy::config::{Algorithm, Batches, Denial, Mode, Rule, SessionBinding, StepUp, TokenType};
+use toolward_policy::config::{Algorithm, Batches, Denial, Mode, Rule, SessionBinding, StepUp, TokenType, Transport};
 
 use super::status::{BackendStatus, PolicyStatus};
 
@@ -213,9 +213,13 @@ pub struct ProtocolSpec {
     /// Whether a body may be an array of messages; `Refuse` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<Batches>,
-    /// To whom sessions and tasks belong; `Subject` by default.
+    /// To whom sessions, tasks, events and the state of requests belong; `Subject` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_binding: Option<SessionBinding>,
+    /// How messages travel; `StreamableHTTP` by default. `HTTPSSE` is for servers of revision 2024-11-05, which announce on a
+    /// stream where to send messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// From which other origins a browser's pages may ask, such as `https://app.example.com`, or `*` for all; none by
     /// default. Of several policies that say so, each must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

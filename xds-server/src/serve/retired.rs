@@ -135,6 +135,7 @@ mod tests {
             audience: Audience::Any {},
             algorithms: Vec::new(),
             key_set: key_set.into(),
+            key_source: None,
             clock_skew_seconds: 30,
             token_type: TokenType::Jwt,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
-use toolward_policy::config::KeySet;
+use toolward_policy::config::{self, KeySet};
 use toolward_policy::jwt::jwks;
 
 use crate::key_sets::{Failing, Found, KeySets, Known, Place};
@@ -25,6 +25,8 @@ pub const KEY_SET_STALE: &str = "KeySetStale";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedKeySet {
     pub(super) name: String,
+    /// Where it comes from, whatever its content.
+    pub(super) source: config::KeySource,
     pub(super) keys: KeySet,
     /// The issuer's metadata, where they were fetched.
     pub(super) metadata: Option<String>,
@@ -48,13 +50,16 @@ pub fn places(resources: &Resources) -> BTreeSet<Place> {
     places
 }
 
-/// Reads the key set that a policy of this namespace names for an issuer.
-pub(super) fn resolve(issuer: &IssuerSpec, namespace: &str, view: &View<'_>) -> Result<NamedKeySet, Fault> {
+/// Reads the key set that a policy names for an issuer.
+pub(super) fn resolve(issuer: &IssuerSpec, policy: &Name, view: &View<'_>) -> Result<NamedKeySet, Fault> {
+    let namespace = policy.namespace.as_str();
     let read = |text: &[u8], place: String| {
         let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
         Ok::<_, Fault>((jwks::parse(text).map_err(unusable)?.keys, None, None))
     };
-    let (keys, metadata, note) = match KeySource::of(issuer, namespace, view)? {
+    let source = KeySource::of(issuer, namespace, view)?;
+    let named = source.named(policy);
+    let (keys, metadata, note) = match source {
         KeySource::Inline(text) => read(text.as_bytes(), "inline".to_owned())?,
         KeySource::ConfigMap(reference) => {
             let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
@@ -64,7 +69,7 @@ pub(super) fn resolve(issuer: &IssuerSpec, namespace: &str, view: &View<'_>) -> 
     };
     let canonical = serde_json::to_vec(&keys).map_err(|error| Fault::new("InvalidKeySet", error.to_string()))?;
     let hash: String = Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(NamedKeySet { name: format!("jwks-{hash}"), keys, metadata, note })
+    Ok(NamedKeySet { name: format!("jwks-{hash}"), source: named, keys, metadata, note })
 }
 
 /// Where a key set is, as a policy says it.
@@ -92,6 +97,19 @@ impl<'s> KeySource<'s> {
         };
         let authorities = upstream_tls::authorities(ca_certificate_refs, namespace, view)?;
         Ok(Self::Published(Place { found, authorities: Some(authorities).filter(|pem| !pem.is_empty()) }))
+    }
+
+    /// In words by which other issuers of the same name are told apart, and which no new key changes. Authorities say how the
+    /// place is recognized, and are renewed as well.
+    fn named(&self, policy: &Name) -> config::KeySource {
+        config::KeySource(match self {
+            Self::Inline(_) => format!("inline {policy}"),
+            Self::ConfigMap(ConfigMapKeyRef { name, key }) => {
+                format!("configMapRef {}/{name} {key}", policy.namespace)
+            }
+            Self::Published(Place { found: Found::At(url), .. }) => format!("uri {url}"),
+            Self::Published(Place { found: Found::ByMetadata(issuer), .. }) => format!("discovery {issuer}"),
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use toolward_policy::config::{ProtectedResource, RoutePolicy};
+use toolward_policy::config::{ProtectedResource, RoutePolicy, Transport};
 use toolward_policy::protected_resource::WELL_KNOWN;
 
 use crate::model::{Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch};
@@ -167,5 +167,6 @@ fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: St
         response_headers: HeaderChanges::default(),
         policy,
         origin: None,
+        transport: Transport::default(),
     }
 }

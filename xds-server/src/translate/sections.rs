@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toolward_policy::config::{
     AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
-    Protocol, RoutePolicy, Rule, SessionBinding, VERSION,
+    Protocol, RoutePolicy, Rule, SessionBinding, Transport, VERSION,
 };
 use toolward_policy::path::{ArgumentPath, ClaimPath};
 use toolward_policy::policy::PolicyTable;
@@ -103,7 +103,7 @@ pub(super) fn check(
     let (mut faults, mut notes) = (Vec::new(), Vec::new());
     let authentication = spec.authentication.as_ref().map(|authentication| match authentication.passthrough {
         None => {
-            let table = issuers(authentication, &name.namespace, view, &mut faults, &mut notes);
+            let table = issuers(authentication, name, view, &mut faults, &mut notes);
             Asked::Token(Box::new(table))
         }
         Some(PassthroughSpec {}) => passthrough(authentication, &mut faults),
@@ -155,6 +155,7 @@ pub(super) fn protocol<'s>(sections: impl Iterator<Item = &'s ProtocolSpec> + Cl
     Protocol {
         batches: loosened(sections.clone().filter_map(|section| section.batches), Batches::Allow),
         session_binding: loosened(sections.clone().filter_map(|section| section.session_binding), SessionBinding::None),
+        transport: loosened(sections.clone().filter_map(|section| section.transport), Transport::HTTPSSE),
         allowed_origins: oauth::common_origins(sections.filter_map(|section| section.allowed_origins.as_deref())),
     }
 }
@@ -184,7 +185,7 @@ fn passthrough(spec: &AuthenticationSpec, faults: &mut Vec<(String, Fault)>) -> 
 
 fn issuers(
     spec: &AuthenticationSpec,
-    namespace: &str,
+    policy: &Name,
     view: &View<'_>,
     faults: &mut Vec<(String, Fault)>,
     notes: &mut Vec<(String, Fault)>,
@@ -211,7 +212,7 @@ fn issuers(
             fault("clockSkew", found);
             DEFAULT_CLOCK_SKEW
         });
-        match keys::resolve(issuer, namespace, view) {
+        match keys::resolve(issuer, policy, view) {
             Err(found) => fault("jwks", found),
             Ok(set) => {
                 let at_gateway = set.metadata.map(|metadata| at_gateway(spec, issuer, metadata)).transpose();
@@ -226,6 +227,7 @@ fn issuers(
                     audience,
                     algorithms: issuer.algorithms.clone(),
                     key_set: set.name.clone(),
+                    key_source: Some(set.source),
                     clock_skew_seconds,
                     token_type: issuer.token_type,
                 });
@@ -324,6 +326,20 @@ fn rule_faults(rule: &Rule, twice: bool) -> Vec<(String, Fault)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_policies_none_may_deny_the_old_transport() {
+        use Transport::{HTTPSSE, StreamableHTTP};
+        let said = |transport| ProtocolSpec { transport, ..ProtocolSpec::default() };
+        let rows = [
+            ("nobody says", vec![said(None)], StreamableHTTP),
+            ("one says", vec![said(None), said(Some(HTTPSSE)), said(None)], HTTPSSE),
+            ("they differ", vec![said(Some(HTTPSSE)), said(Some(StreamableHTTP))], StreamableHTTP),
+        ];
+        for (row, sections, expected) in rows {
+            assert_eq!(protocol(sections.iter()).transport, expected, "{row}");
+        }
+    }
 
     #[test]
     fn of_several_policies_the_strictest_holds() {

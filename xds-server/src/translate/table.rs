@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, VERSION,
+    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, Transport, VERSION,
 };
 use toolward_policy::policy::PolicyTable;
 
@@ -133,6 +133,14 @@ impl Table {
     fn add_open(&mut self, key: &str) -> String {
         self.config.policies.insert(key.to_owned(), RoutePolicy::Open {});
         key.to_owned()
+    }
+
+    /// How messages travel where this key judges.
+    pub(super) fn transport(&self, key: &str) -> Transport {
+        match self.config.policies.get(key) {
+            Some(RoutePolicy::Protected { protocol, .. }) => protocol.transport,
+            _ => Transport::default(),
+        }
     }
 
     /// Whether what the filter says on a route depends on the URL by which clients know it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use toolward_policy::config::RoutePolicy;
+use toolward_policy::config::{self, RoutePolicy};
 
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
@@ -234,6 +234,7 @@ impl Builder<'_, '_> {
             response_headers: HeaderChanges::default(),
             policy: self.table.add_harmless(),
             origin: None,
+            transport: config::Transport::default(),
         };
         VirtualHost { name, domain, routes: vec![route] }
     }
@@ -267,6 +268,7 @@ impl Builder<'_, '_> {
                     response_headers: rule.response_headers.clone(),
                     policy: policy.clone(),
                     origin: None,
+                    transport: self.table.transport(&policy),
                 };
                 let table = &mut self.table;
                 let described = told.as_ref().and_then(|told| Described::new(&route, told, rule.is_over_tls, table));

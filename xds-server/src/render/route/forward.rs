@@ -10,6 +10,8 @@ use envoy_types::pb::envoy::config::route::v3::{
 };
 use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 
+use toolward_policy::exchange::ENDPOINT;
+
 use super::headers;
 use crate::model::{Forward, INVALID_BACKEND, PathMatch, PathRewrite, WeightedCluster};
 use crate::render::message::{duration, uint32};
@@ -45,6 +47,18 @@ pub(super) fn shares(forward: &Forward, matched: &PathMatch) -> Vec<Share> {
         shares.push(Share { fraction, action: action(forward, &[cluster], cluster.path.as_deref(), matched) });
     }
     shares
+}
+
+/// The same share for requests that go where their server announced (HTTP+SSE): to the same clusters, by that path and query
+/// instead of the one that was asked for.
+pub(super) fn to_endpoint(share: &Share) -> Share {
+    let action = Action {
+        prefix_rewrite: String::new(),
+        regex_rewrite: None,
+        path_rewrite: format!("%REQ({ENDPOINT})%"),
+        ..share.action.clone()
+    };
+    Share { fraction: share.fraction.clone(), action }
 }
 
 fn fraction(part: u64, total: u64) -> RuntimeFractionalPercent {

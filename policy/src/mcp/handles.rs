@@ -1,15 +1,17 @@
-//! Ids of tasks in messages of both sides, wherever they stand.
+//! Handles in messages of both sides, wherever they stand: ids of tasks, and what a server gives a client to keep for it until
+//! the request comes again (`requestState`, revision 2026-07-28).
 
 use super::members::{Members, holds, is_plain, rewrite_elements};
+use crate::binding::Kind;
 
 /// The member of `_meta` by which a message says to which task it belongs.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 
-/// Where ids stand in a value.
+/// Where handles stand in a value.
 enum Place {
-    /// It is an id, or an array of ids: the list of a `subscriptions/listen` request.
-    Ids,
-    /// It is an id of whoever knows whom.
+    /// It is a handle, or an array of handles: the list of a `subscriptions/listen` request.
+    Handles(Kind),
+    /// It is a handle of whoever knows whom.
     Foreign,
     /// In each element of it.
     Elements(&'static Place),
@@ -17,22 +19,24 @@ enum Place {
     Members(&'static [(&'static str, Place)]),
 }
 
-const META: Place = Place::Members(&[(RELATED, Place::Members(&[("taskId", Place::Ids)]))]);
+const META: Place = Place::Members(&[(RELATED, Place::Members(&[("taskId", Place::Handles(Kind::Task))]))]);
 
 const MESSAGE: Place = Place::Members(&[
     (
         "params",
         Place::Members(&[
-            ("taskId", Place::Ids),
-            ("notifications", Place::Members(&[("taskIds", Place::Ids)])),
+            ("taskId", Place::Handles(Kind::Task)),
+            ("requestState", Place::Handles(Kind::RequestState)),
+            ("notifications", Place::Members(&[("taskIds", Place::Handles(Kind::Task))])),
             ("_meta", META),
         ]),
     ),
     (
         "result",
         Place::Members(&[
-            ("taskId", Place::Ids),
-            ("task", Place::Members(&[("taskId", Place::Ids)])),
+            ("taskId", Place::Handles(Kind::Task)),
+            ("requestState", Place::Handles(Kind::RequestState)),
+            ("task", Place::Members(&[("taskId", Place::Handles(Kind::Task))])),
             // A server's list of tasks does not say whose they are.
             ("tasks", Place::Elements(&Place::Members(&[("taskId", Place::Foreign)]))),
             ("_meta", META),
@@ -43,11 +47,11 @@ const MESSAGE: Place = Place::Members(&[
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rewritten {
-    /// There is no id in it.
+    /// There is no handle in it.
     Unchanged,
     /// The text to send in its place.
     Changed(String),
-    /// It can't be read, or an id in it is not one that may be there.
+    /// It can't be read, or a handle in it is not one that may be there.
     Refused,
 }
 
@@ -59,20 +63,23 @@ impl From<serde_json::Error> for Refused {
     }
 }
 
-/// Most texts need not be read, because they hold no member that names a task.
-pub(crate) fn may_name_task(text: &[u8]) -> bool {
-    holds(text, "taskId") || !is_plain(text)
+/// How the members begin in which all of [`MESSAGE`] ends.
+const NAMES: [&str; 2] = ["taskId", "requestState"];
+
+/// Most texts need not be read, because they have no member that is a handle.
+pub(crate) fn may_hold_handle(text: &[u8]) -> bool {
+    NAMES.iter().any(|name| holds(text, name)) || !is_plain(text)
 }
 
-/// Whether a member of this name, which is read and has no escapes any more, may carry ids: all of [`MESSAGE`] end in one.
-pub(crate) fn names_task(member: &str) -> bool {
-    member.starts_with("taskId")
+/// Whether a member of this name, which is read and has no escapes any more, may be a handle.
+pub(crate) fn is_handle(member: &str) -> bool {
+    NAMES.iter().any(|name| member.starts_with(name))
 }
 
-/// Puts another id in place of each; where there is none for it, the message is refused.
-pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> Rewritten {
+/// Puts another handle in place of each; where there is none for it, the message is refused.
+pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(Kind, &str) -> Option<String>) -> Rewritten {
     let text = text.trim();
-    if !may_name_task(text.as_bytes()) {
+    if !may_hold_handle(text.as_bytes()) {
         return Rewritten::Unchanged;
     }
     if holds(text.as_bytes(), "\0") {
@@ -89,10 +96,10 @@ pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(&str) -> Option<String>
 fn rewrite_at(
     value: &str,
     place: &Place,
-    change: &mut dyn FnMut(&str) -> Option<String>,
+    change: &mut dyn FnMut(Kind, &str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
     match (place, value.as_bytes().first()) {
-        (Place::Ids, _) => rewrite_ids(value, change),
+        (Place::Handles(kind), _) => rewrite_handles(*kind, value, change),
         (Place::Foreign, Some(b'"')) => Err(Refused),
         (Place::Elements(place), Some(b'[')) => {
             rewrite_elements(value, &mut |element| rewrite_at(element, place, change))
@@ -105,7 +112,7 @@ fn rewrite_at(
 fn rewrite_members(
     value: &str,
     places: &[(&str, Place)],
-    change: &mut dyn FnMut(&str) -> Option<String>,
+    change: &mut dyn FnMut(Kind, &str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
     let mut members: Members<'_> = serde_json::from_str(value)?;
     let mut changed = false;
@@ -119,22 +126,26 @@ fn rewrite_members(
     Ok(changed.then(|| members.to_string()))
 }
 
-/// An id, or an array of ids; what is neither is none of our business.
-fn rewrite_ids(value: &str, change: &mut dyn FnMut(&str) -> Option<String>) -> Result<Option<String>, Refused> {
-    let mut changed = |id: &str| change(id).ok_or(Refused);
-    let ids = match value.as_bytes().first() {
+/// A handle, or an array of handles; what is neither is none of our business.
+fn rewrite_handles(
+    kind: Kind,
+    value: &str,
+    change: &mut dyn FnMut(Kind, &str) -> Option<String>,
+) -> Result<Option<String>, Refused> {
+    let mut changed = |handle: &str| change(kind, handle).ok_or(Refused);
+    let handles = match value.as_bytes().first() {
         Some(b'"') => {
-            let id: String = serde_json::from_str(value)?;
-            serde_json::to_string(&changed(&id)?)
+            let handle: String = serde_json::from_str(value)?;
+            serde_json::to_string(&changed(&handle)?)
         }
         Some(b'[') => {
-            let ids: Vec<String> = serde_json::from_str(value)?;
-            let ids: Vec<String> = ids.iter().map(|id| changed(id)).collect::<Result<_, _>>()?;
-            serde_json::to_string(&ids)
+            let handles: Vec<String> = serde_json::from_str(value)?;
+            let handles: Vec<String> = handles.iter().map(|handle| changed(handle)).collect::<Result<_, _>>()?;
+            serde_json::to_string(&handles)
         }
         _ => return Ok(None),
     };
-    ids.map(Some).map_err(|_| Refused)
+    handles.map(Some).map_err(|_| Refused)
 }
 
 #[cfg(test)]
@@ -159,6 +170,12 @@ mod tests {
                 Some(r#"{"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"T"}}}}"#),
             ),
             ("an escaped name", r#"{"result":{"task\u0049d":"t"}}"#, Some(r#"{"result":{"taskId":"T"}}"#)),
+            ("a request again", r#"{"params":{"requestState":"s"}}"#, Some(r#"{"params":{"requestState":"<s>"}}"#)),
+            (
+                "what it is to keep",
+                r#"{"result":{"resultType":"input_required","requestState":"s"}}"#,
+                Some(r#"{"result":{"resultType":"input_required","requestState":"<s>"}}"#),
+            ),
             ("an argument", r#"{"params":{"arguments":{"taskId":"t"}}}"#, None),
             ("no string", r#"{"params":{"taskId":1}}"#, None),
             ("tasks that are none", r#"{"result":{"taskId":1,"tasks":["taskId"]}}"#, None),
@@ -168,11 +185,15 @@ mod tests {
                 Some(r#"[{"params":{"taskId":"T"}},{"id": 1},{"result":{"taskId":"U"}}]"#),
             ),
         ];
+        // Of requests' state each is its kind's.
+        let mut upper = |kind: Kind, handle: &str| {
+            Some(if kind == Kind::Task { handle.to_uppercase() } else { format!("<{handle}>") })
+        };
         for (name, text, expected) in rows {
             let expected = expected.map_or(Rewritten::Unchanged, |text| Rewritten::Changed(text.to_owned()));
-            assert_eq!(rewrite(text, &mut |id| Some(id.to_uppercase())), expected, "{name}");
+            assert_eq!(rewrite(text, &mut upper), expected, "{name}");
         }
-        assert_eq!(rewrite(r#"{"params":{"taskId":"t"}}"#, &mut |_| None), Rewritten::Refused);
+        assert_eq!(rewrite(r#"{"params":{"taskId":"t"}}"#, &mut |_, _| None), Rewritten::Refused);
         let refused = [
             ("an id twice", r#"{"result":{"taskId":"t","taskId":"u"}}"#),
             ("a list of all tasks", r#"{"result":{"tasks":[{"taskId":"t"}]}}"#),
@@ -180,7 +201,7 @@ mod tests {
             ("UTF-16", "{\0\"\0t\0a\0s\0k\0I\0d\0\"\0:\0}\0"),
         ];
         for (name, text) in refused {
-            assert_eq!(rewrite(text, &mut |id| Some(id.into())), Rewritten::Refused, "{name}");
+            assert_eq!(rewrite(text, &mut |_, id| Some(id.into())), Rewritten::Refused, "{name}");
         }
     }
 }
