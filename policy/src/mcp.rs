@@ -4,5 +4,6 @@ pub mod list;
 pub(crate) mod members;
 pub mod message;
 pub mod method;
+pub mod passing;
 pub mod sse;
 pub(crate) mod tasks;

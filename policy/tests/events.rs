@@ -104,7 +104,7 @@ impl Rewrite for Hides {
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        list::filter(text, &mut |item| item != Item::Tool("hidden"))
+        list::filter(text, list::MAX_TTL_MS, &mut |item| item != Item::Tool("hidden"))
     }
 
     fn endpoint(&mut self, _: &str) -> Option<String> {

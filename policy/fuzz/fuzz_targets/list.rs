@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use toolward_policy::mcp::list::{Filtered, filter};
+use toolward_policy::mcp::list::{Filtered, MAX_TTL_MS, filter};
 use toolward_policy::policy::Item;
 use toolward_policy_fuzz::{Json, Reader};
 
@@ -21,11 +21,11 @@ fn keep(item: Item<'_>) -> bool {
 }
 
 fuzz_target!(|text: &str| {
-    let filtered = match filter(text, &mut keep) {
-        Filtered::Unreadable(_) => return,
+    let filtered = match filter(text, MAX_TTL_MS, &mut keep) {
+        Filtered::Unreadable(_) | Filtered::Dropped => return,
         Filtered::Unchanged => text.to_owned(),
         Filtered::Changed(changed) => {
-            assert_eq!(filter(&changed, &mut keep), Filtered::Unchanged, "once is enough");
+            assert_eq!(filter(&changed, MAX_TTL_MS, &mut keep), Filtered::Unchanged, "once is enough");
             changed
         }
     };

@@ -17,7 +17,7 @@ use crate::mcp::method::Method;
 use crate::mcp::sse::Rewrite;
 use crate::mcp::tasks;
 use crate::policy::{Call, CallerAuthentication, Gate, HttpRequest, Item, Protection, RoutePolicy};
-use crate::protected_resource::Hints;
+use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Record};
 
 const SESSION: &str = "mcp-session-id";
@@ -115,9 +115,21 @@ impl Judge {
         self.binder.is_some()
     }
 
-    /// Whether anything in an answer may have to change.
+    /// Judges by another policy from now on.
+    pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>, binder: &Rc<Binder>) {
+        self.binder = policy.binds_to_callers().then(|| Rc::clone(binder));
+        (self.policy, self.caller) = (Rc::clone(policy), caller);
+    }
+
+    /// The endpoint that is asked, where clients know the gateway by this origin.
+    pub(super) fn endpoint(&self, origin: &str) -> Option<Endpoint> {
+        Endpoint::at(origin, &self.http.path)
+    }
+
+    /// Whether anything in an answer may have to change: it depends on who asks, or on rules.
     pub(super) fn filters(&self) -> bool {
-        self.binds() || !self.gates().is_empty()
+        let is_by_caller = |one: &Protection| !matches!(one.authentication, CallerAuthentication::Anonymous);
+        !self.gates().is_empty() || self.protection().is_some_and(is_by_caller)
     }
 
     /// `request`: none where what is asked is whether the item could be granted.
@@ -240,19 +252,20 @@ impl Judge {
 /// What is done with what an answer carries.
 pub(super) struct AnswerFilter<'j> {
     judge: &'j Judge,
+    /// For how long a client may keep what it gets.
+    lifetime_ms: u64,
     record: &'j mut Record,
 }
 
 impl<'j> AnswerFilter<'j> {
-    pub(super) fn new(judge: &'j Judge, record: &'j mut Record) -> Self {
-        Self { judge, record }
+    pub(super) fn new(judge: &'j Judge, lifetime_ms: u64, record: &'j mut Record) -> Self {
+        Self { judge, lifetime_ms, record }
     }
 
     /// Judges a whole body.
     pub(super) fn body(&mut self, body: &[u8]) -> Filtered {
         match std::str::from_utf8(body) {
             Ok(text) => self.message(text),
-            Err(_) if self.judge.gates().is_empty() => Filtered::Unchanged,
             // In doubt deny: a list in another encoding, or with bytes in whose place each reader puts something else.
             Err(_) => Filtered::Unreadable(None),
         }
@@ -261,23 +274,19 @@ impl<'j> AnswerFilter<'j> {
 
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        (!self.judge.gates().is_empty() && list::may_hold_list(event))
+        list::may_hold_list(event)
             || (self.judge.binds() && (members::holds(event, "endpoint") || tasks::may_name_task(event)))
             || std::str::from_utf8(event).is_err()
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        let Self { judge, record } = self;
-        let filtered = if judge.gates().is_empty() {
-            Filtered::Unchanged
-        } else {
-            list::filter(text, &mut |item| judge.sees(item, record))
-        };
+        let Self { judge, lifetime_ms, record } = self;
+        let filtered = list::filter(text, *lifetime_ms, &mut |item| judge.sees(item, record));
         let Some(binder) = &judge.binder else { return filtered };
         let current = match &filtered {
             Filtered::Unchanged => Some(text),
             Filtered::Changed(text) => Some(text.as_str()),
-            Filtered::Unreadable(_) => None,
+            Filtered::Unreadable(_) | Filtered::Dropped => None,
         };
         let bound = |id: &str| binder.bind(Kind::Task, &judge.caller, id);
         match current.map(|current| tasks::rewrite(current, &mut |id| bound(id))) {

@@ -183,14 +183,16 @@ fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Judged 
     if !matches!(data.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
         let is_endpoint = lines(text).filter_map(|line| field(line, "event")).last() == Some("endpoint");
         let uri = rewrite.endpoint(&data).filter(|_| is_endpoint);
-        return uri.map_or(Judged::Same, |uri| Judged::Other(with_data(text, &uri)));
+        return uri.map_or(Judged::Same, |uri| Judged::Other(with_data(text, Some(&uri))));
     }
     match rewrite.message(&data) {
         Filtered::Unchanged => Judged::Same,
-        Filtered::Changed(data) => Judged::Other(with_data(text, &data)),
+        Filtered::Changed(data) => Judged::Other(with_data(text, Some(&data))),
+        // An event without data is none to clients, but its id counts.
+        Filtered::Dropped => Judged::Other(with_data(text, None)),
         Filtered::Unreadable(id) => {
             let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
-            Judged::Unreadable(with_data(text, &error))
+            Judged::Unreadable(with_data(text, Some(&error)))
         }
     }
 }
@@ -228,8 +230,8 @@ fn data(event: &str) -> Cow<'_, str> {
     data
 }
 
-/// The event with other data: its other fields stay as they are, in their order.
-fn with_data(event: &str, data: &str) -> String {
+/// The event with other data, or with none: its other fields stay as they are, in their order.
+fn with_data(event: &str, data: Option<&str>) -> String {
     let mut text = String::with_capacity(event.len());
     let mut placed = false;
     for line in lines(event).filter(|line| !line.is_empty()) {
@@ -237,7 +239,7 @@ fn with_data(event: &str, data: &str) -> String {
             text.push_str(line);
             text.push('\n');
         } else if !std::mem::replace(&mut placed, true) {
-            for line in lines(data) {
+            for line in data.into_iter().flat_map(lines) {
                 text.push_str("data: ");
                 text.push_str(line);
                 text.push('\n');
@@ -266,7 +268,7 @@ mod tests {
         }
 
         fn message(&mut self, text: &str) -> Filtered {
-            list::filter(text, &mut |item| item != Item::Tool("b"))
+            list::filter(text, list::MAX_TTL_MS, &mut |item| item != Item::Tool("b"))
         }
 
         fn endpoint(&mut self, uri: &str) -> Option<String> {
