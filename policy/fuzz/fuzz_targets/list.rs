@@ -36,6 +36,7 @@ fuzz_target!(|text: &str| {
     for (message, before) in json.messages().iter().zip(before.messages()) {
         for reader in [Reader::First, Reader::Last] {
             check(message.member(reader, "result"), before.member(reader, "result"), reader);
+            check(data(message, reader), data(before, reader), reader);
         }
     }
     // The elements that stay are there as they were.
@@ -59,6 +60,11 @@ fn check(result: Option<&Json>, before: Option<&Json>, reader: Reader) {
     if matches!(result.member(reader, "result"), Some(Json::Object(_))) {
         check(result.member(reader, "result"), before.member(reader, "result"), reader);
     }
+}
+
+/// What an error tells beside its message.
+fn data(message: &Json, reader: Reader) -> Option<&Json> {
+    message.member(reader, "error")?.member(reader, "data")
 }
 
 fn tools(text: &str) -> Option<Vec<Box<RawValue>>> {

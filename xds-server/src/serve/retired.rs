@@ -219,6 +219,7 @@ mod tests {
     use toolward_policy::config::{Audience, Issuer, Protocol, TokenType};
 
     use super::*;
+    use crate::model::{HeaderChanges, PathMatch, RouteAction, VirtualHost};
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -282,6 +283,66 @@ mod tests {
         assert!(turn(&mut retired, &second, almost).policies.contains_key("b"), "counted from when it was dropped");
         assert_eq!(turn(&mut retired, &second, start + KEPT_FOR), *served(&second));
         assert_eq!(retired.next_expiry(), None);
+    }
+
+    /// A route of the only host, with a path and a key.
+    fn with_routes(gateway: &Gateway, routes: &[(&str, &str, &str)]) -> Gateway {
+        let matches = |path: &str| {
+            let path = PathMatch::Exact(path.to_owned());
+            RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() }
+        };
+        let route = |(name, path, key): &(&str, &str, &str)| Route {
+            name: (*name).to_owned(),
+            matches: matches(path),
+            action: RouteAction::Respond { status: 404 },
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            policy: (*key).to_owned(),
+            origin: None,
+        };
+        let host = VirtualHost { name: "h".into(), domain: "*".into(), routes: routes.iter().map(route).collect() };
+        let listener = Listener { virtual_hosts: vec![host], ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
+        Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
+    }
+
+    #[test]
+    fn streams_follow_their_routes() {
+        let keys = |keys: &[&str]| world(&keys.iter().map(|key| (*key, closed(key))).collect::<Vec<_>>(), &[]);
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        let mut next = |keys_of: &[&str], routes: &[(&str, &str, &str)]| {
+            let table = turn(&mut retired, &with_routes(&keys(keys_of), routes), now);
+            let moved = table.moved.iter().map(|(id, key)| (id.trim_start_matches("h\n").to_owned(), key.clone()));
+            (moved.collect::<Vec<_>>(), table.retired.iter().cloned().collect::<Vec<_>>())
+        };
+        let moved = |all: &[(&str, Option<&str>)]| -> Vec<_> {
+            all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
+        };
+        let words = |all: &[&str]| -> Vec<String> { all.iter().map(|key| (*key).to_owned()).collect() };
+        assert_eq!(next(&["a", "b"], &[("0", "/x", "a"), ("1", "/y", "a"), ("2", "/z", "b")]), (moved(&[]), words(&[])));
+        assert_eq!(
+            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "b")]),
+            (moved(&[]), words(&[])),
+            "another path, the same key"
+        );
+        assert_eq!(
+            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "c")]),
+            (moved(&[("2", Some("c"))]), words(&["b"])),
+            "another key"
+        );
+        assert_eq!(
+            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/z", "c")]),
+            (moved(&[("1", Some("c")), ("2", Some("c"))]), words(&["b"])),
+            "a route of many with one key is gone, and what stands in its place now is another one"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_served_again_is_another_one() {
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        let (strict, loose) = (world(&[("a", closed("1"))], &[]), world(&[("a", closed("2"))], &[]));
+        let turns: Vec<u32> =
+            [&strict, &strict, &loose, &strict, &strict, &loose].map(|world| turn(&mut retired, world, now).turn).into();
+        assert_eq!(turns, [0, 0, 0, 1, 1, 1]);
     }
 
     #[test]
