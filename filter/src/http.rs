@@ -115,20 +115,25 @@ impl Http {
                     Err(answer) => self.answer(&answer),
                 }
             }
-            Some(_) if end_of_stream => match self.renewed(|exchange| exchange.response_json(&host::body(Side::Response))) {
-                Ok(Some(Some(rewritten))) => self.replace_response(&rewritten, Phase::Pass),
-                Ok(_) => {
-                    self.phase = Phase::Pass;
-                    Action::Continue
+            Some(_) if end_of_stream => {
+                match self.renewed(|exchange| exchange.response_json(&host::body(Side::Response))) {
+                    Ok(Some(Some(rewritten))) => self.replace_response(&rewritten, Phase::Pass),
+                    Ok(_) => {
+                        self.phase = Phase::Pass;
+                        Action::Continue
+                    }
+                    Err(answer) => self.answer(&answer),
                 }
-                Err(answer) => self.answer(&answer),
-            },
+            }
             Some(_) | None => Action::Pause,
         }
     }
 
     /// Passes on what may pass of a part of the answer.
-    fn filter_part<E>(&mut self, filter: impl for<'c> FnOnce(&mut Exchange, &'c [u8]) -> Result<Cow<'c, [u8]>, E>) -> Action {
+    fn filter_part<E>(
+        &mut self,
+        filter: impl for<'c> FnOnce(&mut Exchange, &'c [u8]) -> Result<Cow<'c, [u8]>, E>,
+    ) -> Action {
         let body = host::body(Side::Response);
         match self.renewed(|exchange| filter(exchange, &body)) {
             Ok(Some(Ok(Cow::Owned(passed)))) => host::replace_body(Side::Response, &passed),

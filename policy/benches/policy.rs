@@ -203,11 +203,13 @@ struct Lists<'l> {
 
 impl Rewrite for Lists<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        list::may_hold_list(event)
+        list::may_change(event)
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        list::filter(text, list::MAX_TTL_MS, &mut |item| matches!(decide(self.gates, self.asked, item), Verdict::Allowed(_)))
+        list::filter(text, list::MAX_TTL_MS, &mut |item| {
+            matches!(decide(self.gates, self.asked, item), Verdict::Allowed(_))
+        })
     }
 
     fn endpoint(&mut self, _: &str) -> Option<String> {

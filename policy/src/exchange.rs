@@ -32,11 +32,11 @@ use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 use crate::remote;
 
+mod caching;
 mod endpoint;
 mod headers;
 mod judge;
 mod metadata;
-mod caching;
 mod origin;
 mod parameters;
 mod revision;
@@ -292,7 +292,9 @@ impl Exchange {
         }
         if headers.is_encoded() {
             self.settle(Outcome::Refused, "EncodedAnswer");
-            return ResponseStep::Answer(self.origin.shown(denial::unreadable_list(answered.id.as_ref(), "EncodedAnswer")));
+            return ResponseStep::Answer(
+                self.origin.shown(denial::unreadable_list(answered.id.as_ref(), "EncodedAnswer")),
+            );
         }
         if MediaType::of(headers) == MediaType::EventStream {
             self.state = State::Events(judge, EventFilter::new(self.limits.sse_event_bytes));
@@ -612,12 +614,7 @@ impl Exchange {
         Ok((answered, rewritten))
     }
 
-    fn judge_message(
-        &mut self,
-        message: &Message<'_>,
-        judge: &Judge,
-        revision: &Revision,
-    ) -> Result<Answered, Answer> {
+    fn judge_message(&mut self, message: &Message<'_>, judge: &Judge, revision: &Revision) -> Result<Answered, Answer> {
         match message {
             Message::Request(request) => self.judge_request(request, judge, revision),
             Message::Notification { method } => {
@@ -636,12 +633,7 @@ impl Exchange {
         }
     }
 
-    fn judge_request(
-        &mut self,
-        request: &Request<'_>,
-        judge: &Judge,
-        revision: &Revision,
-    ) -> Result<Answered, Answer> {
+    fn judge_request(&mut self, request: &Request<'_>, judge: &Judge, revision: &Revision) -> Result<Answered, Answer> {
         self.record.method_class = request.method.label();
         self.record.method = Some(request.method_name.to_string());
         self.record.name = request.targets.first().map(|target| target.name().to_owned());

@@ -175,11 +175,7 @@ pub fn verify(
 ///
 /// # Errors
 /// The first fault found.
-pub fn verify_again(
-    verified: &Verified,
-    authentication: &JwtAuthentication,
-    now: u64,
-) -> Result<Verified, TokenFault> {
+pub fn verify_again(verified: &Verified, authentication: &JwtAuthentication, now: u64) -> Result<Verified, TokenFault> {
     let (claims, signed) = (verified.caller.claims(), &verified.signed);
     let issuer = authentication.issuer(claims).ok_or(TokenFault::UnknownIssuer)?;
     if !issuer.token_type_allowed(signed.token_type) {

@@ -100,7 +100,7 @@ struct Hides;
 
 impl Rewrite for Hides {
     fn may_change(&self, event: &[u8]) -> bool {
-        list::may_hold_list(event)
+        list::may_change(event)
     }
 
     fn message(&mut self, text: &str) -> Filtered {

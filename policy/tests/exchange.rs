@@ -216,7 +216,8 @@ fn shown_response(first: &PolicyTable, exchange: &mut Exchange, answer: &Answere
                 return shown_answer(&answer);
             }
             let body = held();
-            let same = || if edits.set.is_empty() { json!("the same bytes") } else { json!({ "body": "the same bytes" }) };
+            let same =
+                || if edits.set.is_empty() { json!("the same bytes") } else { json!({ "body": "the same bytes" }) };
             let mut shown = body.map_or_else(same, |body| json!({ "body": text(body.body) }));
             if let (Some(members), false) = (shown.as_object_mut(), edits.set.is_empty()) {
                 members.insert("set".to_owned(), json!(edits.set));

@@ -57,7 +57,8 @@ impl World {
             let audience = json!({ "oneOf": [audience] });
             json!({ "issuer": name, "audience": audience, "keySet": "keys", "clockSkewSeconds": SKEW })
         };
-        let issuers = [vec![issuer("https://a")], vec![issuer("https://b"), issuer("https://a")], vec![issuer("https://b")]];
+        let issuers =
+            [vec![issuer("https://a")], vec![issuer("https://b"), issuer("https://a")], vec![issuer("https://b")]];
         let tools: Vec<&str> = self.tools.iter().map(|tool| NAMES[*tool]).collect();
         let gate = json!({ "policy": "ns/p", "rules": [{ "name": "r", "tools": tools }] });
         let (issuers, binding) = (&issuers[self.issuer], if self.bound { "Subject" } else { "None" });
@@ -92,7 +93,8 @@ fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
     let mut verification = Verification { verifier: &Portable, cache: &mut TokenCache::new(NonZeroUsize::MIN), now };
     let headers = [(":method", "GET"), (":path", "/mcp"), ("authorization", &format!("Bearer {token}"))];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-    let (mut exchange, step) = Exchange::request_headers(table, Some(b"p"), &Headers(&headers), true, &mut verification);
+    let (mut exchange, step) =
+        Exchange::request_headers(table, Some(b"p"), &Headers(&headers), true, &mut verification);
     let RequestStep::Continue(_) = step else { return None };
     let headers = [("content-type".to_owned(), b"text/event-stream".to_vec())];
     assert!(matches!(exchange.response_headers(&Headers(&headers), false), ResponseStep::Events(_)));

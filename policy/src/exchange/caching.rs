@@ -13,7 +13,8 @@ pub(super) fn private(headers: &Headers<'_>, lifetime_ms: u64) -> Edits {
     let is_other = |name: &&str| OTHERS.contains(name) || name.ends_with("-cdn-cache-control");
     let names = headers.0.iter().map(|(name, _)| name.as_str());
     let mut edits = Edits { remove: names.filter(is_other).map(str::to_owned).collect(), set: Vec::new() };
-    let said: Vec<String> = headers.all("cache-control").map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+    let said: Vec<String> =
+        headers.all("cache-control").map(|value| String::from_utf8_lossy(value).into_owned()).collect();
     if said.is_empty() && edits.remove.is_empty() {
         return edits;
     }

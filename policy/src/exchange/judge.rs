@@ -265,6 +265,7 @@ impl<'j> AnswerFilter<'j> {
     /// Judges a whole body.
     pub(super) fn body(&mut self, body: &[u8]) -> Filtered {
         match std::str::from_utf8(body) {
+            Ok(_) if !self.may_change(body) => Filtered::Unchanged,
             Ok(text) => self.message(text),
             // In doubt deny: a list in another encoding, or with bytes in whose place each reader puts something else.
             Err(_) => Filtered::Unreadable(None),
@@ -274,7 +275,7 @@ impl<'j> AnswerFilter<'j> {
 
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        list::may_hold_list(event)
+        list::may_change(event)
             || (self.judge.binds() && (members::holds(event, "endpoint") || tasks::may_name_task(event)))
             || std::str::from_utf8(event).is_err()
     }

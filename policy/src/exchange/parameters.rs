@@ -76,7 +76,9 @@ mod tests {
     use crate::mcp::message::Message;
 
     fn agree(method: &str, headers: &[(&str, &str)], arguments: &str) -> bool {
-        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"name":"t","arguments":{arguments}}}}}"#);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"name":"t","arguments":{arguments}}}}}"#
+        );
         let message = Message::parse(body.as_bytes()).expect("a message");
         let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
         Parameters::of(&Headers(&headers)).agree_with(message.request().expect("a request"))

@@ -136,7 +136,12 @@ impl Exchange {
         self.origin.shown(ended.answer())
     }
 
-    fn renewed(&mut self, standing: Standing, table: &PolicyTable, policy_key: Option<&[u8]>) -> Result<Standing, Ended> {
+    fn renewed(
+        &mut self,
+        standing: Standing,
+        table: &PolicyTable,
+        policy_key: Option<&[u8]>,
+    ) -> Result<Standing, Ended> {
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let key = key.map(|key| key.policy).ok_or(Ended::PolicyRemoved)?;
         // Requests still come with a key that no route has any more, and are answered; streams would stay.
@@ -151,11 +156,15 @@ impl Exchange {
             let is_over = standing.token.as_ref().is_some_and(|token| !token.validity.holds(self.now));
             return if must_hold && is_over { Err(Ended::Token(TokenFault::Expired)) } else { Ok(standing) };
         }
-        let now = if must_hold { self.now } else { standing.token.as_ref().map_or(self.now, |token| token.validity.last()) };
+        let now =
+            if must_hold { self.now } else { standing.token.as_ref().map_or(self.now, |token| token.validity.last()) };
         let token = self.admitted(&standing, &policy, now)?;
         let caller = token.as_ref().map_or_else(|| Rc::new(Caller::anonymous()), |token| Rc::clone(&token.caller));
         let judge = match &mut self.state {
-            State::Body(judge, ..) | State::Upstream(judge, _) | State::Events(judge, _) | State::Stream(Some(judge)) => judge,
+            State::Body(judge, ..)
+            | State::Upstream(judge, _)
+            | State::Events(judge, _)
+            | State::Stream(Some(judge)) => judge,
             _ => return Ok(Standing { policy, token, ..standing }),
         };
         // Whose session it is was not looked at.
@@ -204,9 +213,10 @@ impl Exchange {
         let token = standing.token.as_ref().ok_or(Ended::NoToken)?;
         let token = jwt::verify_again(token, authentication, now).map_err(Ended::Token)?;
         let judge = match &self.state {
-            State::Body(judge, ..) | State::Upstream(judge, _) | State::Events(judge, _) | State::Stream(Some(judge)) => {
-                Some(judge)
-            }
+            State::Body(judge, ..)
+            | State::Upstream(judge, _)
+            | State::Events(judge, _)
+            | State::Stream(Some(judge)) => Some(judge),
             _ => None,
         };
         let endpoint = |origin: &str| judge.and_then(|judge| judge.endpoint(origin));

@@ -74,8 +74,13 @@ pub fn filter(text: &str, max_ttl_ms: u64, keep: &mut dyn FnMut(Item<'_>) -> boo
 
 /// Most texts in UTF-8 need not be read, because they hold the name of no list, and tell nothing of a resource or of caching.
 #[must_use]
-pub fn may_hold_list(text: &[u8]) -> bool {
+pub fn may_change(text: &[u8]) -> bool {
     WORDS.iter().any(|word| holds(text, word)) || !is_plain(text)
+}
+
+/// Whether a text in UTF-8 may hold the name of a list.
+fn may_hold_list(text: &[u8]) -> bool {
+    LISTS.iter().any(|(member, _)| holds(text, member)) || !is_plain(text)
 }
 
 /// One of these stands in every text that may have to change.
@@ -467,7 +472,11 @@ mod tests {
                 r#"{"id":1,"result":{"contents":[],"ttlMs":86400000,"cacheScope":"public"}}"#,
                 changed(r#"{"id":1,"result":{"contents":[],"ttlMs":60000,"cacheScope":"private"}}"#),
             ),
-            ("a list that is an object", r#"{"id":7,"result":{"tools":{"b":{}}}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
+            (
+                "a list that is an object",
+                r#"{"id":7,"result":{"tools":{"b":{}}}}"#,
+                Filtered::Unreadable(Some(Id::Integer(7))),
+            ),
             ("a list that is null", r#"{"id":7,"result":{"skills":null}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
             ("a list that is text", r#"{"id":7,"result":{"prompts":"b"}}"#, Filtered::Unreadable(Some(Id::Integer(7)))),
             (
@@ -480,15 +489,27 @@ mod tests {
                 r#"{"params":{"tools":[{"name":"b"},{"name":"a"}]},"method":"notifications/x"}"#,
                 changed(r#"{"params":{"tools":[{"name":"a"}]},"method":"notifications/x"}"#),
             ),
-            ("unreadable in a notification", r#"{"method":"notifications/x","params":{"tools":{}}}"#, Filtered::Dropped),
+            (
+                "unreadable in a notification",
+                r#"{"method":"notifications/x","params":{"tools":{}}}"#,
+                Filtered::Dropped,
+            ),
             (
                 "what a server offers to a model",
                 r#"{"id":1,"method":"sampling/createMessage","params":{"tools":[{"name":"b"}]}}"#,
                 Filtered::Unchanged,
             ),
-            ("a resource that changed", r#"{"method":"notifications/resources/updated","params":{"uri":"a"}}"#, Filtered::Unchanged),
+            (
+                "a resource that changed",
+                r#"{"method":"notifications/resources/updated","params":{"uri":"a"}}"#,
+                Filtered::Unchanged,
+            ),
             ("a hidden one", r#"{"method":"notifications/resources/updated","params":{"uri":"b"}}"#, Filtered::Dropped),
-            ("one of many types", r#"{"method":"notifications/resources/updated","params":{"uri":["b"]}}"#, Filtered::Dropped),
+            (
+                "one of many types",
+                r#"{"method":"notifications/resources/updated","params":{"uri":["b"]}}"#,
+                Filtered::Dropped,
+            ),
             (
                 "a hidden one among messages",
                 r#"[{"id":1,"result":{}} , {"method":"notifications/resources/updated","params":{"uri":"b","tools":[{"name":"b"}]}},{"id":2,"result":{}}]"#,

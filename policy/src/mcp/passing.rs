@@ -207,7 +207,8 @@ impl Passing {
             (Some(Level::Array), b',') => self.place = Place::Value(Member::Other),
             (Some(Level::Object), b'}') | (Some(Level::Array), b']') => self.close(),
             // The rest of a number or a word.
-            (Some(_), byte) if self.place == Place::Behind && (byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {}
+            (Some(_), byte)
+                if self.place == Place::Behind && (byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {}
             _ => return Err(HoldsList),
         }
         Ok(())
@@ -273,7 +274,11 @@ mod tests {
     fn answers() {
         let rows = [
             ("a call", r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"text":"\"tools\":[]"}]}}"#, true),
-            ("a member of that name deeper in it", r#"{"result":{"structuredContent":{"tools":[{"name":"b"}]}}}"#, true),
+            (
+                "a member of that name deeper in it",
+                r#"{"result":{"structuredContent":{"tools":[{"name":"b"}]}}}"#,
+                true,
+            ),
             ("numbers and words", r#" [ {"id":-1.5e+3,"result":{"a":null,"b":true}} , {"id":2} ] "#, true),
             ("nothing in it", "{}", true),
             ("a list", r#"{"id":1,"result":{"x":[[{}]],"tools":[]}}"#, false),
@@ -300,10 +305,22 @@ mod tests {
 
     fn json() -> impl Strategy<Value = String> {
         let name = prop_oneof![
-            Just("result"), Just("error"), Just("data"), Just("params"), Just("tools"), Just("x"), Just("ttlMs"), Just("cacheScope"),
+            Just("result"),
+            Just("error"),
+            Just("data"),
+            Just("params"),
+            Just("tools"),
+            Just("x"),
+            Just("ttlMs"),
+            Just("cacheScope"),
             Just(r"\u0074ools"),
         ];
-        let leaf = prop_oneof![Just("1".to_owned()), Just("\"tools\"".to_owned()), Just("null".to_owned()), Just("9999".to_owned())];
+        let leaf = prop_oneof![
+            Just("1".to_owned()),
+            Just("\"tools\"".to_owned()),
+            Just("null".to_owned()),
+            Just("9999".to_owned())
+        ];
         leaf.prop_recursive(5, 24, 4, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3).prop_map(|all| format!("[{}]", all.join(","))),

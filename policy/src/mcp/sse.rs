@@ -264,7 +264,7 @@ mod tests {
 
     impl Rewrite for HidesB {
         fn may_change(&self, event: &[u8]) -> bool {
-            list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint")
+            list::may_change(event) || event.windows(8).any(|part| part == b"endpoint")
         }
 
         fn message(&mut self, text: &str) -> Filtered {

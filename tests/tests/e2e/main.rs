@@ -15,7 +15,7 @@ mod semantics;
 mod sessions;
 mod signatures;
 mod sotw;
-mod streams;
 mod static_envoy;
+mod streams;
 mod upstream_tls;
 mod xds_tls;

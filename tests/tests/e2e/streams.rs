@@ -107,9 +107,17 @@ fn what_passes_is_judged_by_the_policy_as_it_stands() {
     // What keeps the caller admitted cuts nothing, and shows at once.
     let goes_on: [(&str, String, &[&str]); 5] = [
         ("a rule that grants more", policy(&jwks, ALL), &["add", "multiply", "echo"]),
-        ("a rule for others", base.clone() + "    - { name: others, tools: [x], claims: [{ path: team, in: [x] }] }\n", &["add", "echo"]),
+        (
+            "a rule for others",
+            base.clone() + "    - { name: others, tools: [x], claims: [{ path: team, in: [x] }] }\n",
+            &["add", "echo"],
+        ),
         ("a second key", policy(&both, OPS_MAY_ADD), &["add", "echo"]),
-        ("a second issuer", base.replace("issuers: [", &format!("issuers: [{}, ", issuer("https://b", &other))), &["add", "echo"]),
+        (
+            "a second issuer",
+            base.replace("issuers: [", &format!("issuers: [{}, ", issuer("https://b", &other))),
+            &["add", "echo"],
+        ),
         ("a rule that grants less", policy(&jwks, "[{ name: add, tools: [add] }]"), &["add"]),
     ];
     for (after, world, shown) in goes_on {
@@ -191,7 +199,8 @@ fn lists_are_known_by_their_shape() {
     let answered = |body: &str, answer: &str| http::send(post(body).header("x-answer-json", answer));
     let add = call("add").to_string();
     assert_eq!(answered(&add, TOOLS).text, TOOLS_WITHOUT_MULTIPLY, "as the answer to a call");
-    let in_error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m","data":{"tools":[{"name":"multiply"}]}}}"#;
+    let in_error =
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m","data":{"tools":[{"name":"multiply"}]}}}"#;
     assert!(!answered(&add, in_error).text.contains("multiply"), "in an error");
     for list in [r#"{"multiply":{}}"#, r#""multiply""#, "null", "1"] {
         let answer = answered(&add, &format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":{list}}}}}"#));

@@ -138,7 +138,8 @@ impl Tables {
     /// Finds out which key each route has that had another one, or is gone. A route is known by what requests on it look like, since
     /// its name tells no more than its place among others.
     fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
-        let by_name: HashMap<String, &Route> = routes(next).map(|(host, route)| (route_id(host, &route.name), route)).collect();
+        let by_name: HashMap<String, &Route> =
+            routes(next).map(|(host, route)| (route_id(host, &route.name), route)).collect();
         let by_match: HashMap<(&str, &RouteMatch), &Route> =
             routes(next).map(|(host, route)| ((host, &route.matches), route)).collect();
         for (host, old) in routes(last) {
@@ -318,7 +319,10 @@ mod tests {
             all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
         };
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|key| (*key).to_owned()).collect() };
-        assert_eq!(next(&["a", "b"], &[("0", "/x", "a"), ("1", "/y", "a"), ("2", "/z", "b")]), (moved(&[]), words(&[])));
+        assert_eq!(
+            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/y", "a"), ("2", "/z", "b")]),
+            (moved(&[]), words(&[]))
+        );
         assert_eq!(
             next(&["a", "b"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "b")]),
             (moved(&[]), words(&[])),
@@ -340,8 +344,9 @@ mod tests {
     fn a_table_that_is_served_again_is_another_one() {
         let (mut retired, now) = (Retired::default(), Instant::now());
         let (strict, loose) = (world(&[("a", closed("1"))], &[]), world(&[("a", closed("2"))], &[]));
-        let turns: Vec<u32> =
-            [&strict, &strict, &loose, &strict, &strict, &loose].map(|world| turn(&mut retired, world, now).turn).into();
+        let turns: Vec<u32> = [&strict, &strict, &loose, &strict, &strict, &loose]
+            .map(|world| turn(&mut retired, world, now).turn)
+            .into();
         assert_eq!(turns, [0, 0, 0, 1, 1, 1]);
     }
 

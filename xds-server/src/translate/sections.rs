@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, ProtectedResource, Protocol, RoutePolicy, Rule,
-    SessionBinding,
+    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, ProtectedResource, Protocol, RoutePolicy,
+    Rule, SessionBinding,
 };
 use toolward_policy::policy::PolicyTable;
 
