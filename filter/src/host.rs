@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
-use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD, route_id as route_id_of};
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::Edits;
 
@@ -60,6 +60,15 @@ pub(crate) fn policy_key() -> Option<Vec<u8>> {
     hostcalls::get_property(path).ok().flatten()
 }
 
+/// The route that was taken, as the configuration names it.
+pub(crate) fn route_id() -> Option<String> {
+    let name = |field: &str| {
+        let name = hostcalls::get_property(vec!["xds", field]).ok().flatten()?;
+        String::from_utf8(name).ok()
+    };
+    Some(route_id_of(&name("virtual_host_name")?, &name("route_name")?))
+}
+
 /// Whether it is certain that no route was taken.
 pub(crate) fn has_no_route() -> bool {
     // Each route has this map. The message around it, when empty, looks like none.
@@ -103,8 +112,22 @@ pub(crate) fn answer(answer: &Answer) {
 /// Sends a request without a body to a cluster, and does not wait for the answer. It belongs to the root context: those of
 /// an exchange that ends are dropped.
 pub(crate) fn call(cluster: &str, headers: Vec<(&str, &str)>, root: u32, own: u32) {
-    if hostcalls::set_effective_context(root).is_ok() {
+    within(root, own, || {
         let _ = hostcalls::dispatch_http_call(cluster, headers, None, Vec::new(), CALL_WITHIN);
+    });
+}
+
+/// Has a root context tick from now on, or not any more. Without the right to it the module traps, as soon as it is configured.
+pub(crate) fn tick(every: Option<Duration>, root: u32, own: u32) {
+    within(root, own, || {
+        let _ = hostcalls::set_tick_period(every.unwrap_or_default());
+    });
+}
+
+/// Makes calls in another context.
+pub(crate) fn within(context: u32, own: u32, calls: impl FnOnce()) {
+    if hostcalls::set_effective_context(context).is_ok() {
+        calls();
         let _ = hostcalls::set_effective_context(own);
     }
 }

@@ -1,26 +1,30 @@
 //! One exchange inside Envoy: drives `toolward_policy::exchange` with what the host gives.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use log::warn;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use toolward_policy::denial::{self, Answer};
-use toolward_policy::exchange::{Edits, Exchange, Headers, RequestStep, ResponseStep, Rewritten, Verification};
+use toolward_policy::exchange::{
+    Edits, Exchange, Headers, Holding, RequestStep, ResponseStep, Rewritten, Verification,
+};
 
 use crate::host::{self, Side};
 use crate::metrics;
 use crate::missing_keys;
 use crate::root::{Configured, with_tokens};
+use crate::streams::{self, Judged};
 
 /// One exchange.
 pub(crate) struct Http {
-    configured: Rc<Configured>,
+    /// The root context that made it.
+    root: u32,
     id: u32,
-    exchange: Option<Exchange>,
-    /// Names the policy that judges the request.
-    policy_key: Option<Vec<u8>>,
+    judged: Rc<RefCell<Judged>>,
     /// Whether the request's headers were changed, upon which Envoy chooses the route anew.
     edited: bool,
     phase: Phase,
@@ -39,13 +43,16 @@ enum Phase {
     FilterJson,
     /// The answer's events are filtered one by one.
     FilterEvents,
+    /// The answer passes as it comes, and is looked through.
+    LookThrough,
     /// The answer was replaced; the rest of the server's is dropped.
     Drop,
 }
 
 impl Http {
-    pub(crate) fn new(configured: Rc<Configured>, id: u32) -> Self {
-        Self { configured, id, exchange: None, policy_key: None, edited: false, phase: Phase::Pass }
+    pub(crate) fn new(configured: Rc<Configured>, root: u32, id: u32) -> Self {
+        let judged = Rc::new(RefCell::new(Judged::new(configured)));
+        Self { root, id, judged, edited: false, phase: Phase::Pass }
     }
 
     fn answer(&mut self, answer: &Answer) -> Action {
@@ -59,14 +66,26 @@ impl Http {
         host::edit_headers(Side::Request, edits);
     }
 
+    /// Asks the exchange by what is configured now; with `Err` it may not go on.
+    fn renewed<T>(&self, ask: impl FnOnce(&mut Exchange) -> T) -> Result<Option<T>, Answer> {
+        let mut judged = self.judged.borrow_mut();
+        let renewed = judged.renew();
+        let Some(exchange) = &mut judged.exchange else { return Ok(None) };
+        match renewed {
+            Ok(()) => Ok(Some(ask(exchange))),
+            Err(ended) => Err(exchange.ended(&ended)),
+        }
+    }
+
     fn judge_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(exchange) = &mut self.exchange else { return Action::Pause };
-        let judged = match exchange.request_body_size(size) {
-            Ok(()) if !end_of_stream => return Action::Pause,
-            Ok(()) => exchange.request_body(&host::body(Side::Request)),
-            Err(answer) => Err(answer),
+        let sized = self.judged.borrow_mut().exchange.as_mut().map(|exchange| exchange.request_body_size(size));
+        let judged = match sized {
+            None => return Action::Pause,
+            Some(Ok(())) if !end_of_stream => return Action::Pause,
+            Some(Ok(())) => self.renewed(|exchange| exchange.request_body(&host::body(Side::Request))),
+            Some(Err(answer)) => Err(answer),
         };
-        match judged {
+        match judged.and_then(|judged| judged.unwrap_or(Ok(None))) {
             Ok(rewritten) => {
                 if let Some(Rewritten { body, edits }) = rewritten {
                     self.edit_request(&edits);
@@ -79,37 +98,77 @@ impl Http {
         }
     }
 
-    fn filter_json(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(exchange) = &mut self.exchange else { return Action::Pause };
-        if let Some(error) = exchange.response_json_size(size) {
-            host::replace_body(Side::Response, &error);
-            self.phase = Phase::Drop;
-            return Action::Continue;
-        }
-        if !end_of_stream {
-            return Action::Pause;
-        }
-        if let Some(body) = exchange.response_json(&host::body(Side::Response)) {
-            host::replace_body(Side::Response, &body);
-        }
-        self.phase = Phase::Pass;
+    /// Puts another answer in place of the one that is held.
+    fn replace_response(&mut self, rewritten: &Rewritten, then: Phase) -> Action {
+        host::edit_headers(Side::Response, &rewritten.edits);
+        host::replace_body(Side::Response, &rewritten.body);
+        self.phase = then;
         Action::Continue
     }
 
-    fn filter_events(&mut self) -> Action {
-        let Some(exchange) = &mut self.exchange else { return Action::Pause };
-        match exchange.response_events(&host::body(Side::Response)) {
-            Ok(Cow::Borrowed(_)) => {}
-            Ok(Cow::Owned(events)) => host::replace_body(Side::Response, &events),
-            Err(end) => {
-                let policies = self.policy_key.as_deref().unwrap_or_default();
-                warn!("a stream ends ({}): {end}; {}", end.reason(), String::from_utf8_lossy(policies));
-                host::replace_body(Side::Response, b"");
-                self.phase = Phase::Drop;
-                host::reset_response();
+    fn filter_json(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let holding = self.judged.borrow_mut().exchange.as_mut().map(|exchange| exchange.response_json_size(size));
+        match holding {
+            Some(Holding::Replace(error)) => self.replace_response(&error, Phase::Drop),
+            Some(Holding::Release) if !end_of_stream => {
+                match self.renewed(|exchange| exchange.release(&host::body(Side::Response))) {
+                    Ok(Some(Some(released))) => self.replace_response(&released, Phase::LookThrough),
+                    Ok(_) => Action::Pause,
+                    Err(answer) => self.answer(&answer),
+                }
             }
+            Some(_) if end_of_stream => {
+                match self.renewed(|exchange| exchange.response_json(&host::body(Side::Response))) {
+                    Ok(Some(Some(rewritten))) => self.replace_response(&rewritten, Phase::Pass),
+                    Ok(_) => {
+                        self.phase = Phase::Pass;
+                        Action::Continue
+                    }
+                    Err(answer) => self.answer(&answer),
+                }
+            }
+            Some(_) | None => Action::Pause,
+        }
+    }
+
+    /// Passes on what may pass of a part of the answer.
+    fn filter_part<E: Display>(
+        &mut self,
+        filter: impl for<'c> FnOnce(&mut Exchange, &'c [u8]) -> Result<Cow<'c, [u8]>, E>,
+    ) -> Action {
+        let body = host::body(Side::Response);
+        match self.renewed(|exchange| filter(exchange, &body)) {
+            Ok(Some(Ok(Cow::Owned(passed)))) => host::replace_body(Side::Response, &passed),
+            Ok(None | Some(Ok(Cow::Borrowed(_)))) => {}
+            Ok(Some(Err(end))) => {
+                let judged = self.judged.borrow();
+                let policies = String::from_utf8_lossy(judged.policy_key.as_deref().unwrap_or_default());
+                warn!("an answer ends early: {end}; {policies}");
+                drop(judged);
+                self.end_answer();
+            }
+            Err(_) => self.end_answer(),
         }
         Action::Continue
+    }
+
+    /// Ends an answer that has begun.
+    fn end_answer(&mut self) {
+        streams::close(self.id);
+        host::replace_body(Side::Response, b"");
+        self.phase = Phase::Drop;
+        host::reset_response();
+    }
+
+    /// Has an eye on an answer that may go on for long.
+    fn open_stream(&mut self) -> Action {
+        match streams::open(self.root, self.id, &self.judged) {
+            Ok(()) => Action::Continue,
+            Err(ended) => {
+                let answer = self.judged.borrow().exchange.as_ref().map(|exchange| exchange.ended(&ended));
+                self.answer(&answer.unwrap_or_else(|| ended.answer()))
+            }
+        }
     }
 }
 
@@ -117,26 +176,27 @@ impl Context for Http {}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        self.policy_key = host::policy_key();
-        let key = self.policy_key.as_deref();
-        if key.is_none() && host::has_no_route() {
+        let policy_key = host::policy_key();
+        if policy_key.is_none() && host::has_no_route() {
             return self.answer(&denial::no_route());
         }
         let headers = host::headers(Side::Request);
+        let judged = Rc::clone(&self.judged);
+        let mut judged = judged.borrow_mut();
         #[cfg(feature = "probe")]
-        if let Some(answer) = crate::probe::answer(&headers, self.configured.verifier) {
+        if let Some(answer) = crate::probe::answer(&headers, judged.configured.verifier) {
             return self.answer(&answer);
         }
-        let configured = Rc::clone(&self.configured);
+        let configured = Rc::clone(&judged.configured);
         let (exchange, step) = with_tokens(|cache| {
             let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
-            let headers = Headers(&headers);
-            Exchange::request_headers(&configured.table, key, &headers, end_of_stream, &mut verification)
+            let key = policy_key.as_deref();
+            Exchange::request_headers(&configured.table, key, &Headers(&headers), end_of_stream, &mut verification)
         });
         if let Some(key) = &exchange.record().missing_key {
-            missing_keys::tell(key, self.configured.root, self.id);
+            missing_keys::tell(key, self.root, self.id);
         }
-        self.exchange = Some(exchange);
+        (judged.exchange, judged.policy_key) = (Some(exchange), policy_key);
         match step {
             RequestStep::Continue(edits) => {
                 self.edit_request(&edits);
@@ -169,39 +229,43 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        let (Some(exchange), Phase::Pass) = (&mut self.exchange, self.phase) else { return Action::Continue };
-        // Envoy chooses the new route behind this filter, so that it is not known earlier.
-        if self.edited && host::policy_key() != self.policy_key {
-            let answer = exchange.route_changed();
-            return self.answer(&answer);
-        }
-        if !exchange.filters_answer() {
+        if self.phase != Phase::Pass {
             return Action::Continue;
         }
-        let headers = host::headers(Side::Response);
-        match exchange.response_headers(&Headers(&headers), end_of_stream) {
-            ResponseStep::Pass(edits) => {
+        // Envoy chooses the new route behind this filter, so that it is not known earlier.
+        if self.edited && host::policy_key() != self.judged.borrow().policy_key {
+            let answer = self.judged.borrow_mut().exchange.as_mut().map(Exchange::route_changed);
+            return answer.map_or(Action::Continue, |answer| self.answer(&answer));
+        }
+        let step = self.renewed(|exchange| {
+            let headers = if exchange.filters_answer() { host::headers(Side::Response) } else { Vec::new() };
+            exchange.response_headers(&Headers(&headers), end_of_stream)
+        });
+        match step {
+            Ok(None) => Action::Continue,
+            Ok(Some(ResponseStep::Pass(edits))) => {
                 host::edit_headers(Side::Response, &edits);
-                Action::Continue
+                if end_of_stream { Action::Continue } else { self.open_stream() }
             }
-            ResponseStep::Buffer(edits) => {
+            Ok(Some(ResponseStep::Buffer(edits))) => {
                 host::edit_headers(Side::Response, &edits);
                 self.phase = Phase::FilterJson;
                 Action::Pause
             }
-            ResponseStep::Events(edits) => {
+            Ok(Some(ResponseStep::Events(edits))) => {
                 host::edit_headers(Side::Response, &edits);
                 self.phase = Phase::FilterEvents;
-                Action::Continue
+                self.open_stream()
             }
-            ResponseStep::Answer(answer) => self.answer(&answer),
+            Ok(Some(ResponseStep::Answer(answer))) | Err(answer) => self.answer(&answer),
         }
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
             Phase::FilterJson => self.filter_json(size, end_of_stream),
-            Phase::FilterEvents => self.filter_events(),
+            Phase::FilterEvents => self.filter_part(|exchange, body| exchange.response_events(body)),
+            Phase::LookThrough => self.filter_part(|exchange, body| exchange.response_part(body)),
             Phase::Drop => {
                 host::replace_body(Side::Response, b"");
                 Action::Continue
@@ -218,7 +282,8 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        if let (Some(exchange), true) = (&self.exchange, self.configured.table.access_log.is_on()) {
+        let judged = self.judged.borrow();
+        if let (Some(exchange), true) = (&judged.exchange, judged.configured.table.access_log.is_on()) {
             metrics::log(exchange.record());
         }
     }
@@ -227,7 +292,8 @@ impl HttpContext for Http {
 /// The end of the exchange.
 impl Drop for Http {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange {
+        streams::close(self.id);
+        if let Some(exchange) = &self.judged.borrow().exchange {
             metrics::count(exchange.record());
         }
     }

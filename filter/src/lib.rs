@@ -16,3 +16,4 @@ mod missing_keys;
 mod probe;
 mod root;
 mod signature;
+mod streams;

@@ -14,6 +14,7 @@ use toolward_policy::policy::{ConfigError, PolicyTable};
 use crate::host;
 use crate::http::Http;
 use crate::signature::HostVerifier;
+use crate::streams;
 
 thread_local! {
     /// One for all configurations of this VM, so that verified tokens outlive a change of policy. What the tokens were
@@ -23,7 +24,8 @@ thread_local! {
     /// What the host proved once for all.
     static VERIFIER: HostVerifier = HostVerifier::prove();
 
-    /// What was configured last under each name of a plugin: the next configuration takes over what did not change.
+    /// What was configured last under each name of a plugin: the next configuration takes over what did not change, and streams
+    /// that were opened under an earlier one are judged by it.
     static LAST: RefCell<HashMap<Vec<u8>, Weak<Configured>>> = RefCell::default();
 }
 
@@ -32,12 +34,18 @@ pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
     TOKENS.with(|tokens| ask(&mut tokens.borrow_mut()))
 }
 
+/// What is configured now, in place of this. Where its plugin is gone, Envoy ends what is left of it.
+pub(crate) fn current(configured: &Rc<Configured>) -> Rc<Configured> {
+    let last = LAST.with_borrow(|last| last.get(&configured.name).and_then(Weak::upgrade));
+    last.unwrap_or_else(|| Rc::clone(configured))
+}
+
 /// What one configuration says, shared by its exchanges.
 #[derive(Debug)]
 pub(crate) struct Configured {
     pub(crate) table: PolicyTable,
-    /// The id of this configuration's context.
-    pub(crate) root: u32,
+    /// The name of the plugin that is configured so.
+    name: Vec<u8>,
     pub(crate) verifier: HostVerifier,
 }
 
@@ -51,6 +59,12 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(id: u32) -> Self {
         Self { id, configured: None }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        streams::forget(self.id);
     }
 }
 
@@ -74,7 +88,9 @@ impl RootContext for Root {
                 with_tokens(|tokens| tokens.resize(entries));
                 let verifier = VERIFIER.with(|verifier| *verifier);
                 info!("configured; {}", verifier.describe());
-                let configured = Rc::new(Configured { table, root: self.id, verifier });
+                let configured = Rc::new(Configured { table, name: name.clone(), verifier });
+                // Whoever lacks the right to tick is told now, and not when a stream is to end.
+                host::tick(None, self.id, self.id);
                 LAST.with_borrow_mut(|last| {
                     last.retain(|_, configured| configured.strong_count() > 0);
                     last.insert(name, Rc::downgrade(&configured));
@@ -91,7 +107,11 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let configured = self.configured.as_ref()?;
-        Some(Box::new(Http::new(Rc::clone(configured), id)))
+        Some(Box::new(Http::new(Rc::clone(configured), self.id, id)))
+    }
+
+    fn on_tick(&mut self) {
+        streams::look(self.id);
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -20,10 +20,10 @@ use toolward_policy::jwt::claims::Validity;
 use toolward_policy::jwt::key::PublicKey;
 use toolward_policy::jwt::token::Token;
 use toolward_policy::jwt::verify::SignatureVerifier;
-use toolward_policy::jwt::{jwks, verify};
+use toolward_policy::jwt::{Verified, jwks, verify};
 use toolward_policy::mcp::list::{self, Filtered};
 use toolward_policy::mcp::message::Message;
-use toolward_policy::mcp::sse::{EventFilter, Rewrite};
+use toolward_policy::mcp::sse::{EventFilter, EventId, Rewrite, StreamEnd};
 use toolward_policy::policy::{
     Call, CallerAuthentication, Gate, HttpRequest, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy,
 };
@@ -53,8 +53,8 @@ fn main() {
     });
     let (mut cache, section) = (TokenCache::new(NonZeroUsize::MIN), [1; 32]);
     let caller = Rc::new(caller());
-    cache.remember(&token, &section, Rc::clone(&caller), Validity { from: 0.0, until: 9.0 });
-    run("find a known token", &mut || assert!(cache.caller(black_box(&token), &section, 1).is_some()));
+    cache.remember(&token, &section, Rc::new(Verified::anonymous(Validity { from: 0.0, until: 9.0 })));
+    run("find a known token", &mut || assert!(cache.verified(black_box(&token), &section, 1).is_some()));
     let policy = policy();
     let (gates, http) = (gates(&policy), HttpRequest::default());
     let asked = Call { caller: &caller, http: &http, request: None };
@@ -64,7 +64,7 @@ fn main() {
     let list = list();
     run("filter a list of 200 tools", &mut || {
         let keep = &mut |item: Item<'_>| matches!(decide(gates, &asked, item), Verdict::Allowed(_));
-        assert!(matches!(list::filter(black_box(&list), keep), Filtered::Changed(_)));
+        assert!(matches!(list::filter(black_box(&list), list::MAX_TTL_MS, keep), Filtered::Changed(_)));
     });
     let event = format!("event: message\ndata: {list}\n\n");
     run("filter that list as an event", &mut || {
@@ -203,14 +203,20 @@ struct Lists<'l> {
 
 impl Rewrite for Lists<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        list::may_hold_list(event)
+        list::may_change(event)
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        list::filter(text, &mut |item| matches!(decide(self.gates, self.asked, item), Verdict::Allowed(_)))
+        list::filter(text, list::MAX_TTL_MS, &mut |item| {
+            matches!(decide(self.gates, self.asked, item), Verdict::Allowed(_))
+        })
     }
 
-    fn endpoint(&mut self, _: &str) -> Option<String> {
-        None
+    fn endpoint(&mut self, _: &str) -> Result<Option<String>, StreamEnd> {
+        Ok(None)
+    }
+
+    fn event_id(&mut self, _: &str) -> EventId {
+        EventId::Same
     }
 }

@@ -7,7 +7,7 @@
 //! The wire form is JSON. Every struct refuses unknown fields: a filter that does not understand a part of its
 //! configuration refuses all of it (Envoy then keeps the last good one).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,45 @@ pub struct FilterConfig {
     /// Policies by the key that routes carry in their metadata.
     #[serde(default)]
     pub policies: BTreeMap<String, RoutePolicy>,
+    /// Keys among them that no route has any more: requests that were on their way are judged by them, streams end.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub retired: BTreeSet<String>,
+    /// Routes whose key was another one a while ago, by [`route_id`], with the one that they have now; null where the route is
+    /// gone. Streams that were opened on them follow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<String, Option<String>>,
+    /// How often all the rest was served before, and then replaced. Envoy takes two configurations with the same content for one,
+    /// and would not tell the filter that the first is in force again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: u32,
+}
+
+/// One without policies.
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            limits: Limits::default(),
+            access_log: AccessLog::default(),
+            binding_keys: Vec::new(),
+            key_sets: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            moved: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(turn: &u32) -> bool {
+    *turn == 0
+}
+
+/// A route of a listener, by the names that Envoy has for its virtual host and for itself.
+#[must_use]
+pub fn route_id(virtual_host: &str, route: &str) -> String {
+    format!("{virtual_host}\n{route}")
 }
 
 /// Whether there is an access log.

@@ -3,11 +3,14 @@
 //! ```text
 //! request_headers ─┬─ Continue ────────────────────────┐
 //!                  ├─ AwaitBody ─> request_body ─┬─ Ok ─┴─> response_headers ─┬─ Pass
-//!                  └─ Answer                     └─ Answer                    ├─ Buffer ─> response_json
+//!                  └─ Answer                     └─ Answer                    ├─ Buffer ─> response_json ─> response_part
 //!                                                                             ├─ Events ─> response_events
 //!                                                                             └─ Answer
 //! ```
 //! INVARIANT: nothing of a request goes upstream before `Continue`.
+//!
+//! A decision holds for as long as that by which it was taken: before each of these steps, and while an answer goes on,
+//! [`Exchange::renew`] asks again.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -19,29 +22,36 @@ use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::cache::TokenCache;
 use crate::jwt::verify::SignatureVerifier;
-use crate::jwt::{self, TokenFault, claims};
+use crate::jwt::{self, TokenFault, Verified, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
 use crate::mcp::method::Method;
+use crate::mcp::passing::{HoldsList, Passing};
 use crate::mcp::sse::{EventFilter, StreamEnd};
 use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy};
 use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 use crate::remote;
 
+mod caching;
 mod endpoint;
 mod handles;
 mod headers;
 mod judge;
 mod metadata;
 mod origin;
+mod parameters;
 mod revision;
+mod standing;
+
+pub use standing::Ended;
 
 pub use endpoint::{ENDPOINT, changes_parameter};
 pub use headers::{Edits, Headers, changes_header};
 
 use handles::{NotFound, UnknownHandle};
 use judge::{AnswerFilter, Judge};
+use standing::{Asked, Standing};
 
 use headers::MediaType;
 use origin::{NotAllowed, Origin};
@@ -87,7 +97,7 @@ pub struct Rewritten {
 pub enum ResponseStep {
     /// Pass it on with these changes to its headers.
     Pass(Edits),
-    /// Hold headers and body; [`Exchange::response_json`] judges the whole.
+    /// Hold headers and body; [`Exchange::response_json_size`] says for how long.
     Buffer(Edits),
     /// Pass the headers on with these changes, and the body through [`Exchange::response_events`].
     Events(Edits),
@@ -95,10 +105,28 @@ pub enum ResponseStep {
     Answer(Answer),
 }
 
+/// What to do with an answer that is held, by its size so far.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// Wait for the rest; [`Exchange::response_json`] judges the whole.
+    Hold,
+    /// It need not be held if [`Exchange::release`] finds no list in it.
+    Release,
+    /// It is too large: send this in its place, and drop the rest.
+    Replace(Rewritten),
+}
+
+/// How much of an answer is held that is not expected to hold a list, in bytes; more passes as it comes.
+const HELD_BYTES: usize = 64 * 1024;
+
 /// One HTTP exchange.
 #[derive(Debug)]
 pub struct Exchange {
     limits: Limits,
+    /// None: there is nothing that could be asked again.
+    standing: Option<Standing>,
+    /// When something was asked last, in seconds since the epoch.
+    now: u64,
     state: State,
     record: Record,
     origin: Origin,
@@ -115,9 +143,13 @@ enum State {
     /// A request whose body is to be judged.
     Body(Judge, Revision, HasLength),
     /// A request that went upstream; what its answer tells is to be filtered.
-    Upstream(Judge, Option<Answered>),
+    Upstream(Judge, Answered),
     /// The answer is a stream of events.
     Events(Judge, EventFilter),
+    /// The answer, which may be without end, passes as it is.
+    Stream(Option<Judge>),
+    /// The answer passes as it comes, and is looked through on the way.
+    Passing(Passing),
     /// A request for a server's metadata went upstream, which are to be told of this endpoint.
     Metadata(Endpoint, Option<String>),
 }
@@ -126,11 +158,20 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct HasLength(bool);
 
-/// A request whose JSON answer is to be judged.
-#[derive(Debug)]
+/// The request whose answer is to be judged.
+#[derive(Clone, Debug, Default)]
 struct Answered {
-    /// None: the request was no message.
+    /// None: the request was no message, or one that has no answer.
     id: Option<Id>,
+    /// Whether a list, or a task, is to be expected.
+    is_list: bool,
+}
+
+impl Rewritten {
+    /// Another body for an answer.
+    fn answer(body: String) -> Self {
+        Self { body: body.into_bytes(), edits: Edits::of_changed_body() }
+    }
 }
 
 impl Exchange {
@@ -145,12 +186,14 @@ impl Exchange {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
-        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None };
+        let (limits, now) = (table.limits.clone(), verification.now);
+        let mut exchange = Self { limits, standing: None, now, state, record, origin, route_origin, remote: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
             return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY)));
         };
+        exchange.standing = Some(Standing::new(&policy));
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
                 exchange.settle(Outcome::Open, "Unprotected");
@@ -209,6 +252,9 @@ impl Exchange {
                 let judged = self.judge_body(body, &judge, &revision, has_length);
                 let (answered, rewritten) = judged.map_err(|answer| self.origin.shown(answer))?;
                 self.state = State::Upstream(judge, answered);
+                if let Some(standing) = &mut self.standing {
+                    standing.asked = Asked::by(body);
+                }
                 Ok(rewritten)
             }
             state => {
@@ -224,7 +270,7 @@ impl Exchange {
         match &self.state {
             // Any answer may be a stream that announces an endpoint.
             State::Upstream(..) | State::Metadata(..) => true,
-            State::Done | State::Body(..) | State::Events(..) => self.remote.is_some(),
+            _ => self.remote.is_some(),
         }
     }
 
@@ -233,59 +279,93 @@ impl Exchange {
         let (mut judge, answered) = match std::mem::replace(&mut self.state, State::Done) {
             State::Upstream(judge, answered) => (judge, answered),
             State::Metadata(endpoint, server) => return self.told_metadata(endpoint, server, headers, end_of_stream),
-            State::Done | State::Body(..) | State::Events(..) => {
+            _ => {
+                self.state = State::Stream(None);
                 return ResponseStep::Pass(self.told_challenge(headers));
             }
         };
         let edits = judge.sealed(headers).with(self.origin.edits(headers)).with(self.told_challenge(headers));
+        let edits = if judge.filters() { edits.with(caching::private(headers, self.lifetime_ms())) } else { edits };
         let is_stream = MediaType::of(headers) == MediaType::EventStream;
-        if end_of_stream || (!is_stream && (!judge.filters() || answered.is_none())) {
+        if end_of_stream {
+            return ResponseStep::Pass(edits);
+        }
+        if !is_stream && !judge.filters() {
+            self.state = State::Stream(Some(judge));
             return ResponseStep::Pass(edits);
         }
         if headers.is_encoded() {
-            let id = answered.as_ref().and_then(|answered| answered.id.as_ref());
             self.settle(Outcome::Refused, "EncodedAnswer");
-            return ResponseStep::Answer(self.origin.shown(denial::unreadable_list(id, "EncodedAnswer")));
+            return ResponseStep::Answer(
+                self.origin.shown(denial::unreadable_list(answered.id.as_ref(), "EncodedAnswer")),
+            );
         }
-        let edits = edits.with(Edits::of_changed_body());
-        if is_stream {
+        if MediaType::of(headers) == MediaType::EventStream {
             self.state = State::Events(judge, EventFilter::new(self.limits.sse_event_bytes));
-            return ResponseStep::Events(edits);
+            return ResponseStep::Events(edits.with(Edits::of_changed_body()));
         }
         self.state = State::Upstream(judge, answered);
         ResponseStep::Buffer(edits)
     }
 
-    /// Looks at the size of a buffered answer so far, in bytes; gives the body to send in place of one that is too large.
-    pub fn response_json_size(&mut self, size: usize) -> Option<Vec<u8>> {
-        if size <= self.limits.list_response_bytes {
-            return None;
-        }
+    /// Looks at the size of a held answer so far, in bytes.
+    pub fn response_json_size(&mut self, size: usize) -> Holding {
         let id = match &self.state {
-            State::Upstream(_, Some(answered)) => answered.id.as_ref(),
+            State::Upstream(_, answered) if !answered.is_list && size > HELD_BYTES => return Holding::Release,
+            _ if size <= self.limits.list_response_bytes => return Holding::Hold,
+            State::Upstream(_, answered) => answered.id.as_ref(),
             State::Metadata(..) => None,
-            _ => return None,
+            _ => return Holding::Hold,
         };
         let error = denial::unreadable_list_body(id, "ListTooLarge");
         self.state = State::Done;
         self.settle(Outcome::Refused, "ListTooLarge");
-        Some(error.into_bytes())
+        Holding::Replace(Rewritten::answer(error))
     }
 
-    /// Judges a buffered answer, all of it; gives the body to send in its place, if it has to change.
-    pub fn response_json(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+    /// Looks through what is held of an answer that is not expected to hold a list. If there is none so far, this passes in its
+    /// place, and the rest through [`Exchange::response_part`]; otherwise all of it is held.
+    pub fn release(&mut self, body: &[u8]) -> Option<Rewritten> {
+        let lifetime_ms = self.lifetime_ms();
+        let State::Upstream(_, answered) = &mut self.state else { return None };
+        let mut passing = Passing::new(lifetime_ms);
+        let Ok(body) = passing.push(body) else {
+            answered.is_list = true;
+            return None;
+        };
+        self.state = State::Passing(passing);
+        Some(Rewritten { body: body.into_owned(), edits: Edits::of_changed_body() })
+    }
+
+    /// Looks through a part of an answer that passes as it comes; what is borrowed is the part, all of it.
+    ///
+    /// # Errors
+    /// When the answer must end.
+    pub fn response_part<'c>(&mut self, part: &'c [u8]) -> Result<Cow<'c, [u8]>, HoldsList> {
+        let State::Passing(passing) = &mut self.state else { return Ok(Cow::Borrowed(part)) };
+        let passed = passing.push(part);
+        if passed.is_err() {
+            self.state = State::Done;
+            self.settle(Outcome::Refused, "UnexpectedList");
+        }
+        passed
+    }
+
+    /// Judges a buffered answer, all of it; gives what to send in its place, if it has to change.
+    pub fn response_json(&mut self, body: &[u8]) -> Option<Rewritten> {
         if let State::Metadata(endpoint, _) = &self.state {
             // What is no metadata passes as it is: of it a client makes nothing.
-            return remote::metadata(body, &endpoint.url()).map(String::into_bytes);
+            return remote::metadata(body, &endpoint.url()).map(Rewritten::answer);
         }
-        let State::Upstream(judge, Some(answered)) = &self.state else { return None };
-        match AnswerFilter::new(judge, &mut self.record).body(body) {
+        let lifetime_ms = self.lifetime_ms();
+        let State::Upstream(judge, answered) = &self.state else { return None };
+        match AnswerFilter::new(judge, lifetime_ms, &mut self.record).body(body) {
             Filtered::Unchanged => None,
-            Filtered::Changed(text) => Some(text.into_bytes()),
-            Filtered::Unreadable(_) => {
+            Filtered::Changed(text) => Some(Rewritten::answer(text)),
+            Filtered::Unreadable(_) | Filtered::Dropped => {
                 let error = denial::unreadable_list_body(answered.id.as_ref(), "UnreadableList");
                 self.settle(Outcome::Refused, "UnreadableList");
-                Some(error.into_bytes())
+                Some(Rewritten::answer(error))
             }
         }
     }
@@ -295,8 +375,9 @@ impl Exchange {
     /// # Errors
     /// When the stream must end.
     pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, StreamEnd> {
+        let lifetime_ms = self.lifetime_ms();
         let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
-        let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
+        let passed = filter.push(chunk, &mut AnswerFilter::new(judge, lifetime_ms, &mut self.record));
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
         }
@@ -310,7 +391,7 @@ impl Exchange {
     /// judged it. The server has it by then; its answer is withheld.
     pub fn route_changed(&mut self) -> Answer {
         self.settle(Outcome::Closed, ROUTE_CHANGED);
-        self.state = State::Done;
+        (self.state, self.standing) = (State::Done, None);
         self.origin.shown(denial::closed(ROUTE_CHANGED))
     }
 
@@ -364,7 +445,14 @@ impl Exchange {
                 self.remote = self.endpoint(public_url, headers).map(|endpoint| endpoint.metadata_url());
                 Rc::new(Caller::anonymous())
             }
-            CallerAuthentication::Jwt(authentication) => self.authenticate(authentication, headers, verification)?,
+            CallerAuthentication::Jwt(authentication) => {
+                let verified = self.authenticate(authentication, headers, verification)?;
+                let caller = Rc::clone(&verified.caller);
+                if let Some(standing) = &mut self.standing {
+                    standing.token = Some(verified);
+                }
+                caller
+            }
         };
         self.record.caller = Some(Rc::clone(&caller));
         let mut judge = Judge::new(policy, caller, &table.binder, self.route_origin.as_deref(), headers);
@@ -397,7 +485,7 @@ impl Exchange {
                     return Err(self.refuse(RequestFault::NotAcceptable, None));
                 }
                 // What a server tells beside the protocol may be a list as well.
-                self.state = State::Upstream(judge, Some(Answered { id: None }));
+                self.state = State::Upstream(judge, Answered { id: None, is_list: true });
                 Ok(RequestStep::Continue(edits))
             }
             b"GET" | b"DELETE" => Err(self.refuse(RequestFault::UnexpectedBody, None)),
@@ -410,7 +498,7 @@ impl Exchange {
         authentication: &JwtAuthentication,
         headers: &Headers<'_>,
         verification: &mut Verification<'_>,
-    ) -> Result<Rc<Caller>, Answer> {
+    ) -> Result<Rc<Verified>, Answer> {
         self.record.policy = Some(authentication.policy.clone());
         let resource = authentication.resource.as_ref();
         let route_origin = self.route_origin.clone();
@@ -427,16 +515,13 @@ impl Exchange {
             self.settle(Outcome::Refused, "NotBearer");
             return Err(denial::not_bearer(&hints()));
         };
-        let caller = self.verified(token, authentication, verification);
-        let caller = caller.and_then(|caller| {
-            let is_for_endpoint = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
-            // In doubt deny: which host a request names is its client's choice, and says nothing.
-            let known = resource.and_then(|resource| resource.public_url.as_deref()).or(route_origin.as_deref());
-            let is_for_it = !authentication.is_for_endpoint(&caller)
-                || known.and_then(|origin| Endpoint::of(Some(origin), headers)).is_some_and(is_for_endpoint);
-            if is_for_it { Ok(caller) } else { Err(TokenFault::WrongAudience) }
+        let verified = self.verified(token, authentication, verification);
+        let verified = verified.and_then(|verified| {
+            let endpoint = |origin: &str| Endpoint::of(Some(origin), headers);
+            let is_for_it = self.is_for_endpoint(authentication, &verified.caller, endpoint);
+            if is_for_it { Ok(verified) } else { Err(TokenFault::WrongAudience) }
         });
-        caller.map_err(|fault| {
+        verified.map_err(|fault| {
             self.settle(Outcome::Refused, fault.reason());
             if fault == TokenFault::UnknownKey {
                 self.record.missing_key = jwt::missing_key(token, authentication);
@@ -445,22 +530,35 @@ impl Exchange {
         })
     }
 
+    /// Whether a caller's token is for the endpoint that is asked, where it must be.
+    fn is_for_endpoint(
+        &self,
+        authentication: &JwtAuthentication,
+        caller: &Caller,
+        endpoint: impl FnOnce(&str) -> Option<Endpoint>,
+    ) -> bool {
+        // In doubt deny: which host a request names is its client's choice, and says nothing.
+        let resource = authentication.resource.as_ref();
+        let known = resource.and_then(|resource| resource.public_url.as_deref()).or(self.route_origin.as_deref());
+        let is_for = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
+        !authentication.is_for_endpoint(caller) || known.and_then(endpoint).is_some_and(is_for)
+    }
+
     fn verified(
         &self,
         token: &str,
         authentication: &JwtAuthentication,
         Verification { verifier, cache, now }: &mut Verification<'_>,
-    ) -> Result<Rc<Caller>, TokenFault> {
+    ) -> Result<Rc<Verified>, TokenFault> {
         if token.len() > self.limits.token_bytes {
             return Err(TokenFault::TooLong);
         }
-        if let Some(caller) = cache.caller(token, &authentication.content, *now) {
-            return Ok(caller);
+        if let Some(verified) = cache.verified(token, &authentication.content, *now) {
+            return Ok(verified);
         }
-        let (caller, validity) = jwt::verify(token, authentication, *now, *verifier)?;
-        let caller = Rc::new(caller);
-        cache.remember(token, &authentication.content, Rc::clone(&caller), validity);
-        Ok(caller)
+        let verified = Rc::new(jwt::verify(token, authentication, *now, *verifier)?);
+        cache.remember(token, &authentication.content, Rc::clone(&verified));
+        Ok(verified)
     }
 
     fn check_content(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> Result<(), Answer> {
@@ -486,7 +584,7 @@ impl Exchange {
         judge: &Judge,
         revision: &Revision,
         has_length: HasLength,
-    ) -> Result<(Option<Answered>, Option<Rewritten>), Answer> {
+    ) -> Result<(Answered, Option<Rewritten>), Answer> {
         let is_array = body.trim_ascii_start().first() == Some(&b'[')
             && judge.batches() == Batches::Allow
             && revision.knows_batches();
@@ -495,17 +593,18 @@ impl Exchange {
             self.settle(Outcome::Refused, refusal.fault.reason());
             denial::bad_message(refusal.fault, refusal.id.as_ref())
         })?;
-        let mut answered = None;
+        let mut answered = Answered::default();
         for (index, message) in messages.iter().enumerate() {
             let judged = self.judge_message(message, judge, revision);
             if let (Err(_), Outcome::Denied, false, Message::Request(request)) =
                 (&judged, self.record.outcome, is_array, message)
                 && let Some(substitute) = judge.substitute(request, has_length)
             {
-                return Ok((None, Some(substitute)));
+                return Ok((Answered::default(), Some(substitute)));
             }
             let judged = judged.map_err(|answer| if is_array { of_array(&messages, index, answer) } else { answer });
-            answered = answered.or(judged?);
+            let next = judged?;
+            answered = Answered { id: answered.id.or(next.id), is_list: answered.is_list || next.is_list };
         }
         let first = messages.first().and_then(Message::request);
         let names_none = |message: &Message<'_>| message.request().is_some_and(|request| !request.names_handle);
@@ -531,36 +630,26 @@ impl Exchange {
         Ok((answered, rewritten))
     }
 
-    fn judge_message(
-        &mut self,
-        message: &Message<'_>,
-        judge: &Judge,
-        revision: &Revision,
-    ) -> Result<Option<Answered>, Answer> {
+    fn judge_message(&mut self, message: &Message<'_>, judge: &Judge, revision: &Revision) -> Result<Answered, Answer> {
         match message {
             Message::Request(request) => self.judge_request(request, judge, revision),
             Message::Notification { method } => {
                 self.record.method_class = Method::Notification.label();
                 self.record.method = Some(method.to_string());
                 self.settle(Outcome::Allowed, "Verified");
-                Ok(None)
+                Ok(Answered::default())
             }
             // The stateless revisions know no requests of the server, so no responses of the client either.
             Message::Response if revision.is_modern(None) => Err(self.refuse(RequestFault::HeaderMismatch, None)),
             Message::Response => {
                 self.record.method_class = Method::Response.label();
                 self.settle(Outcome::Allowed, "Verified");
-                Ok(None)
+                Ok(Answered::default())
             }
         }
     }
 
-    fn judge_request(
-        &mut self,
-        request: &Request<'_>,
-        judge: &Judge,
-        revision: &Revision,
-    ) -> Result<Option<Answered>, Answer> {
+    fn judge_request(&mut self, request: &Request<'_>, judge: &Judge, revision: &Revision) -> Result<Answered, Answer> {
         self.record.method_class = request.method.label();
         self.record.method = Some(request.method_name.to_string());
         self.record.name = request.targets.first().map(|target| target.name().to_owned());
@@ -610,10 +699,8 @@ impl Exchange {
                 }
             }
         }
-        // Every answer of the stateless era may give the caller something to keep.
-        let may_hold_handle = request.may_become_task || request.version.is_some();
-        let is_judged = request.method.may_answer_with_list() || (judge.binds() && may_hold_handle);
-        Ok(is_judged.then(|| Answered { id: Some(request.id.clone()) }))
+        let is_list = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
+        Ok(Answered { id: Some(request.id.clone()), is_list })
     }
 
     fn settle(&mut self, outcome: Outcome, reason: &'static str) {

@@ -13,12 +13,45 @@ pub mod missing;
 pub mod token;
 pub mod verify;
 
+use std::rc::Rc;
+
 use crate::claims::Caller;
+use crate::config::Algorithm;
 use crate::policy::JwtAuthentication;
 use claims::Validity;
 use missing::MissingKey;
-use token::Token;
+use token::{Token, Type};
 use verify::SignatureVerifier;
+
+/// A token that was verified: whom it names, for how long, and what else must stay as it is for it to be accepted again. The
+/// token itself, which is a secret, is not in it.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Whom it names.
+    pub caller: Rc<Caller>,
+    /// When it may be used.
+    pub validity: Validity,
+    signed: Signed,
+}
+
+impl Verified {
+    /// Somebody of whom nothing is known, for measurements of what remembers tokens.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn anonymous(validity: Validity) -> Self {
+        let signed = Signed { token_type: Type::AccessToken, key_id: None, algorithm: Algorithm::EdDSA, key: [0; 32] };
+        Self { caller: Rc::new(Caller::anonymous()), validity, signed }
+    }
+}
+
+/// By what a token was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signed {
+    token_type: Type,
+    key_id: Option<String>,
+    algorithm: Algorithm,
+    key: [u8; 32],
+}
 
 /// Why a token is refused; one variant per fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +147,7 @@ pub fn verify(
     authentication: &JwtAuthentication,
     now: u64,
     verifier: &dyn SignatureVerifier,
-) -> Result<(Caller, Validity), TokenFault> {
+) -> Result<Verified, TokenFault> {
     let token = Token::parse(text)?;
     let issuer = authentication.issuer(&token.claims).ok_or(TokenFault::UnknownIssuer)?;
     let jws = &token.jws;
@@ -127,5 +160,32 @@ pub fn verify(
     if !verifier.verify(key, jws.algorithm, jws.signing_input.as_bytes(), &jws.signature) {
         return Err(TokenFault::BadSignature);
     }
-    Ok((Caller::new(token.claims, authentication.scope_implies()), validity))
+    let signed = Signed {
+        token_type: jws.token_type,
+        key: key.fingerprint(),
+        algorithm: jws.algorithm,
+        key_id: token.jws.key_id,
+    };
+    let caller = Rc::new(Caller::new(token.claims, authentication.scope_implies()));
+    Ok(Verified { caller, validity, signed })
+}
+
+/// Judges a token that was verified once by what stands now. Its signature need not be looked at again: the key that verified it
+/// must be the one that would now.
+///
+/// # Errors
+/// The first fault found.
+pub fn verify_again(verified: &Verified, authentication: &JwtAuthentication, now: u64) -> Result<Verified, TokenFault> {
+    let (claims, signed) = (verified.caller.claims(), &verified.signed);
+    let issuer = authentication.issuer(claims).ok_or(TokenFault::UnknownIssuer)?;
+    if !issuer.token_type_allowed(signed.token_type) {
+        return Err(TokenFault::TypeNotAllowed);
+    }
+    let key = issuer.key(signed.key_id.as_deref(), signed.algorithm)?;
+    if key.fingerprint() != signed.key {
+        return Err(TokenFault::UnknownKey);
+    }
+    let validity = claims::validate(claims, issuer.audience(), issuer.clock_skew(), now)?;
+    let caller = Rc::new(Caller::new(claims.clone(), authentication.scope_implies()));
+    Ok(Verified { caller, validity, signed: signed.clone() })
 }

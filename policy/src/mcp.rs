@@ -6,4 +6,5 @@ pub mod list;
 pub(crate) mod members;
 pub mod message;
 pub mod method;
+pub mod passing;
 pub mod sse;

@@ -1,6 +1,6 @@
 //! A [`FilterConfig`] checked and indexed: the form in which the filter asks it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -34,6 +34,10 @@ pub struct PolicyTable {
     /// Binds sessions and tasks to callers.
     pub(crate) binder: Rc<Binder>,
     policies: HashMap<String, Entry>,
+    /// Keys of policies that no route has any more.
+    retired: BTreeSet<String>,
+    /// Routes that have another policy since a while ago, by [`crate::config::route_id`]; none: they are gone.
+    moved: BTreeMap<String, Option<String>>,
 }
 
 /// A policy with the JSON that it was read from; none: it was not read from JSON.
@@ -171,7 +175,32 @@ impl PolicyTable {
         if !binder.has_keys() && policies.values().any(|entry| entry.policy.binds_to_callers()) {
             return Err(at("bindingKeys", ConfigFault::NoBindingKeys));
         }
-        Ok(Self { limits: config.limits.clone(), access_log: config.access_log, binder: Rc::new(binder), policies })
+        Ok(Self {
+            limits: config.limits.clone(),
+            access_log: config.access_log,
+            binder: Rc::new(binder),
+            policies,
+            retired: config.retired.clone(),
+            moved: config.moved.clone(),
+        })
+    }
+
+    /// Whether no route has this key any more.
+    #[must_use]
+    pub fn is_retired(&self, key: &str) -> bool {
+        self.retired.contains(key)
+    }
+
+    /// Whether any route has another policy since a while ago.
+    #[must_use]
+    pub fn has_moved_routes(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// The key that this route has now, by [`crate::config::route_id`]; none: it is as it was, `Some(None)`: the route is gone.
+    #[must_use]
+    pub fn moved(&self, route: &str) -> Option<Option<&str>> {
+        self.moved.get(route).map(Option::as_deref)
     }
 
     /// The policy with this key.

@@ -24,6 +24,12 @@ impl Endpoint {
         Self::new(public_url, headers, path_of(headers)?)
     }
 
+    /// The endpoint at this path.
+    #[must_use]
+    pub fn at(origin: &str, path: &str) -> Option<Self> {
+        Self::new(Some(origin), &Headers(&[]), path)
+    }
+
     /// The endpoint that a request asks about.
     #[must_use]
     pub fn described(public_url: Option<&str>, path: Option<&str>, headers: &Headers<'_>) -> Option<Self> {

@@ -100,11 +100,11 @@ struct Hides;
 
 impl Rewrite for Hides {
     fn may_change(&self, event: &[u8]) -> bool {
-        list::may_hold_list(event)
+        list::may_change(event)
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        list::filter(text, &mut |item| item != Item::Tool("hidden"))
+        list::filter(text, list::MAX_TTL_MS, &mut |item| item != Item::Tool("hidden"))
     }
 
     fn endpoint(&mut self, _: &str) -> Result<Option<String>, StreamEnd> {

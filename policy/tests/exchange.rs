@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use toolward_policy::config::FilterConfig;
 use toolward_policy::denial::Answer;
-use toolward_policy::exchange::{Edits, Exchange, Headers, RequestStep, ResponseStep, Verification};
+use toolward_policy::exchange::{Edits, Ended, Exchange, Headers, Holding, RequestStep, ResponseStep, Verification};
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::jwks;
 use toolward_policy::jwt::verify::Portable;
@@ -58,6 +58,21 @@ struct Answered {
     headers: Vec<(String, String)>,
     /// The body, in the chunks in which it arrives.
     body: Vec<String>,
+    #[serde(default)]
+    changes: Vec<Change>,
+}
+
+/// What happens before a chunk of an answer arrives.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// The number of the chunk; none: before the answer's headers.
+    before: Option<usize>,
+    /// The configuration that is in force from then on; none: as before.
+    config: Option<Value>,
+    /// So many seconds have passed since the request.
+    #[serde(default)]
+    seconds: u64,
 }
 
 fn default_policy() -> Option<String> {
@@ -118,7 +133,8 @@ fn an_answer_with_bytes_that_are_not_utf_8_is_withheld() {
     let (mut exchange, _) = Exchange::request_headers(&table, Some(b"p"), &Headers(&headers), false, &mut verification);
     exchange.request_body(br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#).expect("granted");
     assert!(matches!(exchange.response_headers(&Headers(&[json_type]), false), ResponseStep::Buffer(_)));
-    let body = exchange.response_json(b"{\"id\":7,\"result\":{\"t\xffools\":[]}}").map(text).expect("another body");
+    let rewritten = exchange.response_json(b"{\"id\":7,\"result\":{\"t\xffools\":[]}}").expect("another body");
+    let body = text(rewritten.body);
     assert!(body.contains("UnreadableList") && body.contains("\"id\":7"), "{body}");
 }
 
@@ -156,7 +172,7 @@ fn outcome(table: &PolicyTable, cache: &mut TokenCache, asked: Asked) -> Outcome
         },
     };
     let answer = asked.answer.filter(|_| request.get("forward").is_some());
-    let answer = answer.map(|answer| shown_response(&mut exchange, &answer));
+    let answer = answer.map(|answer| shown_response(table, &mut exchange, &answer));
     Outcome { name: asked.name, request, answer, record: shown_record(&exchange) }
 }
 
@@ -175,37 +191,68 @@ fn request_headers(asked: &Asked) -> Vec<(String, Vec<u8>)> {
     headers
 }
 
-fn shown_response(exchange: &mut Exchange, answer: &Answered) -> Value {
+fn shown_response(first: &PolicyTable, exchange: &mut Exchange, answer: &Answered) -> Value {
     let mut headers = vec![("content-type".to_owned(), answer.content_type.clone().into_bytes())];
     if let Some(encoding) = &answer.content_encoding {
         headers.push(("content-encoding".to_owned(), encoding.clone().into_bytes()));
     }
     headers.extend(answer.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
+    if let Some(ended) = changed(first, exchange, answer, None) {
+        return json!({ "ends": ended.reason(), "answer": shown_answer(&exchange.ended(&ended)) });
+    }
     match exchange.response_headers(&Headers(&headers), answer.body.is_empty()) {
         ResponseStep::Pass(edits) if edits == Edits::default() => json!("untouched"),
         ResponseStep::Pass(edits) => json!({ "untouched but for": shown_edits(&edits) }),
         ResponseStep::Answer(answer) => shown_answer(&answer),
         ResponseStep::Buffer(edits) => {
+            let ended = changed(first, exchange, answer, Some(0)).map(|ended| exchange.ended(&ended));
             let whole = answer.body.concat();
-            let body = exchange.response_json_size(whole.len()).or_else(|| exchange.response_json(whole.as_bytes()));
-            let mut shown = body.map_or_else(|| json!("the same bytes"), |body| json!({ "body": text(body) }));
+            let mut held = || match exchange.response_json_size(whole.len()) {
+                Holding::Hold => exchange.response_json(whole.as_bytes()),
+                Holding::Release => exchange.release(whole.as_bytes()),
+                Holding::Replace(rewritten) => Some(rewritten),
+            };
+            if let Some(answer) = ended {
+                return shown_answer(&answer);
+            }
+            let body = held();
+            let same =
+                || if edits.set.is_empty() { json!("the same bytes") } else { json!({ "body": "the same bytes" }) };
+            let mut shown = body.map_or_else(same, |body| json!({ "body": text(body.body) }));
             if let (Some(members), false) = (shown.as_object_mut(), edits.set.is_empty()) {
                 members.insert("set".to_owned(), json!(edits.set));
             }
             shown
         }
-        ResponseStep::Events(_) => {
-            let events: Vec<Value> = answer
-                .body
-                .iter()
-                .map(|chunk| match exchange.response_events(chunk.as_bytes()) {
+        ResponseStep::Events(edits) => {
+            let mut events = Vec::new();
+            for (index, chunk) in answer.body.iter().enumerate() {
+                if let Some(ended) = changed(first, exchange, answer, Some(index)) {
+                    events.push(json!({ "ends": ended.reason() }));
+                    break;
+                }
+                events.push(match exchange.response_events(chunk.as_bytes()) {
                     Ok(bytes) => json!(text(bytes.into_owned())),
                     Err(error) => json!({ "ends": format!("{error:?}") }),
-                })
-                .collect();
-            json!({ "events": events })
+                });
+            }
+            let mut shown = json!({ "events": events });
+            if let (Some(members), false) = (shown.as_object_mut(), edits.set.is_empty()) {
+                members.insert("set".to_owned(), json!(edits.set));
+            }
+            shown
         }
     }
+}
+
+/// What becomes of an exchange by what happens before this chunk; none: it goes on.
+fn changed(first: &PolicyTable, exchange: &mut Exchange, answer: &Answered, before: Option<usize>) -> Option<Ended> {
+    let changes = answer.changes.iter().filter(|change| change.before == before);
+    let mut ends = changes.filter_map(|change| {
+        let other = change.config.clone().map(table);
+        exchange.renew(other.as_ref().unwrap_or(first), Some(b"p"), NOW + change.seconds).err()
+    });
+    ends.next()
 }
 
 fn text(bytes: Vec<u8>) -> String {

@@ -36,8 +36,9 @@ pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
 /// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever,
-/// whatever carries the header `x-answer-json` with its value, and everything else with [`OK`]; with the header `x-wait`
-/// after so many milliseconds.
+/// whatever carries the header `x-answer-json` with its value (and `x-answer-cache` as `cache-control`), whatever carries the header
+/// `x-stream` with a stream without end (of nothing, or of `lists`, or of lists behind the announcement of an `endpoint`), and
+/// everything else with [`OK`]; with the header `x-wait` after so many milliseconds.
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
@@ -98,7 +99,24 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
     if let Some(json) = parts.headers.get("x-answer-json") {
-        return with_type("application/json", String::from_utf8_lossy(json.as_bytes()).into_owned());
+        let mut answer = with_type("application/json", String::from_utf8_lossy(json.as_bytes()).into_owned());
+        if let Some(cache) = parts.headers.get("x-answer-cache") {
+            answer.headers_mut().insert("cache-control", cache.clone());
+        }
+        return answer;
+    }
+    if let Some(repeats) = parts.headers.get("x-answer-large") {
+        let repeats: usize = repeats.to_str().ok().and_then(|repeats| repeats.parse().ok()).expect("a number");
+        let text = "x".repeat(1024).repeat(repeats);
+        let list = if parts.headers.contains_key("x-answer-list") { r#","tools":[{"name":"multiply"}]"# } else { "" };
+        let large = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":"{text}"{list}}}}}"#);
+        return with_type("application/json", large);
+    }
+    match parts.headers.get("x-stream").map(|value| value.as_bytes()) {
+        Some(b"lists") => return stream(": begins\n\n", Some(LIST_EVENT)),
+        Some(b"endpoint") => return stream("event: endpoint\ndata: /messages?sessionId=1\n\n", Some(LIST_EVENT)),
+        Some(_) => return stream(": begins\n\n", None),
+        None => {}
     }
     let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
     let wanted = parts.headers.get("x-answer").map_or(&b""[..], |value| value.as_bytes());
@@ -120,8 +138,18 @@ fn with_type(content_type: &str, body: String) -> Response {
 }
 
 fn events() -> Response {
-    let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(20)));
-    let events = ticks.map(|_| Ok::<_, std::convert::Infallible>(Bytes::from_static(b"data: {\"tick\":1}\n\n")));
+    stream("", Some("data: {\"tick\":1}\n\n"))
+}
+
+/// [`TOOLS`] as an event.
+const LIST_EVENT: &str = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[{\"name\":\"add\"},{\"name\":\"multiply\"},{\"name\":\"echo\"}]}}\n\n";
+
+/// A stream that begins with one thing, and goes on with another for ever.
+fn stream(first: &'static str, next: Option<&'static str>) -> Response {
+    let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(20))).skip(1);
+    let next = ticks.filter_map(move |_| next);
+    let events = tokio_stream::once(first).chain(next);
+    let events = events.map(|event| Ok::<_, std::convert::Infallible>(Bytes::from_static(event.as_bytes())));
     let body = Body::from_stream(events);
     Response::builder().header("content-type", "text/event-stream").body(body).expect("an answer")
 }

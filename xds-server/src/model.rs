@@ -142,7 +142,7 @@ pub struct Route {
 }
 
 /// What a request must look like; all parts must fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteMatch {
     /// The path.
@@ -159,7 +159,7 @@ pub struct RouteMatch {
 }
 
 /// A match on the path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PathMatch {
     /// The whole path.
     Exact(String),
@@ -170,7 +170,7 @@ pub enum PathMatch {
 }
 
 /// A match on a header's or query parameter's value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StringMatch {
     /// The whole value.
     Exact(String),

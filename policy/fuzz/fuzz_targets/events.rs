@@ -8,6 +8,9 @@ use toolward_policy::exchange::{Exchange, Headers, ResponseStep};
 use toolward_policy::policy::PolicyTable;
 use toolward_policy_fuzz::{GRANTED, Json, Reader, ask, table};
 
+/// The tools that a server offers to a model are its own.
+const SAMPLING: &str = "sampling/createMessage";
+
 thread_local! {
     static TABLE: OnceLock<PolicyTable> = const { OnceLock::new() };
 }
@@ -31,9 +34,15 @@ fuzz_target!(|data: &[u8]| {
             let Some(json) = Json::parse(data.as_bytes()) else { continue };
             for message in json.messages() {
                 for reader in [Reader::First, Reader::Last] {
-                    let tools = message.member(reader, "result").and_then(|result| result.member(reader, "tools"));
-                    for tool in tools.map_or(&[][..], Json::elements) {
-                        assert_eq!(tool.member(reader, "name").and_then(Json::text), Some(GRANTED), "{reader:?} sees it");
+                    let method = message.member(reader, "method").and_then(Json::text);
+                    let params = message.member(reader, "params").filter(|_| method.is_some_and(|name| name != SAMPLING));
+                    let data = message.member(reader, "error").and_then(|error| error.member(reader, "data"));
+                    for holder in [message.member(reader, "result"), data, params].into_iter().flatten() {
+                        let tools = holder.member(reader, "tools");
+                        assert!(tools.is_none_or(|tools| matches!(tools, Json::Array(_))), "{reader:?} sees no list");
+                        for tool in tools.map_or(&[][..], Json::elements) {
+                            assert_eq!(tool.member(reader, "name").and_then(Json::text), Some(GRANTED), "{reader:?} sees it");
+                        }
                     }
                 }
             }

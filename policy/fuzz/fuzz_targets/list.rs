@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use toolward_policy::mcp::list::{Filtered, filter};
+use toolward_policy::mcp::list::{Filtered, MAX_TTL_MS, filter};
 use toolward_policy::policy::Item;
 use toolward_policy_fuzz::{Json, Reader};
 
@@ -21,11 +21,11 @@ fn keep(item: Item<'_>) -> bool {
 }
 
 fuzz_target!(|text: &str| {
-    let filtered = match filter(text, &mut keep) {
-        Filtered::Unreadable(_) => return,
+    let filtered = match filter(text, MAX_TTL_MS, &mut keep) {
+        Filtered::Unreadable(_) | Filtered::Dropped => return,
         Filtered::Unchanged => text.to_owned(),
         Filtered::Changed(changed) => {
-            assert_eq!(filter(&changed, &mut keep), Filtered::Unchanged, "once is enough");
+            assert_eq!(filter(&changed, MAX_TTL_MS, &mut keep), Filtered::Unchanged, "once is enough");
             changed
         }
     };
@@ -36,6 +36,7 @@ fuzz_target!(|text: &str| {
     for (message, before) in json.messages().iter().zip(before.messages()) {
         for reader in [Reader::First, Reader::Last] {
             check(message.member(reader, "result"), before.member(reader, "result"), reader);
+            check(data(message, reader), data(before, reader), reader);
         }
     }
     // The elements that stay are there as they were.
@@ -59,6 +60,11 @@ fn check(result: Option<&Json>, before: Option<&Json>, reader: Reader) {
     if matches!(result.member(reader, "result"), Some(Json::Object(_))) {
         check(result.member(reader, "result"), before.member(reader, "result"), reader);
     }
+}
+
+/// What an error tells beside its message.
+fn data(message: &Json, reader: Reader) -> Option<&Json> {
+    message.member(reader, "error")?.member(reader, "data")
 }
 
 fn tools(text: &str) -> Option<Vec<Box<RawValue>>> {

@@ -89,7 +89,7 @@ fn accepted(token: &str) -> Option<Option<String>> {
     POLICY.with(|once| {
         let RoutePolicy::Protected(protection) = once.get_or_init(policy).as_ref() else { panic!("protected") };
         let CallerAuthentication::Jwt(jwt) = &protection.authentication else { panic!("by JWT") };
-        verify(token, jwt, NOW, &Portable).ok().map(|(caller, _)| caller.subject)
+        verify(token, jwt, NOW, &Portable).ok().map(|verified| verified.caller.subject.clone())
     })
 }
 

@@ -1,5 +1,7 @@
 //! Headers as they come, doubled ones visible, and the changes made to them.
 
+use super::parameters::PREFIX;
+
 /// Headers in the order in which they came, names in lower case, pseudo-headers among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'h>(pub &'h [(String, Vec<u8>)]);
@@ -76,7 +78,8 @@ impl<'h> Headers<'h> {
     }
 
     pub(super) fn has_doubled_decisive_header(self) -> bool {
-        DECISIVE.iter().any(|name| self.all(name).count() > 1)
+        let mut parameters = self.0.iter().map(|(name, _)| name).filter(|name| name.starts_with(PREFIX));
+        DECISIVE.iter().any(|name| self.all(name).count() > 1) || parameters.any(|name| self.all(name).count() > 1)
     }
 
     pub(super) fn is_encoded(self) -> bool {

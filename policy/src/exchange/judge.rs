@@ -16,7 +16,7 @@ use crate::mcp::members;
 use crate::mcp::message::Request;
 use crate::mcp::sse::{self, EventId, Rewrite, StreamEnd};
 use crate::policy::{Call, CallerAuthentication, Gate, HttpRequest, Item, Protection, RoutePolicy};
-use crate::protected_resource::Hints;
+use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Record};
 
 /// The caller of an exchange before the policy.
@@ -62,12 +62,8 @@ impl Judge {
             }
             _ => Hints::default(),
         };
-        let transport = match policy.as_ref() {
-            RoutePolicy::Protected(protection) => protection.protocol.transport,
-            _ => Transport::default(),
-        };
-        let (policy, session, authority) = (Rc::clone(policy), String::new(), authority.to_owned());
-        Self { policy, caller, handles, transport, session, http, authority, hints }
+        let (session, authority) = (String::new(), authority.to_owned());
+        Self { policy: Rc::clone(policy), caller, handles, transport: transport(policy), session, http, authority, hints }
     }
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
@@ -106,9 +102,21 @@ impl Judge {
         self.handles.is_some()
     }
 
-    /// Whether anything in an answer may have to change.
+    /// Judges by another policy from now on.
+    pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>, binder: &Rc<Binder>) {
+        (self.handles, self.transport) = (Handles::of(policy, &caller, binder), transport(policy));
+        (self.policy, self.caller) = (Rc::clone(policy), caller);
+    }
+
+    /// The endpoint that is asked, where clients know the gateway by this origin.
+    pub(super) fn endpoint(&self, origin: &str) -> Option<Endpoint> {
+        Endpoint::at(origin, &self.http.path)
+    }
+
+    /// Whether anything in an answer may have to change: it depends on who asks, or on rules.
     pub(super) fn filters(&self) -> bool {
-        self.binds() || !self.gates().is_empty()
+        let is_by_caller = |one: &Protection| !matches!(one.authentication, CallerAuthentication::Anonymous);
+        !self.gates().is_empty() || self.protection().is_some_and(is_by_caller)
     }
 
     /// `request`: none where what is asked is whether the item could be granted.
@@ -159,6 +167,14 @@ impl Judge {
     }
 }
 
+/// How messages travel.
+fn transport(policy: &RoutePolicy) -> Transport {
+    match policy {
+        RoutePolicy::Protected(protection) => protection.protocol.transport,
+        _ => Transport::default(),
+    }
+}
+
 /// The host of an authority in the one spelling in which rules name it: in lower case, without port and final dot.
 fn host(authority: &str) -> String {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
@@ -169,19 +185,21 @@ fn host(authority: &str) -> String {
 /// What is done with what an answer carries.
 pub(super) struct AnswerFilter<'j> {
     judge: &'j Judge,
+    /// For how long a client may keep what it gets.
+    lifetime_ms: u64,
     record: &'j mut Record,
 }
 
 impl<'j> AnswerFilter<'j> {
-    pub(super) fn new(judge: &'j Judge, record: &'j mut Record) -> Self {
-        Self { judge, record }
+    pub(super) fn new(judge: &'j Judge, lifetime_ms: u64, record: &'j mut Record) -> Self {
+        Self { judge, lifetime_ms, record }
     }
 
     /// Judges a whole body.
     pub(super) fn body(&mut self, body: &[u8]) -> Filtered {
         match std::str::from_utf8(body) {
+            Ok(_) if !self.may_change(body) => Filtered::Unchanged,
             Ok(text) => self.message(text),
-            Err(_) if self.judge.gates().is_empty() => Filtered::Unchanged,
             // In doubt deny: a list in another encoding, or with bytes in whose place each reader puts something else.
             Err(_) => Filtered::Unreadable(None),
         }
@@ -190,24 +208,20 @@ impl<'j> AnswerFilter<'j> {
 
 impl Rewrite for AnswerFilter<'_> {
     fn may_change(&self, event: &[u8]) -> bool {
-        (!self.judge.gates().is_empty() && list::may_hold_list(event))
+        list::may_change(event)
             || members::holds(event, "endpoint")
             || (self.judge.binds() && (sse::may_have_id(event) || handles::may_hold_handle(event)))
             || std::str::from_utf8(event).is_err()
     }
 
     fn message(&mut self, text: &str) -> Filtered {
-        let Self { judge, record } = self;
-        let filtered = if judge.gates().is_empty() {
-            Filtered::Unchanged
-        } else {
-            list::filter(text, &mut |item| judge.sees(item, record))
-        };
+        let Self { judge, lifetime_ms, record } = self;
+        let filtered = list::filter(text, *lifetime_ms, &mut |item| judge.sees(item, record));
         let Some(own) = &judge.handles else { return filtered };
         let current = match &filtered {
             Filtered::Unchanged => Some(text),
             Filtered::Changed(text) => Some(text.as_str()),
-            Filtered::Unreadable(_) => None,
+            Filtered::Unreadable(_) | Filtered::Dropped => None,
         };
         let mut sealed = |kind, handle: &str| own.seal(kind, "", handle);
         match current.map(|current| handles::rewrite(current, &mut sealed)) {

@@ -30,9 +30,15 @@ impl Origin {
     pub(super) fn of(headers: &Headers<'_>, public_url: Option<&str>, allowed: &[String]) -> Result<Self, NotAllowed> {
         let Some(origin) = headers.text("origin") else { return Ok(Self(None)) };
         let origin = origin.ok_or(NotAllowed)?;
-        // The request's own host is no witness: a name of the attacker's may lead here (DNS rebinding).
-        let is_allowed = public_url == Some(origin) || allowed.iter().any(|one| one == "*" || one == origin);
-        if is_allowed { Ok(Self(Some(origin.to_owned()))) } else { Err(NotAllowed) }
+        let origin = Self(Some(origin.to_owned()));
+        if origin.is_allowed(public_url, allowed) { Ok(origin) } else { Err(NotAllowed) }
+    }
+
+    /// Whether a page, if one asks, may. The request's own host is no witness: a name of the attacker's may lead here (DNS
+    /// rebinding).
+    pub(super) fn is_allowed(&self, public_url: Option<&str>, allowed: &[String]) -> bool {
+        let is_allowed = |origin| public_url == Some(origin) || allowed.iter().any(|one| one == "*" || one == origin);
+        self.0.as_deref().is_none_or(is_allowed)
     }
 
     /// The answer to a browser that asks whether a page may send what it wants to; none: this is no such question.

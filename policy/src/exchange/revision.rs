@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::headers::Headers;
+use super::parameters::Parameters;
 use crate::denial::RequestFault;
 use crate::mcp::message::{Request, Target};
 
@@ -17,6 +18,7 @@ pub(super) struct Revision {
     version: Said,
     method: Said,
     name: Said,
+    parameters: Parameters,
 }
 
 /// What one header says.
@@ -49,7 +51,8 @@ impl Revision {
             Said::Text(text) => decoded(&text).map_or(Said::Garbage, Said::Text),
             said => said,
         };
-        Self { version: Said::by(headers, "mcp-protocol-version"), method: Said::by(headers, "mcp-method"), name }
+        let (version, method) = (Said::by(headers, "mcp-protocol-version"), Said::by(headers, "mcp-method"));
+        Self { version, method, name, parameters: Parameters::of(headers) }
     }
 
     /// Whether the rules of the stateless era apply: when either the header or the message says so.
@@ -83,6 +86,9 @@ impl Revision {
     }
 
     fn agrees_with(&self, request: &Request<'_>) -> bool {
+        if !self.parameters.agree_with(request) {
+            return false;
+        }
         // What completion/complete and subscriptions/listen name has no header.
         let target = request.targets.first().filter(|_| request.method.has_name_header()).map(Target::name);
         let method_agrees = self.method.is(&request.method_name);
@@ -102,7 +108,7 @@ pub(super) fn encoded(name: &str) -> String {
 }
 
 /// `=?base64?…?=` carries what a header can't; everything else is itself.
-fn decoded(text: &str) -> Option<String> {
+pub(super) fn decoded(text: &str) -> Option<String> {
     match text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         None => Some(text.to_owned()),
         Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),

@@ -7,15 +7,14 @@ use std::rc::Rc;
 
 use lru::LruCache;
 
-use super::claims::Validity;
-use crate::claims::Caller;
+use super::Verified;
 
 /// A bounded memory of verified tokens. A token is remembered together with the authentication section that accepted
 /// it (issuers, audiences, key sets), so a change of any of these can't be outlived.
 ///
 /// INVARIANT: section and token are compared byte for byte. The hash, whose key nobody knows, only finds the place.
 pub struct TokenCache {
-    entries: LruCache<Box<[u8]>, Entry, RandomState>,
+    entries: LruCache<Box<[u8]>, Rc<Verified>, RandomState>,
     /// Where keys are put together.
     key: Vec<u8>,
 }
@@ -25,12 +24,6 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenCache of {}", self.entries.len())
     }
-}
-
-#[derive(Debug)]
-struct Entry {
-    caller: Rc<Caller>,
-    validity: Validity,
 }
 
 impl TokenCache {
@@ -47,21 +40,21 @@ impl TokenCache {
         }
     }
 
-    /// The caller that this token stands for, if it was verified for this authentication section and is still valid.
-    pub fn caller(&mut self, token: &str, authentication: &[u8; 32], now: u64) -> Option<Rc<Caller>> {
+    /// What is known of this token, if it was verified for this authentication section and is still valid.
+    pub fn verified(&mut self, token: &str, authentication: &[u8; 32], now: u64) -> Option<Rc<Verified>> {
         put_together(&mut self.key, token, authentication);
         let entry = self.entries.get(self.key.as_slice())?;
         if entry.validity.holds(now) {
-            return Some(Rc::clone(&entry.caller));
+            return Some(Rc::clone(entry));
         }
         self.entries.pop(self.key.as_slice());
         None
     }
 
     /// Remembers a verified token.
-    pub fn remember(&mut self, token: &str, authentication: &[u8; 32], caller: Rc<Caller>, validity: Validity) {
+    pub fn remember(&mut self, token: &str, authentication: &[u8; 32], verified: Rc<Verified>) {
         put_together(&mut self.key, token, authentication);
-        self.entries.put(self.key.as_slice().into(), Entry { caller, validity });
+        self.entries.put(self.key.as_slice().into(), verified);
     }
 }
 
@@ -75,6 +68,7 @@ fn put_together(key: &mut Vec<u8>, token: &str, authentication: &[u8; 32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jwt::claims::Validity;
 
     const A: [u8; 32] = [1; 32];
     const B: [u8; 32] = [2; 32];
@@ -83,31 +77,31 @@ mod tests {
         TokenCache::new(NonZeroUsize::new(entries).expect("not zero"))
     }
 
-    fn valid(from: f64, until: f64) -> Validity {
-        Validity { from, until }
+    fn valid(from: f64, until: f64) -> Rc<Verified> {
+        Rc::new(Verified::anonymous(Validity { from, until }))
     }
 
     #[test]
     fn remembers_a_token_for_its_section_and_time_only() {
         let mut cache = cache(4);
-        cache.remember("t", &A, Rc::new(Caller::anonymous()), valid(10.0, 20.0));
-        assert!(cache.caller("t", &A, 10).is_some());
-        assert!(cache.caller("u", &A, 10).is_none(), "another token");
-        assert!(cache.caller("t", &B, 10).is_none(), "another section");
-        assert!(cache.caller("t", &A, 9).is_none(), "before its time");
-        cache.remember("t", &A, Rc::new(Caller::anonymous()), valid(10.0, 20.0));
-        assert!(cache.caller("t", &A, 20).is_none(), "after its time");
-        assert!(cache.caller("t", &A, 19).is_none(), "and then it is forgotten");
+        cache.remember("t", &A, valid(10.0, 20.0));
+        assert!(cache.verified("t", &A, 10).is_some());
+        assert!(cache.verified("u", &A, 10).is_none(), "another token");
+        assert!(cache.verified("t", &B, 10).is_none(), "another section");
+        assert!(cache.verified("t", &A, 9).is_none(), "before its time");
+        cache.remember("t", &A, valid(10.0, 20.0));
+        assert!(cache.verified("t", &A, 20).is_none(), "after its time");
+        assert!(cache.verified("t", &A, 19).is_none(), "and then it is forgotten");
     }
 
     #[test]
     fn forgets_the_oldest() {
         let mut cache = cache(2);
         for token in ["a", "b", "c"] {
-            cache.remember(token, &A, Rc::new(Caller::anonymous()), valid(0.0, 9.0));
+            cache.remember(token, &A, valid(0.0, 9.0));
         }
-        assert!(cache.caller("a", &A, 1).is_none());
-        assert!(cache.caller("b", &A, 1).is_some());
-        assert!(cache.caller("c", &A, 1).is_some());
+        assert!(cache.verified("a", &A, 1).is_none());
+        assert!(cache.verified("b", &A, 1).is_some());
+        assert!(cache.verified("c", &A, 1).is_some());
     }
 }

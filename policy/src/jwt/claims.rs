@@ -28,6 +28,19 @@ impl Validity {
         let now = seconds(now);
         self.from <= now && now < self.until
     }
+
+    /// How many seconds are left of it.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most 2^53")]
+    pub fn left(&self, now: u64) -> u64 {
+        (self.until - seconds(now)).clamp(0.0, LATEST) as u64
+    }
+
+    /// A time at which it may be used.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.left(0).saturating_sub(1)
+    }
 }
 
 /// Judges the claims of a token.

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::pkcs8::EncodePublicKey as _;
 use rsa::BoxedUint;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{Algorithm, Curve, Key, KeyMaterial};
 
@@ -68,6 +69,15 @@ impl PublicKey {
         }
         let (material, spki) = decode(&key.material)?;
         Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
+    }
+
+    /// Tells this key from every other one.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        match (&self.material, &self.spki) {
+            (Material::Ed25519(key), _) => Sha256::digest(key.as_bytes()).into(),
+            (_, spki) => Sha256::digest(spki.as_deref().unwrap_or_default()).into(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::members::{Members, holds, is_plain, rewrite_elements};
 use crate::binding::Kind;
 
 /// The member of `_meta` by which a message says to which task it belongs.
-const RELATED: &str = "io.modelcontextprotocol/related-task";
+pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
 
 /// Where handles stand in a value.
 enum Place {

@@ -223,18 +223,20 @@ fn filter_event(event: &[u8], first: bool, rewrite: &mut dyn Rewrite) -> Result<
     // In doubt it is one: not every client takes the last of several names.
     let is_endpoint = lines(text).filter_map(|line| field(line, "event")).any(|name| name.trim() == "endpoint");
     if is_endpoint && let Some(uri) = rewrite.endpoint(&data)? {
-        return Ok(rebuilt(text, Some(&uri), rewrite).map_or(Judged::Same, Judged::Other));
+        return Ok(rebuilt(text, &Data::Other(&uri), rewrite).map_or(Judged::Same, Judged::Other));
     }
     let filtered = match data.trim_start().as_bytes().first() {
         Some(b'{' | b'[') => rewrite.message(&data),
         _ => Filtered::Unchanged,
     };
     Ok(match filtered {
-        Filtered::Unchanged => rebuilt(text, None, rewrite).map_or(Judged::Same, Judged::Other),
-        Filtered::Changed(data) => rebuilt(text, Some(&data), rewrite).map_or(Judged::Same, Judged::Other),
+        Filtered::Unchanged => rebuilt(text, &Data::Same, rewrite).map_or(Judged::Same, Judged::Other),
+        Filtered::Changed(data) => rebuilt(text, &Data::Other(&data), rewrite).map_or(Judged::Same, Judged::Other),
+        // An event without data is none to clients, but its id counts.
+        Filtered::Dropped => rebuilt(text, &Data::None, rewrite).map_or(Judged::Same, Judged::Other),
         Filtered::Unreadable(id) => {
             let error = denial::unreadable_list_body(id.as_ref(), "UnreadableList");
-            rebuilt(text, Some(&error), rewrite).map_or(Judged::Same, Judged::Unreadable)
+            rebuilt(text, &Data::Other(&error), rewrite).map_or(Judged::Same, Judged::Unreadable)
         }
     })
 }
@@ -284,18 +286,26 @@ fn data(event: &str) -> Cow<'_, str> {
     data
 }
 
-/// The event with its id, and other data where there are; its other fields stay as they are, in their order. `None`: nothing
-/// of it changes.
-fn rebuilt(event: &str, data: Option<&str>, rewrite: &mut dyn Rewrite) -> Option<String> {
+/// What becomes of an event's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data<'d> {
+    Same,
+    Other(&'d str),
+    None,
+}
+
+/// The event with its id, and with this data; its other fields stay as they are, in their order. `None`: nothing of it changes.
+fn rebuilt(event: &str, data: &Data<'_>, rewrite: &mut dyn Rewrite) -> Option<String> {
     let mut text = String::with_capacity(event.len());
     let mut placed = false;
-    let mut changed = data.is_some();
+    let mut changed = *data != Data::Same;
     for line in lines(event).filter(|line| !line.is_empty()) {
         // Of several ids the last counts; each is one that could.
         let id = field(line, "id").map_or(EventId::Same, |id| rewrite.event_id(id));
         match (id, data) {
-            (EventId::Same, Some(data)) if field(line, "data").is_some() => {
-                for line in lines(data).filter(|_| !placed) {
+            (EventId::Same, Data::Other(_) | Data::None) if field(line, "data").is_some() => {
+                let data = if let Data::Other(data) = data { Some(*data) } else { None };
+                for line in data.into_iter().flat_map(lines).filter(|_| !placed) {
                     text.push_str("data: ");
                     text.push_str(line);
                     text.push('\n');
@@ -334,11 +344,11 @@ mod tests {
 
     impl Rewrite for HidesB {
         fn may_change(&self, event: &[u8]) -> bool {
-            list::may_hold_list(event) || event.windows(8).any(|part| part == b"endpoint") || may_have_id(event)
+            list::may_change(event) || event.windows(8).any(|part| part == b"endpoint") || may_have_id(event)
         }
 
         fn message(&mut self, text: &str) -> Filtered {
-            list::filter(text, &mut |item| item != Item::Tool("b"))
+            list::filter(text, list::MAX_TTL_MS, &mut |item| item != Item::Tool("b"))
         }
 
         fn endpoint(&mut self, uri: &str) -> Result<Option<String>, StreamEnd> {

@@ -18,5 +18,6 @@ mod sessions;
 mod signatures;
 mod sotw;
 mod static_envoy;
+mod streams;
 mod upstream_tls;
 mod xds_tls;

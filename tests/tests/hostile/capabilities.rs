@@ -18,7 +18,7 @@ fn what_is_allowed_is_what_the_module_can_use() {
     let stands =
         |name: &&str| shipped("envoy/static.yaml").contains(&format!("\n                      {name}: {{}}\n"));
     assert!(names.iter().all(stands), "the static example allows the same");
-    for dangerous in ["proxy_grpc_call", "proxy_set_shared_data", "proxy_set_tick_period_milliseconds"] {
+    for dangerous in ["proxy_grpc_call", "proxy_set_shared_data", "proxy_register_shared_queue"] {
         assert!(contains(&module, dangerous.as_bytes()), "the SDK brings {dangerous} along");
         assert!(!names.contains(dangerous), "{dangerous}");
     }
@@ -27,7 +27,12 @@ fn what_is_allowed_is_what_the_module_can_use() {
 #[test]
 fn without_a_capability_nothing_passes() {
     let upstream = Upstream::start();
-    for withheld in ["proxy_get_property", "proxy_get_header_map_pairs", "proxy_get_buffer_bytes"] {
+    for withheld in [
+        "proxy_get_property",
+        "proxy_get_header_map_pairs",
+        "proxy_get_buffer_bytes",
+        "proxy_set_tick_period_milliseconds",
+    ] {
         let port = ports::free();
         let config = shipped("envoy/static.yaml")
             .replace("target/wasm/toolward.wasm", tools().wasm.to_str().expect("UTF-8"))

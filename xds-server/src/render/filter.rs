@@ -22,10 +22,10 @@ const VM: &str = "toolward";
 /// How long a worker waits before it replaces a VM that trapped; its requests are answered 503 meanwhile.
 const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
-/// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data and keep no
-/// timer. Requests of its own it may send, to the clusters of its Envoy: by one it tells the control plane of a key that is
-/// missing. Names are those of the Proxy-Wasm ABI and of WASI.
-pub const CAPABILITIES: [&str; 33] = [
+/// Everything that the host may be asked for, and ask: whoever took the VM over could read no other plugin's data. Requests of its
+/// own it may send, to the clusters of its Envoy: by one it tells the control plane of a key that is missing. It may keep a timer,
+/// by which streams end on which nothing passes. Names are those of the Proxy-Wasm ABI and of WASI.
+pub const CAPABILITIES: [&str; 35] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -51,6 +51,7 @@ pub const CAPABILITIES: [&str; 33] = [
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",
+    "proxy_on_tick",
     "proxy_on_vm_start",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
@@ -58,6 +59,7 @@ pub const CAPABILITIES: [&str; 33] = [
     "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
     "proxy_set_property",
+    "proxy_set_tick_period_milliseconds",
     "random_get",
 ];
 

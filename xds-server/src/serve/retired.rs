@@ -4,20 +4,30 @@
 //! the routes one after the other, and perhaps refuses the routes: for a while requests still come with the old key,
 //! and would be answered 503. So keys stay in the table for a while after they were dropped from it, with the last
 //! meaning they had; requests see the old policy or the new one, never a gap.
+//!
+//! Streams that are open already could keep an old policy alive for as long as its key stays. So the table says which keys are
+//! there for requests alone, and for routes whose key is another one now, which: streams follow their route.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
+use sha2::{Digest as _, Sha256};
+use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy, route_id};
 
-use crate::model::{Gateway, GatewayName, Listener};
+use crate::model::{Gateway, GatewayName, Listener, Route, RouteMatch};
 
 /// How long a key stays after no route names it any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// How many such keys one listener keeps; past it the oldest go first, and what still names them is closed.
 pub const KEPT_AT_MOST: usize = 256;
+
+/// For how many routes one listener tells that their key changed; past it the oldest go first.
+pub const MOVED_AT_MOST: usize = 1024;
+
+/// How many tables one listener remembers that were served before.
+const SERVED_AT_MOST: usize = 256;
 
 /// The tables that were served last, and what was dropped from them.
 #[derive(Debug, Default)]
@@ -29,6 +39,24 @@ pub struct Retired {
 struct Tables {
     last: Option<Arc<Listener>>,
     retired: BTreeMap<String, RetiredPolicy>,
+    /// Routes whose key is another one than a while ago.
+    moved: BTreeMap<String, MovedRoute>,
+    served: Served,
+}
+
+#[derive(Debug)]
+struct MovedRoute {
+    /// None: the route is gone.
+    key: Option<String>,
+    since: Instant,
+}
+
+/// Which tables were served.
+#[derive(Debug, Default)]
+struct Served {
+    /// Hashes of those before the last, the oldest first, with how often each was served.
+    before: VecDeque<([u8; 32], u32)>,
+    last: Option<([u8; 32], u32)>,
 }
 
 #[derive(Debug)]
@@ -48,9 +76,10 @@ impl Retired {
         for (port, listener) in &listeners {
             let mut tables = last.remove(port).unwrap_or_default();
             tables.advance(listener, now);
-            if !tables.retired.is_empty() {
-                let mut filter = listener.filter.clone();
-                tables.add_retired(&mut filter);
+            let mut filter = listener.filter.clone();
+            tables.add_retired(&mut filter);
+            filter.turn = tables.served.turn(&filter);
+            if filter != listener.filter {
                 gateway.listeners.insert(*port, Listener { filter, ..Listener::clone(listener) });
             }
             next.insert(*port, tables);
@@ -67,21 +96,30 @@ impl Retired {
     #[must_use]
     pub fn is_due(&self, name: &GatewayName, now: Instant) -> bool {
         let tables = self.gateways.get(name).into_iter().flat_map(BTreeMap::values);
-        tables.flat_map(|tables| tables.retired.values()).any(|policy| policy.since + KEPT_FOR <= now)
+        tables.flat_map(Tables::since).any(|since| since + KEPT_FOR <= now)
     }
 
     /// When the next key is to go.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let tables = self.gateways.values().flat_map(BTreeMap::values);
-        let retired = tables.flat_map(|tables| tables.retired.values());
-        retired.map(|policy| policy.since + KEPT_FOR).min()
+        tables.flat_map(Tables::since).map(|since| since + KEPT_FOR).min()
     }
 }
 
 impl Tables {
+    /// Since when what is to go after a while is there.
+    fn since(&self) -> impl Iterator<Item = Instant> {
+        let retired = self.retired.values().map(|policy| policy.since);
+        retired.chain(self.moved.values().map(|route| route.since))
+    }
+
     fn advance(&mut self, next: &Arc<Listener>, now: Instant) {
         let last = self.last.replace(Arc::clone(next));
+        if let Some(last) = last.as_ref().filter(|last| !Arc::ptr_eq(last, next)) {
+            self.move_routes(last, next, now);
+        }
+        self.moved.retain(|_, route| now < route.since + KEPT_FOR);
         let next = &next.filter;
         for last in last.iter().map(|last| &last.filter) {
             for (key, policy) in last.policies.iter().filter(|(key, _)| !next.policies.contains_key(*key)) {
@@ -97,7 +135,38 @@ impl Tables {
         }
     }
 
+    /// Finds out which key each route has that had another one, or is gone. A route is known by what requests on it look like, since
+    /// its name tells no more than its place among others.
+    fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
+        let by_name: HashMap<String, &Route> =
+            routes(next).map(|(host, route)| (route_id(host, &route.name), route)).collect();
+        let by_match: HashMap<(&str, &RouteMatch), &Route> =
+            routes(next).map(|(host, route)| ((host, &route.matches), route)).collect();
+        for (host, old) in routes(last) {
+            let id = route_id(host, &old.name);
+            let by_name = by_name.get(&id).filter(|route| route.matches == old.matches || route.policy == old.policy);
+            let key = by_name.or_else(|| by_match.get(&(host, &old.matches))).map(|route| route.policy.clone());
+            // Of keys that nothing has any more, all streams are told.
+            let is_told = key.is_none() && !next.filter.policies.contains_key(&old.policy);
+            if key.as_ref() != Some(&old.policy) && !is_told {
+                self.moved.insert(id, MovedRoute { key, since: now });
+            }
+        }
+        for (id, moved) in &mut self.moved {
+            if let (None, Some(route)) = (&moved.key, by_name.get(id)) {
+                moved.key = Some(route.policy.clone());
+            }
+        }
+        while self.moved.len() > MOVED_AT_MOST {
+            let oldest = self.moved.iter().min_by_key(|(_, route)| route.since).map(|(id, _)| id.clone());
+            let Some(oldest) = oldest else { return };
+            self.moved.remove(&oldest);
+        }
+    }
+
     fn add_retired(&self, table: &mut FilterConfig) {
+        table.moved = self.moved.iter().map(|(id, route)| (id.clone(), route.key.clone())).collect();
+        table.retired = self.retired.keys().cloned().collect();
         for (key, retired) in &self.retired {
             table.policies.insert(key.clone(), retired.policy.clone());
             for (name, key_set) in &retired.key_sets {
@@ -106,6 +175,33 @@ impl Tables {
             }
         }
     }
+}
+
+impl Served {
+    /// How often this table was served before, and then replaced.
+    fn turn(&mut self, table: &FilterConfig) -> u32 {
+        // No value of the type can't be written; one that could not would have no turns.
+        let hash: [u8; 32] = Sha256::digest(serde_json::to_vec(table).unwrap_or_default()).into();
+        match self.last {
+            Some((last, turn)) if last == hash => turn,
+            last => {
+                self.before.extend(last);
+                let served = self.before.iter().position(|(other, _)| *other == hash);
+                let turn = served.and_then(|index| self.before.remove(index)).map_or(0, |(_, turn)| turn + 1);
+                while self.before.len() > SERVED_AT_MOST {
+                    self.before.pop_front();
+                }
+                self.last = Some((hash, turn));
+                turn
+            }
+        }
+    }
+}
+
+/// All routes of a listener, with the names of their virtual hosts.
+fn routes(listener: &Listener) -> impl Iterator<Item = (&str, &Route)> {
+    let hosts = listener.routes().flat_map(|(_, hosts)| hosts);
+    hosts.flat_map(|host| host.routes.iter().map(|route| (host.name.as_str(), route)))
 }
 
 fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTreeMap<String, KeySet> {
@@ -121,9 +217,10 @@ fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTr
 
 #[cfg(test)]
 mod tests {
-    use toolward_policy::config::{AccessLog, Audience, Issuer, Limits, Protocol, TokenType, VERSION};
+    use toolward_policy::config::{Audience, Issuer, Protocol, TokenType};
 
     use super::*;
+    use crate::model::{HeaderChanges, PathMatch, RouteAction, VirtualHost};
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -146,15 +243,12 @@ mod tests {
 
     fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Gateway {
         let filter = FilterConfig {
-            version: VERSION,
-            limits: Limits::default(),
-            access_log: AccessLog::default(),
-            binding_keys: Vec::new(),
             key_sets: key_sets
                 .iter()
                 .map(|name| ((*name).to_owned(), KeySet { keys: Vec::new(), place: None }))
                 .collect(),
             policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
+            ..FilterConfig::default()
         };
         let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };
         Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
@@ -191,6 +285,70 @@ mod tests {
         assert!(turn(&mut retired, &second, almost).policies.contains_key("b"), "counted from when it was dropped");
         assert_eq!(turn(&mut retired, &second, start + KEPT_FOR), *served(&second));
         assert_eq!(retired.next_expiry(), None);
+    }
+
+    /// A route of the only host, with a path and a key.
+    fn with_routes(gateway: &Gateway, routes: &[(&str, &str, &str)]) -> Gateway {
+        let matches = |path: &str| {
+            let path = PathMatch::Exact(path.to_owned());
+            RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() }
+        };
+        let route = |(name, path, key): &(&str, &str, &str)| Route {
+            name: (*name).to_owned(),
+            matches: matches(path),
+            action: RouteAction::Respond { status: 404 },
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            policy: (*key).to_owned(),
+            origin: None,
+        };
+        let host = VirtualHost { name: "h".into(), domain: "*".into(), routes: routes.iter().map(route).collect() };
+        let listener = Listener { virtual_hosts: vec![host], ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
+        Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
+    }
+
+    #[test]
+    fn streams_follow_their_routes() {
+        let keys = |keys: &[&str]| world(&keys.iter().map(|key| (*key, closed(key))).collect::<Vec<_>>(), &[]);
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        let mut next = |keys_of: &[&str], routes: &[(&str, &str, &str)]| {
+            let table = turn(&mut retired, &with_routes(&keys(keys_of), routes), now);
+            let moved = table.moved.iter().map(|(id, key)| (id.trim_start_matches("h\n").to_owned(), key.clone()));
+            (moved.collect::<Vec<_>>(), table.retired.iter().cloned().collect::<Vec<_>>())
+        };
+        let moved = |all: &[(&str, Option<&str>)]| -> Vec<_> {
+            all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
+        };
+        let words = |all: &[&str]| -> Vec<String> { all.iter().map(|key| (*key).to_owned()).collect() };
+        assert_eq!(
+            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/y", "a"), ("2", "/z", "b")]),
+            (moved(&[]), words(&[]))
+        );
+        assert_eq!(
+            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "b")]),
+            (moved(&[]), words(&[])),
+            "another path, the same key"
+        );
+        assert_eq!(
+            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "c")]),
+            (moved(&[("2", Some("c"))]), words(&["b"])),
+            "another key"
+        );
+        assert_eq!(
+            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/z", "c")]),
+            (moved(&[("1", Some("c")), ("2", Some("c"))]), words(&["b"])),
+            "a route of many with one key is gone, and what stands in its place now is another one"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_served_again_is_another_one() {
+        let (mut retired, now) = (Retired::default(), Instant::now());
+        let (strict, loose) = (world(&[("a", closed("1"))], &[]), world(&[("a", closed("2"))], &[]));
+        let turns: Vec<u32> = [&strict, &strict, &loose, &strict, &strict, &loose]
+            .map(|world| turn(&mut retired, world, now).turn)
+            .into();
+        assert_eq!(turns, [0, 0, 0, 1, 1, 1]);
     }
 
     #[test]

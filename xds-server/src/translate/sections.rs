@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
-    Protocol, RoutePolicy, Rule, SessionBinding, Transport, VERSION,
+    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, ProtectedResource, Protocol, RoutePolicy,
+    Rule, SessionBinding, Transport,
 };
 use toolward_policy::path::{ArgumentPath, ClaimPath};
 use toolward_policy::policy::PolicyTable;
@@ -140,8 +140,7 @@ impl Sections {
         let gates = self.gate.iter().cloned().collect();
         let policies =
             BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
-        let (limits, access_log) = (Limits::default(), AccessLog::default());
-        FilterConfig { version: VERSION, limits, access_log, binding_keys: Vec::new(), key_sets, policies }
+        FilterConfig { key_sets, policies, ..FilterConfig::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, Transport, VERSION,
+    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, Transport,
 };
 use toolward_policy::policy::PolicyTable;
 
@@ -45,8 +45,7 @@ impl Table {
     /// A key is there only as long as a route has it. Envoy gets the table before the routes: should it refuse the routes,
     /// what was open and is to be closed is closed by the table alone, once no route of the port is meant to be open.
     pub(super) fn new(limits: Limits, access_log: AccessLog, binding_keys: Vec<BindingKey>) -> Self {
-        let (key_sets, policies) = (BTreeMap::new(), BTreeMap::new());
-        Self { config: FilterConfig { version: VERSION, limits, access_log, binding_keys, key_sets, policies } }
+        Self { config: FilterConfig { limits, access_log, binding_keys, ..FilterConfig::default() } }
     }
 
     /// Adds what protects a route, and gives the key for the route.
@@ -165,12 +164,10 @@ impl Table {
         let FilterConfig { binding_keys, key_sets, policies, .. } = &mut self.config;
         for (key, policy) in policies.iter_mut() {
             let alone = FilterConfig {
-                version: VERSION,
-                limits: Limits::default(),
-                access_log: AccessLog::default(),
                 binding_keys: binding_keys.clone(),
                 key_sets: key_sets.clone(),
                 policies: BTreeMap::from([(key.clone(), policy.clone())]),
+                ..FilterConfig::default()
             };
             if let Err(error) = PolicyTable::new(&alone) {
                 let message = format!("the filter does not take the policies {key:?}: {error}");
