@@ -81,7 +81,7 @@ fn expression() -> impl Strategy<Value = Expression> {
         1 => operand(),
     ];
     leaf.prop_recursive(4, 20, 3, |inner| {
-        let each = (operand_list(), proptest::sample::select(VARIABLES.to_vec()), inner.clone());
+        let each = (operand_list(), proptest::sample::select(VARIABLES.to_vec()), inner.clone()).boxed();
         prop_oneof![
             2 => inner.clone().prop_map(|one| Expression::Not(boxed(one))),
             2 => (inner.clone(), inner.clone()).prop_map(|(left, right)| Expression::And(boxed(left), boxed(right))),
@@ -273,7 +273,7 @@ fn compares_callers(expression: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16384))]
+    #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
     fn scopes_of_check_and_evaluator_are_the_same(expression in expression()) {
