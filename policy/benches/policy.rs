@@ -23,7 +23,7 @@ use toolward_policy::jwt::verify::SignatureVerifier;
 use toolward_policy::jwt::{jwks, verify};
 use toolward_policy::mcp::list::{self, Filtered};
 use toolward_policy::mcp::message::Message;
-use toolward_policy::mcp::sse::{EventFilter, Rewrite};
+use toolward_policy::mcp::sse::{EventFilter, EventId, Rewrite, StreamEnd};
 use toolward_policy::policy::{
     Call, CallerAuthentication, Gate, HttpRequest, Item, JwtAuthentication, PolicyTable, Protection, RoutePolicy,
 };
@@ -210,7 +210,11 @@ impl Rewrite for Lists<'_> {
         list::filter(text, &mut |item| matches!(decide(self.gates, self.asked, item), Verdict::Allowed(_)))
     }
 
-    fn endpoint(&mut self, _: &str) -> Option<String> {
-        None
+    fn endpoint(&mut self, _: &str) -> Result<Option<String>, StreamEnd> {
+        Ok(None)
+    }
+
+    fn event_id(&mut self, _: &str) -> EventId {
+        EventId::Same
     }
 }

@@ -33,7 +33,11 @@ fuzz_target!(|data: &[u8]| {
                 for reader in [Reader::First, Reader::Last] {
                     let tools = message.member(reader, "result").and_then(|result| result.member(reader, "tools"));
                     for tool in tools.map_or(&[][..], Json::elements) {
-                        assert_eq!(tool.member(reader, "name").and_then(Json::text), Some(GRANTED), "{reader:?} sees it");
+                        assert_eq!(
+                            tool.member(reader, "name").and_then(Json::text),
+                            Some(GRANTED),
+                            "{reader:?} sees it"
+                        );
                     }
                 }
             }
