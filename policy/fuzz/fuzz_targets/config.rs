@@ -26,6 +26,8 @@ fuzz_target!(|json: &[u8]| {
     ];
     for key in config.policies.keys() {
         let (mut exchange, _) = ask(&table, key, &headers, false);
-        let _ = exchange.request_body(br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":1}}}"#);
+        let _ = exchange.request_body(
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":1}}}"#,
+        );
     }
 });

@@ -41,7 +41,8 @@ impl World {
         let key = SigningKey::from_bytes(&[7; 32]);
         let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
         let policy = |transport: &str| {
-            let issuer = json!({ "issuer": "https://a", "audience": { "any": {} }, "keySet": "k", "keySource": "inline n/p" });
+            let issuer =
+                json!({ "issuer": "https://a", "audience": { "any": {} }, "keySet": "k", "keySource": "inline n/p" });
             json!({ "protected": {
                 "authentication": { "jwt": { "policy": "n/p", "issuers": [issuer] } },
                 "protocol": { "transport": transport },
@@ -77,7 +78,8 @@ impl World {
     /// What passes of a stream; `None`: it ends.
     fn stream(&mut self, policy: &str, chunk: &[u8]) -> Option<String> {
         let bob = self.bob.clone();
-        let (mut exchange, step) = self.ask(policy, &bob, &[(":method", b"GET"), (":path", b"/sse"), (":authority", b"gw")]);
+        let (mut exchange, step) =
+            self.ask(policy, &bob, &[(":method", b"GET"), (":path", b"/sse"), (":authority", b"gw")]);
         assert!(matches!(step, RequestStep::Continue(_)));
         let headers = [("content-type".to_owned(), b"text/event-stream".to_vec())];
         assert!(matches!(exchange.response_headers(&Headers(&headers), false), ResponseStep::Events(_)));
@@ -91,7 +93,7 @@ impl World {
         assert!(self.stream("http", &event).is_none(), "no policy allows it");
         let Some(shown) = self.stream("sse", &event) else { return };
         // A line end in it makes another field of what follows.
-        let lines: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let lines: Vec<&str> = shown.split(['\n', '\r']).filter_map(|line| line.strip_prefix("data: ")).collect();
         let [shown] = lines[..] else { panic!("{shown}") };
         let seal = shown.strip_prefix("/sse?toolward-seal=").expect("a seal");
         assert!(seal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
@@ -123,7 +125,9 @@ impl World {
         let event = [b"id: ", id, b"\ndata: x\n\n"].concat();
         let Some(shown) = self.stream("http", &event) else { return };
         let (bob, eve) = (self.bob.clone(), self.eve.clone());
-        for id in shown.lines().filter_map(|line| line.strip_prefix("id:")).map(|id| id.trim_matches([' ', '\t'])) {
+        for id in
+            shown.split(['\n', '\r']).filter_map(|line| line.strip_prefix("id:")).map(|id| id.trim_matches([' ', '\t']))
+        {
             let get = [(":method", &b"GET"[..]), (":path", b"/mcp"), ("last-event-id", id.as_bytes())];
             if !id.is_empty() {
                 assert!(matches!(self.ask("http", &bob, &get).1, RequestStep::Continue(_)), "{id:?}");

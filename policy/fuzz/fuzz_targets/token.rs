@@ -99,6 +99,7 @@ fn policy() -> Rc<RoutePolicy> {
     let issuer = json!({ "issuer": "https://a", "audience": { "oneOf": ["mcp"] }, "keySet": "a" });
     let jwt = json!({ "policy": "p", "issuers": [issuer] });
     let protected = json!({ "authentication": { "jwt": jwt }, "protocol": { "sessionBinding": "None" } });
-    let config = json!({ "version": 1, "keySets": { "a": { "keys": [key] } }, "policies": { "p": { "protected": protected } } });
+    let config =
+        json!({ "version": 1, "keySets": { "a": { "keys": [key] } }, "policies": { "p": { "protected": protected } } });
     PolicyTable::parse(config.to_string().as_bytes()).expect("a configuration").policy("p").expect("the policy")
 }
