@@ -46,7 +46,7 @@ fn event(numbers: &mut Numbers) -> Event {
     let message =
         |elements: &[&str]| format!(r#"{{"id":7,"result":{{"tools":[{}],"nextCursor":"c"}}}}"#, elements.join(","));
     let (data, wanted) = match numbers.below(5) {
-        0 => (r#"{"method":"notifications/progress","params":{"tools":1}}"#.to_owned(), None),
+        0 => (r#"{"method":"notifications/progress","params":{"progressToken":"tools"}}"#.to_owned(), None),
         1 => (String::new(), None),
         2 => ("plain text about tools".to_owned(), None),
         _ if kept.len() < all.len() => (message(&all), Some(message(&kept))),
