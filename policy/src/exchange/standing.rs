@@ -84,11 +84,11 @@ impl Ended {
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
-            Self::Closed(reason) => denial::closed(reason),
+            Self::Closed(reason) => denial::closed(reason, None),
             Self::NoToken => denial::no_token(&Hints::default()),
             Self::Token(fault) => denial::bad_token(*fault, &Hints::default()),
             Self::Origin => denial::bad_request(RequestFault::Origin, None),
-            Self::PolicyRemoved | Self::PolicyChanged | Self::NotGranted => denial::closed(self.reason()),
+            Self::PolicyRemoved | Self::PolicyChanged | Self::NotGranted => denial::closed(self.reason(), None),
         }
     }
 }

@@ -19,5 +19,6 @@ mod signatures;
 mod sotw;
 mod static_envoy;
 mod streams;
+mod unprotected;
 mod upstream_tls;
 mod xds_tls;

@@ -96,9 +96,9 @@ fn a_route_without_a_policy_is_open_or_closed_as_the_operator_says() {
     assert_eq!(stack.ask(&ops, call("add")).text, OK, "what has a policy is served");
     assert_eq!(stack.ask(&ops, call("multiply")).code(), Some(-32602));
 
-    // Without the option it is open, as Gateway API has it, and said all the same.
+    // Where that is allowed it is open, as Gateway API has it, and said all the same.
     let _ = upstream.take_recorded();
-    stack.toolward = stack.toolward.restart(stack.folder.path(), &[]);
+    stack.toolward = stack.toolward.restart(stack.folder.path(), &["--unprotected-routes", "allow"]);
     eventually("open", || anonymous().text == OK);
     assert_eq!(stack.toolward.metric("toolward_unprotected_routes"), 1.0);
     assert_eq!(stack.ask(&ops, call("multiply")).code(), Some(-32602));
@@ -116,9 +116,11 @@ fn backends_share_requests_by_weight() {
         stack.folder.write("second.yaml", &second);
     };
     let weigh = |backends: &[(&str, Option<u32>)]| {
-        let backends = backends.iter().map(
-            |(name, weight)| json!({ "group": "toolward.dev", "kind": "MCPBackend", "name": name, "weight": weight }),
-        );
+        let backends = backends.iter().map(|(name, weight)| {
+            let mut backend = json!({ "group": "toolward.dev", "kind": "MCPBackend", "name": name });
+            weight.iter().for_each(|weight| backend["weight"] = json!(weight));
+            backend
+        });
         let backends = json!(backends.collect::<Vec<_>>()).to_string();
         let route = toolward_tests::stack::route("/mcp");
         let route = route.replace("[{ group: toolward.dev, kind: MCPBackend, name: math }]", &backends);
