@@ -191,7 +191,7 @@ impl Exchange {
     /// Who asks, as far as the new policy lets it in.
     fn admitted(&self, standing: &Standing, policy: &RoutePolicy, now: u64) -> Result<Option<Rc<Verified>>, Ended> {
         let (was_protected, protection) = match (standing.policy.as_ref(), policy) {
-            (_, RoutePolicy::Closed { reason }) => return Err(Ended::Closed(reason.clone())),
+            (_, RoutePolicy::Closed { reason, .. }) => return Err(Ended::Closed(reason.clone())),
             (_, RoutePolicy::Open | RoutePolicy::Remote) => return Ok(standing.token.clone()),
             (old, RoutePolicy::Protected(protection)) => (matches!(old, RoutePolicy::Protected(_)), protection),
             (RoutePolicy::RemoteMetadata { .. }, RoutePolicy::RemoteMetadata { .. }) => return Ok(None),
