@@ -1,7 +1,7 @@
 //! What a caller wrote is read by servers in many ways. Properties: what rules grant, a reading that knows levels only grants
 //! as well, and so does every reading that turns values into other types.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
