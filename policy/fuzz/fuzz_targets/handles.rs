@@ -89,10 +89,11 @@ impl World {
 
     /// A server announces this, and its caller sends a message there.
     fn announce(&mut self, uri: &[u8]) {
+        // What stands behind a line end is another field, or another event.
+        let uri = uri.split(|byte| b"\n\r".contains(byte)).next().unwrap_or_default();
         let event = [b"event: endpoint\ndata: ", uri, b"\n\n"].concat();
         assert!(self.stream("http", &event).is_none(), "no policy allows it");
         let Some(shown) = self.stream("sse", &event) else { return };
-        // A line end in it makes another field of what follows.
         let lines: Vec<&str> = shown.split(['\n', '\r']).filter_map(|line| line.strip_prefix("data: ")).collect();
         let [shown] = lines[..] else { panic!("{shown}") };
         let seal = shown.strip_prefix("/sse?toolward-seal=").expect("a seal");
