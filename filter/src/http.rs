@@ -11,7 +11,7 @@ use toolward_policy::exchange::{Edits, Exchange, Headers, RequestStep, ResponseS
 use crate::host::{self, Side};
 use crate::metrics;
 use crate::missing_keys;
-use crate::root::{Configured, with_tokens};
+use crate::root::{Configured, with_tokens_and_budget};
 
 /// One exchange.
 pub(crate) struct Http {
@@ -125,13 +125,14 @@ impl HttpContext for Http {
             return self.answer(&answer);
         }
         let configured = Rc::clone(&self.configured);
-        let (exchange, step) = with_tokens(|cache| {
-            let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
+        let (exchange, step) = with_tokens_and_budget(|cache, budget| {
+            let (verifier, now, millis) = (&configured.verifier, host::now(), host::now_millis());
+            let mut verification = Verification { verifier, cache, now, budget, millis };
             let headers = Headers(&headers);
             Exchange::request_headers(&configured.table, key, &headers, end_of_stream, &mut verification)
         });
-        if let Some(key) = &exchange.record().missing_key {
-            missing_keys::tell(key, self.configured.root, self.id);
+        if let Some(place) = &exchange.record().missing_key {
+            missing_keys::tell(place, self.configured.root, self.id);
         }
         self.exchange = Some(exchange);
         match step {

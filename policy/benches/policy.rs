@@ -132,7 +132,7 @@ fn token() -> String {
 fn accepting() -> Rc<RoutePolicy> {
     let modulus = URL_SAFE_NO_PAD.encode([0xc5; 256]);
     let set = json!({ "keys": [{ "kid": "k", "kty": "RSA", "alg": "RS256", "n": modulus, "e": "AQAB" }] }).to_string();
-    let keys = jwks::parse(set.as_bytes()).expect("a key set").keys;
+    let keys = jwks::parse(set.as_bytes(), 4096).expect("a key set").keys;
     let issuer = json!({ "issuer": "https://login.example.com", "audience": { "oneOf": ["mcp"] }, "keySet": "s" });
     let protected = json!({ "authentication": { "jwt": { "policy": "default/p", "issuers": [issuer] } } });
     let config = json!({

@@ -16,8 +16,6 @@ use crate::claims::Caller;
 use crate::config::{Batches, Limits, RouteKey};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
-use crate::jwt::cache::TokenCache;
-use crate::jwt::verify::SignatureVerifier;
 use crate::jwt::{self, TokenFault, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
@@ -34,31 +32,24 @@ mod judge;
 mod metadata;
 mod origin;
 mod revision;
+mod verification;
 
 pub use endpoint::changes_parameter;
 pub use headers::{Edits, Headers, changes_header};
+pub use verification::Verification;
 
 use judge::{AnswerFilter, Judge, UnknownTask};
 
 use headers::MediaType;
 use origin::{NotAllowed, Origin};
 use revision::Revision;
+use verification::Unverified;
 
 /// The route names no policy, or one that this filter does not know.
 const UNKNOWN_POLICY: &str = "UnknownPolicy";
 
 /// Without what is taken out of the request's headers, another route fits.
 const ROUTE_CHANGED: &str = "RouteChanged";
-
-/// What verifying a token needs from outside.
-pub struct Verification<'v> {
-    /// Checks signatures.
-    pub verifier: &'v dyn SignatureVerifier,
-    /// Remembers verified tokens.
-    pub cache: &'v mut TokenCache,
-    /// Seconds since the epoch.
-    pub now: u64,
-}
 
 /// What to do after the request's headers.
 #[derive(Debug, PartialEq, Eq)]
@@ -417,40 +408,30 @@ impl Exchange {
             self.settle(Outcome::Refused, "NotBearer");
             return Err(denial::not_bearer(&hints()));
         };
-        let caller = self.verified(token, authentication, verification);
+        let caller = if token.len() > self.limits.token_bytes {
+            Err(Unverified::Bad(TokenFault::TooLong))
+        } else {
+            verification.caller(token, authentication)
+        };
         let caller = caller.and_then(|caller| {
             let is_for_endpoint = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
             // In doubt deny: which host a request names is its client's choice, and says nothing.
             let known = resource.and_then(|resource| resource.public_url.as_deref()).or(route_origin.as_deref());
             let is_for_it = !authentication.is_for_endpoint(&caller)
                 || known.and_then(|origin| Endpoint::of(Some(origin), headers)).is_some_and(is_for_endpoint);
-            if is_for_it { Ok(caller) } else { Err(TokenFault::WrongAudience) }
+            if is_for_it { Ok(caller) } else { Err(Unverified::Bad(TokenFault::WrongAudience)) }
         });
-        caller.map_err(|fault| {
+        caller.map_err(|unverified| {
+            let Unverified::Bad(fault) = unverified else {
+                self.settle(Outcome::Refused, denial::VERIFICATION_BUSY);
+                return denial::verification_busy();
+            };
             self.settle(Outcome::Refused, fault.reason());
             if fault == TokenFault::UnknownKey {
                 self.record.missing_key = jwt::missing_key(token, authentication);
             }
             denial::bad_token(fault, &hints())
         })
-    }
-
-    fn verified(
-        &self,
-        token: &str,
-        authentication: &JwtAuthentication,
-        Verification { verifier, cache, now }: &mut Verification<'_>,
-    ) -> Result<Rc<Caller>, TokenFault> {
-        if token.len() > self.limits.token_bytes {
-            return Err(TokenFault::TooLong);
-        }
-        if let Some(caller) = cache.caller(token, &authentication.content, *now) {
-            return Ok(caller);
-        }
-        let (caller, validity) = jwt::verify(token, authentication, *now, *verifier)?;
-        let caller = Rc::new(caller);
-        cache.remember(token, &authentication.content, Rc::clone(&caller), validity);
-        Ok(caller)
     }
 
     fn check_content(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> Result<(), Answer> {

@@ -8,7 +8,7 @@ use toolward_policy::jwt::key::{Material, PublicKey, RSA_BITS};
 use toolward_policy::policy::PolicyTable;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(set) = jwks::parse(text) else { return };
+    let Ok(set) = jwks::parse(text, 4096) else { return };
     assert!((1..=MAX_KEYS).contains(&set.keys.keys.len()));
     for key in &set.keys.keys {
         let public = PublicKey::new(key).expect("fit for use");
@@ -18,7 +18,7 @@ fuzz_target!(|text: &[u8]| {
             assert!(bits > usize::try_from(*RSA_BITS.start()).expect("small"));
         }
     }
-    let again = jwks::parse(text).expect("the same");
+    let again = jwks::parse(text, 4096).expect("the same");
     assert_eq!(again, set);
     let config = json!({ "version": 1, "keySets": { "k": set.keys } }).to_string();
     PolicyTable::parse(config.as_bytes()).expect("the filter takes it");

@@ -4,10 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::pkcs8::EncodePublicKey as _;
 use rsa::BoxedUint;
+use rsa::traits::PublicKeyParts as _;
 
+use super::modulus;
 use crate::config::{Algorithm, Curve, Key, KeyMaterial};
 
-/// Accepted sizes of RSA moduli, in bits. The upper bound keeps a verification affordable.
+/// Sizes of RSA moduli that can be accepted, in bits; by default [`crate::config::Limits`] lowers the upper bound. It keeps a
+/// verification affordable.
 pub const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
 /// A public key that signatures can be checked with.
@@ -39,10 +42,14 @@ pub enum Material {
 pub enum KeyFault {
     #[error("a value is not canonical base64url")]
     Encoding,
-    #[error("the RSA modulus has {0} bits; 2048 to 8192 are accepted")]
-    ModulusSize(u32),
+    #[error("the RSA modulus has {bits} bits; 2048 to {most} are accepted")]
+    ModulusSize { bits: u32, most: u32 },
     #[error("the RSA modulus is even")]
     EvenModulus,
+    #[error("the RSA modulus has a small factor")]
+    SmallFactor,
+    #[error("the RSA modulus can be factored: it has the fingerprint of ROCA, CVE-2017-15361")]
+    Roca,
     #[error("the RSA exponent must be odd, at least 3 and below 2^33")]
     Exponent,
     #[error("the point is not on the curve")]
@@ -68,6 +75,36 @@ impl PublicKey {
         }
         let (material, spki) = decode(&key.material)?;
         Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
+    }
+
+    /// The same, where no RSA modulus has more bits than `most`.
+    ///
+    /// # Errors
+    /// When it is not fit for use.
+    pub fn within(key: &Key, most: u32) -> Result<Self, KeyFault> {
+        let key = Self::new(key)?;
+        match key.modulus_bits() {
+            Some(bits) if bits > most => Err(KeyFault::ModulusSize { bits, most }),
+            _ => Ok(key),
+        }
+    }
+
+    /// The size of its RSA modulus.
+    #[must_use]
+    pub fn modulus_bits(&self) -> Option<u32> {
+        match &self.material {
+            Material::Rsa(key) => Some(key.n().bit_width_vartime()),
+            Material::P256(_) | Material::P384(_) | Material::Ed25519(_) => None,
+        }
+    }
+
+    /// The size of its RSA exponent.
+    #[must_use]
+    pub fn exponent_bits(&self) -> Option<u32> {
+        match &self.material {
+            Material::Rsa(key) => Some(key.e().bit_width_vartime()),
+            Material::P256(_) | Material::P384(_) | Material::Ed25519(_) => None,
+        }
     }
 }
 
@@ -117,10 +154,16 @@ fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<rsa::PublicKey, KeyFault> 
     let n = BoxedUint::from_be_slice_vartime(modulus);
     let bits = n.bit_width_vartime();
     if !RSA_BITS.contains(&bits) {
-        return Err(KeyFault::ModulusSize(bits));
+        return Err(KeyFault::ModulusSize { bits, most: *RSA_BITS.end() });
     }
     if modulus.last().is_none_or(|byte| byte % 2 == 0) {
         return Err(KeyFault::EvenModulus);
+    }
+    if modulus::has_small_factor(modulus) {
+        return Err(KeyFault::SmallFactor);
+    }
+    if modulus::is_roca(modulus) {
+        return Err(KeyFault::Roca);
     }
     let mut e: u64 = 0;
     for byte in exponent {

@@ -6,6 +6,7 @@ use toolward_policy::config::{
     AccessLog, Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource,
     Protocol, RoutePolicy, Rule, SessionBinding, VERSION,
 };
+use toolward_policy::jwt::key::RSA_BITS;
 use toolward_policy::policy::PolicyTable;
 
 use crate::resources::Name;
@@ -139,7 +140,9 @@ impl Sections {
         let gates = self.gate.iter().cloned().collect();
         let policies =
             BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
-        let (limits, access_log) = (Limits::default(), AccessLog::default());
+        // What is too large for the limit that is set was left out of the key sets already.
+        let limits = Limits { rsa_bits: *RSA_BITS.end(), ..Limits::default() };
+        let access_log = AccessLog::default();
         FilterConfig { version: VERSION, limits, access_log, binding_keys: Vec::new(), key_sets, policies }
     }
 }
@@ -219,7 +222,7 @@ fn issuers(
                     None
                 });
                 table.issuer_at_gateway = table.issuer_at_gateway.take().or(at_gateway);
-                notes.extend(set.note.map(|note| (format!("{field}.jwks"), note)));
+                notes.extend(set.notes.into_iter().map(|note| (format!("{field}.jwks"), note)));
                 table.issuers.push(Issuer {
                     issuer: issuer.issuer.clone(),
                     audience,
