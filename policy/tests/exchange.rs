@@ -134,7 +134,8 @@ fn table(mut config: Value) -> PolicyTable {
     let set = json!({ "keys": [Signer::Ed25519.jwk("k")] }).to_string();
     config["version"] = json!(1);
     config["bindingKeys"] = json!(["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]);
-    config["keySets"]["keys"] = serde_json::to_value(jwks::parse(set.as_bytes(), 4096).expect("keys").keys).expect("JSON");
+    config["keySets"]["keys"] =
+        serde_json::to_value(jwks::parse(set.as_bytes(), 4096).expect("keys").keys).expect("JSON");
     let config: FilterConfig = serde_json::from_value(config).expect("a configuration");
     PolicyTable::new(&config).expect("a table")
 }

@@ -643,6 +643,61 @@ fn weak_keys() {
 }
 
 #[test]
+fn a_flood_of_forged_tokens_spends_its_issuers_time_and_no_others() {
+    let key_set = |signer: Signer| jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes(), 4096);
+    let (flooded, other) = (Signer::Ps512, Signer::Ed25519);
+    let jwt = json!({ "policy": "p", "issuers": [issuer("https://a", "a"), issuer("https://b", "b")] });
+    let config = json!({
+        "version": 1,
+        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "limits": { "signatureMillis": 20 },
+        "keySets": { "a": key_set(flooded).expect("keys").keys, "b": key_set(other).expect("keys").keys },
+        "policies": { "p": { "protected": { "authentication": { "jwt": jwt } } } },
+    });
+    let table = PolicyTable::parse(config.to_string().as_bytes()).expect("a table");
+    let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::new(64).expect("not zero")), Budget::default());
+    budget.set(table.limits.signature_millis, table.key_sets().len());
+    let mut ask = |token: &str, millis: u64| {
+        let mut verification =
+            Verification { verifier: &Portable, cache: &mut cache, now: NOW, budget: &mut budget, millis };
+        begin_with(&table, "/mcp", &[format!("Bearer {token}")], &mut verification)
+    };
+    let passes = |step: &RequestStep| matches!(step, RequestStep::AwaitBody(_));
+    let token = |signer: Signer, name: &str, number: usize| {
+        signer.token(&header(&signer), &with(&claims(), &json!({ "iss": name, "jti": number })))
+    };
+    let known = token(flooded, "https://a", 0);
+    assert!(passes(&ask(&known, 0).1));
+    let forged = {
+        let (input, _) = known.rsplit_once('.').expect("three parts");
+        format!("{input}.{}", encode([1; 256]))
+    };
+    let (mut looked_at, mut turned_away) = (0, 0);
+    for number in 0..300 {
+        let millis = u64::try_from(number).expect("few");
+        let (exchange, step) = ask(&forged, millis);
+        let RequestStep::Answer(Answer { status, headers, body }) = step else { panic!("refused") };
+        match (status, exchange.record().reason.0) {
+            (401, "TokenBadSignature") => looked_at += 1,
+            (503, "VerificationBusy") => {
+                assert!(body.contains("VerificationBusy") && headers.contains(&("retry-after", "1".to_owned())));
+                turned_away += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(passes(&ask(&known, millis).1), "whose token is remembered never pays");
+        let (_, step) = ask(&token(other, "https://b", number), millis);
+        assert!(passes(&step), "a new token of another issuer");
+    }
+    assert!((1..=20).contains(&looked_at), "{looked_at} of 300, each of about half a millisecond");
+    assert!(turned_away > 200, "{turned_away}");
+    let new = token(flooded, "https://a", 1);
+    assert!(passes(&ask(&new, 2000).1), "when the flood is over");
+    // What is right costs nothing.
+    assert!((2..300).all(|number| passes(&ask(&token(other, "https://b", 1000 + number), 2000).1)));
+}
+
+#[test]
 fn sizes() {
     let ours = Signer::Ed25519;
     let long = ours.token(&header(&ours), &with(&claims(), &json!({ "x": "x".repeat(16 * 1024) })));
@@ -681,15 +736,24 @@ fn ask(table: &PolicyTable, path: &str, authorization: &[String]) -> RequestStep
 }
 
 fn begin(table: &PolicyTable, path: &str, authorization: &[String]) -> (Exchange, RequestStep) {
-    let fixed = [(":method", "POST"), (":path", path), (":authority", "gw"), ("content-type", "application/json")];
-    let mut headers: Vec<(String, Vec<u8>)> =
-        fixed.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    headers.extend(authorization.iter().map(|value| ("authorization".to_owned(), value.as_bytes().to_vec())));
     let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::MIN), Budget::default());
     budget.set(200, 1);
     let mut verification =
         Verification { verifier: &Portable, cache: &mut cache, now: NOW, budget: &mut budget, millis: 0 };
-    Exchange::request_headers(table, Some(b"p"), &Headers(&headers), false, &mut verification)
+    begin_with(table, path, authorization, &mut verification)
+}
+
+fn begin_with(
+    table: &PolicyTable,
+    path: &str,
+    authorization: &[String],
+    verification: &mut Verification<'_>,
+) -> (Exchange, RequestStep) {
+    let fixed = [(":method", "POST"), (":path", path), (":authority", "gw"), ("content-type", "application/json")];
+    let mut headers: Vec<(String, Vec<u8>)> =
+        fixed.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    headers.extend(authorization.iter().map(|value| ("authorization".to_owned(), value.as_bytes().to_vec())));
+    Exchange::request_headers(table, Some(b"p"), &Headers(&headers), false, verification)
 }
 
 /// Big-endian.

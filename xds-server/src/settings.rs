@@ -90,15 +90,8 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs {
-            max_request_body,
-            max_list,
-            max_event,
-            max_token,
-            token_cache,
-            max_rsa_bits,
-            signature_budget,
-        } = self.limits;
+        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, max_rsa_bits, signature_budget } =
+            self.limits;
         let limits = Limits {
             request_body_bytes: max_request_body,
             list_response_bytes: max_list,

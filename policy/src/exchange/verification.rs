@@ -49,8 +49,7 @@ impl Verification<'_> {
         if !budget.admits(&key_set, *millis) {
             return Err(Unverified::Busy);
         }
-        let (caller, validity) =
-            unsigned.verify(*verifier).inspect_err(|_| budget.spend(&key_set, cost, *millis))?;
+        let (caller, validity) = unsigned.verify(*verifier).inspect_err(|_| budget.spend(&key_set, cost, *millis))?;
         let caller = Rc::new(caller);
         cache.remember(token, &authentication.content, Rc::clone(&caller), validity);
         Ok(caller)

@@ -66,15 +66,7 @@ impl PublicKey {
     /// # Errors
     /// When it is not fit for use.
     pub fn new(key: &Key) -> Result<Self, KeyFault> {
-        let possible = algorithms(&key.material);
-        if let Some(wrong) = key.algorithms.iter().find(|algorithm| !possible.contains(algorithm)) {
-            return Err(KeyFault::Algorithm(*wrong));
-        }
-        if key.algorithms.is_empty() {
-            return Err(KeyFault::NoAlgorithm);
-        }
-        let (material, spki) = decode(&key.material)?;
-        Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
+        Self::within(key, *RSA_BITS.end())
     }
 
     /// The same, where no RSA modulus has more bits than `most`.
@@ -82,11 +74,15 @@ impl PublicKey {
     /// # Errors
     /// When it is not fit for use.
     pub fn within(key: &Key, most: u32) -> Result<Self, KeyFault> {
-        let key = Self::new(key)?;
-        match key.modulus_bits() {
-            Some(bits) if bits > most => Err(KeyFault::ModulusSize { bits, most }),
-            _ => Ok(key),
+        let possible = algorithms(&key.material);
+        if let Some(wrong) = key.algorithms.iter().find(|algorithm| !possible.contains(algorithm)) {
+            return Err(KeyFault::Algorithm(*wrong));
         }
+        if key.algorithms.is_empty() {
+            return Err(KeyFault::NoAlgorithm);
+        }
+        let (material, spki) = decode(&key.material, most)?;
+        Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
     }
 
     /// The size of its RSA modulus.
@@ -120,10 +116,10 @@ pub fn algorithms(material: &KeyMaterial) -> &'static [Algorithm] {
     }
 }
 
-fn decode(material: &KeyMaterial) -> Result<(Material, Option<Vec<u8>>), KeyFault> {
+fn decode(material: &KeyMaterial, most: u32) -> Result<(Material, Option<Vec<u8>>), KeyFault> {
     match material {
         KeyMaterial::Rsa { n, e } => {
-            let key = rsa_key(&base64url(n)?, &base64url(e)?)?;
+            let key = rsa_key(&base64url(n)?, &base64url(e)?, most)?;
             let spki = key.to_public_key_der().ok().map(|der| der.into_vec());
             Ok((Material::Rsa(Box::new(key)), spki))
         }
@@ -150,11 +146,11 @@ fn decode(material: &KeyMaterial) -> Result<(Material, Option<Vec<u8>>), KeyFaul
     }
 }
 
-fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<rsa::PublicKey, KeyFault> {
+fn rsa_key(modulus: &[u8], exponent: &[u8], most: u32) -> Result<rsa::PublicKey, KeyFault> {
     let n = BoxedUint::from_be_slice_vartime(modulus);
     let bits = n.bit_width_vartime();
-    if !RSA_BITS.contains(&bits) {
-        return Err(KeyFault::ModulusSize { bits, most: *RSA_BITS.end() });
+    if !(*RSA_BITS.start()..=most).contains(&bits) {
+        return Err(KeyFault::ModulusSize { bits, most });
     }
     if modulus.last().is_none_or(|byte| byte % 2 == 0) {
         return Err(KeyFault::EvenModulus);

@@ -34,7 +34,9 @@ fn is_power_of_generator(number: u32, prime: u32) -> bool {
 
 /// Odd primes up to [`LAST`].
 fn primes() -> impl Iterator<Item = u32> {
-    (3..=LAST).step_by(2).filter(|number| (3..).take_while(|it| it * it <= *number).all(|it| !number.is_multiple_of(it)))
+    (3..=LAST)
+        .step_by(2)
+        .filter(|number| (3..).take_while(|it| it * it <= *number).all(|it| !number.is_multiple_of(it)))
 }
 
 fn remainder(number: &[u8], divisor: u32) -> u32 {

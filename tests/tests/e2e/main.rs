@@ -6,6 +6,7 @@ mod changes;
 mod clients;
 mod examples;
 mod https;
+mod keys;
 mod lists;
 mod metrics_and_log;
 mod render;

@@ -109,6 +109,10 @@ impl Cached {
     /// An attempt succeeded. `jitter` is a number from 0 to 1.
     pub fn succeeded(&mut self, fetched: Fetched, now: Instant, unix: u64, jitter: f64) {
         let lifetime = fetched.lifetime.unwrap_or(DEFAULT_LIFETIME).clamp(LIFETIMES.0, LIFETIMES.1);
+        // What it protects is closed, or will be, and nobody's token brings the next fetch forward then.
+        let is_empty = fetched.keys.as_ref().is_some_and(|set| set.keys.keys.is_empty())
+            || (fetched.keys.is_none() && self.good.as_ref().is_some_and(|good| good.keys.is_empty()));
+        let lifetime = if is_empty { RETRY_LAST } else { lifetime };
         self.good = match (self.good.take(), fetched.keys) {
             (None, None) => return self.failed("the server says that nothing has changed, of nothing".to_owned(), now),
             (None, Some(Jwks { keys, left_out })) => {
@@ -191,9 +195,8 @@ impl Good {
     fn known(&self, now: Instant, failing: Option<Failing>) -> Known {
         let former = || self.former.iter().filter(|former| former.until > now);
         let keys = self.keys.iter().chain(former().map(|former| &former.key)).cloned().collect();
-        let removed = former().filter_map(|Former { key, until_unix, .. }| {
-            Some(Removed { kid: key.kid.clone()?, until: *until_unix })
-        });
+        let removed = former()
+            .filter_map(|Former { key, until_unix, .. }| Some(Removed { kid: key.kid.clone()?, until: *until_unix }));
         Known::Good {
             keys: KeySet { keys, place: None },
             left_out: self.left_out.clone(),
@@ -294,6 +297,7 @@ mod tests {
             let nothing = Jwks { keys: KeySet { keys: Vec::new(), place: None }, left_out: left_out.clone() };
             let nothing = Fetched { keys: Some(nothing), metadata: None, lifetime: None };
             cached.succeeded(nothing, start + seconds(10), 10, 0.0);
+            assert_eq!(cached.next_fetch(), start + seconds(40), "{row}: soon again");
             // The last good set does not come back with errors.
             cached.failed("down".to_owned(), start + seconds(20));
             assert_eq!(kids(&cached.known(start + seconds(309))), ["a", "b"], "{row}");
@@ -301,6 +305,9 @@ mod tests {
                 panic!("{row}: not good")
             };
             assert_eq!((keys.keys, told), (Vec::new(), left_out), "{row}");
+            let unchanged = Fetched { keys: None, metadata: None, lifetime: Some(seconds(300)) };
+            cached.succeeded(unchanged, start + seconds(400), 400, 0.0);
+            assert_eq!(cached.next_fetch(), start + seconds(430), "{row}: soon again");
         }
     }
 

@@ -11,9 +11,7 @@ use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
 use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
-use crate::translate::{
-    CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE,
-};
+use crate::translate::{CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE};
 
 const KIND: &str = "MCPAccessPolicy";
 

@@ -139,7 +139,8 @@ fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, 
             });
             let removed = removed.iter().map(|Removed { kid, until }| {
                 let kid = kid.get(..kid.floor_char_boundary(MAX_SHOWN)).unwrap_or_default();
-                let message = format!("{place}: the issuer has removed the key {kid:?}, accepted until {}", date(*until));
+                let message =
+                    format!("{place}: the issuer has removed the key {kid:?}, accepted until {}", date(*until));
                 Fault::new(KEY_REMOVED, message)
             });
             let name = place.to_string();

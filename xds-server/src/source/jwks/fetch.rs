@@ -118,9 +118,7 @@ impl Fetcher {
         let set = match jwks::parse(&body(answer, &url).await?, self.most_rsa_bits) {
             Ok(set) => set,
             // This is what the issuer says: no key of those that it had holds any more.
-            Err(JwksFault::NoUsableKey(left_out)) => {
-                Jwks { keys: KeySet { keys: Vec::new(), place: None }, left_out }
-            }
+            Err(JwksFault::NoUsableKey(left_out)) => Jwks { keys: KeySet { keys: Vec::new(), place: None }, left_out },
             Err(fault) => return Err(FetchError::KeySet(url, fault)),
         };
         let version = etag.map(|etag| Version { url, etag });

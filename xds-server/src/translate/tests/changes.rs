@@ -168,7 +168,10 @@ impl<'v> Walk<'v> {
                         1 => Known::Unfetched("down".to_owned()),
                         2 => Known::Expired(failing()),
                         _ => Known::Good {
-                            keys: KeySet { keys: if self.below(4) == 0 { Vec::new() } else { vec![key()] }, place: None },
+                            keys: KeySet {
+                                keys: if self.below(4) == 0 { Vec::new() } else { vec![key()] },
+                                place: None,
+                            },
                             left_out: Vec::new(),
                             removed: Vec::new(),
                             metadata: None,
