@@ -264,13 +264,13 @@ fn a_key_set_whose_name_stands_twice_is_refused() {
     drop(good);
     assert_eq!(upstream.take_recorded().len(), 1);
     // The last would count: a set of somebody else's.
-    let name = config.split("\"keySets\":{\"").nth(1).and_then(|rest| rest.split('"').next());
+    let entry = "\"keySets\": {";
+    let name = config.split(entry).nth(1).and_then(|rest| rest.split('"').nth(1));
     let name = name.unwrap_or_else(|| panic!("a key set in {config}"));
-    let entry = format!("\"keySets\":{{\"{name}\":");
     let stranger: Value = serde_json::from_str(&Issuer::new("ES256").jwks()).expect("JSON");
     let (x, y) = (&stranger["keys"][0]["x"], &stranger["keys"][0]["y"]);
     let key = json!({ "algorithms": ["ES256"], "material": { "kty": "EC", "crv": "P-256", "x": x, "y": y } });
-    let doubled = config.replacen(&entry, &format!("{entry}{},\"{name}\":", json!({ "keys": [key] })), 1);
+    let doubled = config.replacen(entry, &format!("{entry} \"{name}\": {},", json!({ "keys": [key] })), 1);
     assert_ne!(doubled, config);
     let bad = Envoy::unready(&doubled);
     let says = format!("$.keySets: the name \"{name}\" stands twice");
@@ -307,12 +307,7 @@ fn a_flood_of_dear_signatures_holds_up_no_other_callers() {
         (Upstream::start(), Dear(KeyPair::generate(KeySize::Rsa4096).expect("a key")), Issuer::new("ES256"));
     let inline = |jwks: String| format!("{{ inline: '{jwks}' }}");
     let policy = accepting(&[(A, inline(dear.jwks().to_string())), (B, inline(other.jwks()))]);
-    let stack = Stack::with_arguments(
-        upstream.port,
-        Issuer::new("ES256"),
-        &policy,
-        &["--signature-budget", &std::env::var("KEYS_BUDGET").unwrap_or("20".into())],
-    );
+    let stack = Stack::with_arguments(upstream.port, Issuer::new("ES256"), &policy, &["--signature-budget", "20"]);
     let known = dear.token(0);
     assert_eq!(status(&stack, &known), 200);
     let new: Vec<String> =
@@ -339,24 +334,10 @@ fn a_flood_of_dear_signatures_holds_up_no_other_callers() {
                 }
             });
         }
-        eventually("the issuer is busy", || std::env::var("KEYS_BUDGET").is_ok() || busy.load(Ordering::Relaxed) > 50);
+        eventually("the issuer is busy", || busy.load(Ordering::Relaxed) > 50);
         for token in &new {
             assert_eq!(status(&stack, &known), 200, "whose token is known");
             assert_eq!(status(&stack, token), 200, "a new token of another issuer");
-        }
-        if std::env::var("KEYS_BUDGET").is_ok() {
-            let (from, start) = (sent.load(Ordering::Relaxed), std::time::Instant::now());
-            let mut took: Vec<u128> = (0..600)
-                .map(|_| {
-                    let one = std::time::Instant::now();
-                    assert_eq!(status(&stack, &known), 200);
-                    sleep(Duration::from_millis(5));
-                    one.elapsed().as_micros() - 5000
-                })
-                .collect();
-            took.sort();
-            let rate = (sent.load(Ordering::Relaxed) - from) as f64 / start.elapsed().as_secs_f64();
-            eprintln!("MEASURED p50 {} p99 {} us at {rate:.0} forged/s", took[300], took[594]);
         }
         eventually("a thousand were sent", || sent.load(Ordering::Relaxed) >= 1000);
         is_over.store(true, Ordering::Relaxed);
