@@ -16,7 +16,7 @@ use toolward_policy::exchange::{
 use crate::host::{self, Side};
 use crate::metrics;
 use crate::missing_keys;
-use crate::root::{Configured, with_tokens};
+use crate::root::{Configured, with_tokens_and_budget};
 use crate::streams::{self, Judged};
 
 /// One exchange.
@@ -188,13 +188,14 @@ impl HttpContext for Http {
             return self.answer(&answer);
         }
         let configured = Rc::clone(&judged.configured);
-        let (exchange, step) = with_tokens(|cache| {
-            let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
+        let (exchange, step) = with_tokens_and_budget(|cache, budget| {
+            let (verifier, now, millis) = (&configured.verifier, host::now(), host::now_millis());
+            let mut verification = Verification { verifier, cache, now, budget, millis };
             let key = policy_key.as_deref();
             Exchange::request_headers(&configured.table, key, &Headers(&headers), end_of_stream, &mut verification)
         });
-        if let Some(key) = &exchange.record().missing_key {
-            missing_keys::tell(key, self.root, self.id);
+        if let Some(place) = &exchange.record().missing_key {
+            missing_keys::tell(place, self.root, self.id);
         }
         (judged.exchange, judged.policy_key) = (Some(exchange), policy_key);
         match step {

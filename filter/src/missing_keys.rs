@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use toolward_policy::jwt::missing::{MissingKey, Told};
+use toolward_policy::jwt::missing::Told;
 
 use crate::host;
 
@@ -17,17 +17,18 @@ thread_local! {
     static TOLD: RefCell<Told> = RefCell::default();
 }
 
-/// Tells of a key, if that is news. `root` and `own` are the contexts: the request may be over before the answer is there.
-pub(crate) fn tell(key: &MissingKey, root: u32, own: u32) {
-    if TOLD.with_borrow_mut(|told| told.is_news(key, host::now_millis())) {
-        let headers = vec![
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", PATH),
-            (":authority", CONTROL_PLANE),
-            ("content-type", "application/octet-stream"),
-            ("toolward-key-set", key.place.as_str()),
-        ];
-        host::call(CONTROL_PLANE, headers, root, own);
-    }
+/// A key is missing from the set of this place, which is told if that is news. `root` and `own` are the contexts: the request
+/// may be over before the answer is there.
+pub(crate) fn tell(place: &str, root: u32, own: u32) {
+    let Some(places) = TOLD.with_borrow_mut(|told| told.missing(place, host::now_millis())) else { return };
+    let places = places.join(",");
+    let headers = vec![
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", PATH),
+        (":authority", CONTROL_PLANE),
+        ("content-type", "application/octet-stream"),
+        ("toolward-key-sets", places.as_str()),
+    ];
+    host::call(CONTROL_PLANE, headers, root, own);
 }

@@ -1,13 +1,14 @@
 //! The filter's configuration: read as a whole or refused as a whole.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::policy::{ConfigError, PolicyTable};
 
@@ -21,6 +22,9 @@ thread_local! {
     /// verified against is part of the entries' keys.
     static TOKENS: RefCell<TokenCache> = RefCell::new(TokenCache::new(NonZeroUsize::MIN));
 
+    /// Bounds the time for wrong signatures, of all configurations together.
+    static BUDGET: RefCell<Budget> = RefCell::default();
+
     /// What the host proved once for all.
     static VERIFIER: HostVerifier = HostVerifier::prove();
 
@@ -30,7 +34,7 @@ thread_local! {
 }
 
 /// Asks the worker's cache of verified tokens.
-pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
+fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
     TOKENS.with(|tokens| ask(&mut tokens.borrow_mut()))
 }
 
@@ -38,6 +42,11 @@ pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
 pub(crate) fn current(configured: &Rc<Configured>) -> Rc<Configured> {
     let last = LAST.with_borrow(|last| last.get(&configured.name).and_then(Weak::upgrade));
     last.unwrap_or_else(|| Rc::clone(configured))
+}
+
+/// Asks the worker's cache of verified tokens, and its budget for signatures.
+pub(crate) fn with_tokens_and_budget<T>(ask: impl FnOnce(&mut TokenCache, &mut Budget) -> T) -> T {
+    with_tokens(|tokens| BUDGET.with_borrow_mut(|budget| ask(tokens, budget)))
 }
 
 /// What one configuration says, shared by its exchanges.
@@ -75,6 +84,14 @@ fn read(name: &[u8], json: &[u8]) -> Result<PolicyTable, ConfigError> {
     }
 }
 
+/// The budget is for the key sets of all configurations, and as large as the smallest says.
+fn share(configured: &HashMap<Vec<u8>, Weak<Configured>>) {
+    let configured: Vec<Rc<Configured>> = configured.values().filter_map(Weak::upgrade).collect();
+    let key_sets: BTreeSet<&[u8; 32]> = configured.iter().flat_map(|it| it.table.key_sets()).collect();
+    let millis = configured.iter().map(|it| it.table.limits.signature_millis).min().unwrap_or_default();
+    BUDGET.with_borrow_mut(|budget| budget.set(millis, key_sets.len()));
+}
+
 impl Context for Root {}
 
 impl RootContext for Root {
@@ -94,6 +111,7 @@ impl RootContext for Root {
                 LAST.with_borrow_mut(|last| {
                     last.retain(|_, configured| configured.strong_count() > 0);
                     last.insert(name, Rc::downgrade(&configured));
+                    share(last);
                 });
                 self.configured = Some(configured);
                 true

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use toolward_policy::config::Algorithm;
+use toolward_policy::jwt::budget::{By, Cost};
 use toolward_policy::jwt::key::PublicKey;
 use toolward_policy::jwt::verify::{DigestVerification, Portable, SignatureVerifier};
 
@@ -58,6 +59,11 @@ impl SignatureVerifier for HostVerifier {
         DigestVerification::new(key, algorithm, signature).is_some_and(|terms| {
             host::verify_signature(terms.hash, terms.key, &terms.signature, message).unwrap_or(false)
         })
+    }
+
+    fn cost(&self, key: &PublicKey, algorithm: Algorithm) -> Cost {
+        let by = if self.proof(algorithm) == Proof::Failed { By::Filter } else { By::Host };
+        Cost::of(by, key, algorithm)
     }
 }
 

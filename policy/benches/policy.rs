@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use toolward_policy::claims::Caller;
 use toolward_policy::config::Algorithm;
 use toolward_policy::decide::{Verdict, decide};
+use toolward_policy::jwt::budget::Cost;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::claims::Validity;
 use toolward_policy::jwt::key::PublicKey;
@@ -130,9 +131,10 @@ fn token() -> String {
 
 /// A policy that accepts the token.
 fn accepting() -> Rc<RoutePolicy> {
-    let modulus = URL_SAFE_NO_PAD.encode([0xc5; 256]);
+    // It has no small factor.
+    let modulus = URL_SAFE_NO_PAD.encode([[0xc5; 255].as_slice(), &[19]].concat());
     let set = json!({ "keys": [{ "kid": "k", "kty": "RSA", "alg": "RS256", "n": modulus, "e": "AQAB" }] }).to_string();
-    let keys = jwks::parse(set.as_bytes()).expect("a key set").keys;
+    let keys = jwks::parse(set.as_bytes(), 4096).expect("a key set").keys;
     let issuer = json!({ "issuer": "https://login.example.com", "audience": { "oneOf": ["mcp"] }, "keySet": "s" });
     let protected = json!({ "authentication": { "jwt": { "policy": "default/p", "issuers": [issuer] } } });
     let config = json!({
@@ -155,6 +157,10 @@ struct Unasked;
 impl SignatureVerifier for Unasked {
     fn verify(&self, _: &PublicKey, _: Algorithm, _: &[u8], _: &[u8]) -> bool {
         true
+    }
+
+    fn cost(&self, _: &PublicKey, _: Algorithm) -> Cost {
+        Cost(0)
     }
 }
 

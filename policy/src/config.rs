@@ -146,6 +146,21 @@ pub struct Limits {
     pub token_bytes: usize,
     /// Verified tokens that each worker remembers; past it the oldest is forgotten.
     pub token_cache_entries: usize,
+    /// Largest modulus of an RSA key, in bits, from 2048 to 8192; a key that is larger is refused.
+    #[serde(skip_serializing_if = "is_default_rsa_bits")]
+    pub rsa_bits: u32,
+    /// Milliseconds of each second that each worker spends at most on signatures that turn out to be wrong; past it the
+    /// answer to tokens that it does not remember is 503. At most 1000.
+    #[serde(skip_serializing_if = "is_default_signature_millis")]
+    pub signature_millis: u32,
+}
+
+fn is_default_rsa_bits(bits: &u32) -> bool {
+    *bits == Limits::default().rsa_bits
+}
+
+fn is_default_signature_millis(millis: &u32) -> bool {
+    *millis == Limits::default().signature_millis
 }
 
 impl Default for Limits {
@@ -156,6 +171,8 @@ impl Default for Limits {
             sse_event_bytes: 4 * 1024 * 1024,
             token_bytes: 16 * 1024,
             token_cache_entries: 1024,
+            rsa_bits: 4096,
+            signature_millis: 200,
         }
     }
 }
@@ -199,7 +216,7 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kty")]
 pub enum KeyMaterial {
-    /// RSA, modulus of 2048 to 8192 bits.
+    /// RSA, modulus of 2048 bits up to the limit.
     #[serde(rename = "RSA")]
     Rsa {
         /// Modulus.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::config::Denial;
 use crate::jwt::TokenFault;
+use crate::jwt::budget::RETRY_AFTER;
 use crate::mcp::message::{Id, MessageFault, Request, TASKS_EXTENSION};
 use crate::policy::Item;
 use crate::protected_resource::Hints;
@@ -177,6 +178,16 @@ pub fn preflight_of_all_pages(methods: &str) -> Answer {
 pub fn closed(reason: &str, told: Option<&str>) -> Answer {
     let message = told.map_or_else(|| "Service unavailable".to_owned(), |told| format!("Service unavailable: {told}"));
     Answer { status: 503, headers: Vec::new(), body: error(None, -32603, &message, reason) }
+}
+
+/// The reason of [`verification_busy`].
+pub const VERIFICATION_BUSY: &str = "VerificationBusy";
+
+/// So many tokens with wrong signatures name an issuer that no further ones of it are looked at for a moment.
+#[must_use]
+pub fn verification_busy() -> Answer {
+    let headers = vec![("retry-after", RETRY_AFTER.to_string())];
+    Answer { headers, ..closed(VERIFICATION_BUSY, None) }
 }
 
 /// There is no route, which is what Envoy itself would say.

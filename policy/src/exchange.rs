@@ -20,8 +20,6 @@ use crate::claims::Caller;
 use crate::config::{Batches, Limits, RouteKey, Transport};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
-use crate::jwt::cache::TokenCache;
-use crate::jwt::verify::SignatureVerifier;
 use crate::jwt::{self, TokenFault, Verified, claims};
 use crate::mcp::list::Filtered;
 use crate::mcp::message::{Id, Message, Request};
@@ -43,11 +41,13 @@ mod origin;
 mod parameters;
 mod revision;
 mod standing;
+mod verification;
 
 pub use standing::Ended;
 
 pub use endpoint::{ENDPOINT, changes_parameter};
 pub use headers::{Edits, Headers, changes_header};
+pub use verification::Verification;
 
 use handles::{NotFound, UnknownHandle};
 use judge::{AnswerFilter, Judge};
@@ -56,22 +56,13 @@ use standing::{Asked, Standing};
 use headers::MediaType;
 use origin::{NotAllowed, Origin};
 use revision::Revision;
+use verification::Unverified;
 
 /// The route names no policy, or one that this filter does not know.
 const UNKNOWN_POLICY: &str = "UnknownPolicy";
 
 /// Without what is taken out of the request's headers, another route fits.
 const ROUTE_CHANGED: &str = "RouteChanged";
-
-/// What verifying a token needs from outside.
-pub struct Verification<'v> {
-    /// Checks signatures.
-    pub verifier: &'v dyn SignatureVerifier,
-    /// Remembers verified tokens.
-    pub cache: &'v mut TokenCache,
-    /// Seconds since the epoch.
-    pub now: u64,
-}
 
 /// What to do after the request's headers.
 #[derive(Debug, PartialEq, Eq)]
@@ -515,13 +506,21 @@ impl Exchange {
             self.settle(Outcome::Refused, "NotBearer");
             return Err(denial::not_bearer(&hints()));
         };
-        let verified = self.verified(token, authentication, verification);
+        let verified = if token.len() > self.limits.token_bytes {
+            Err(Unverified::Bad(TokenFault::TooLong))
+        } else {
+            verification.verified(token, authentication)
+        };
         let verified = verified.and_then(|verified| {
             let endpoint = |origin: &str| Endpoint::of(Some(origin), headers);
             let is_for_it = self.is_for_endpoint(authentication, &verified.caller, endpoint);
-            if is_for_it { Ok(verified) } else { Err(TokenFault::WrongAudience) }
+            if is_for_it { Ok(verified) } else { Err(Unverified::Bad(TokenFault::WrongAudience)) }
         });
-        verified.map_err(|fault| {
+        verified.map_err(|unverified| {
+            let Unverified::Bad(fault) = unverified else {
+                self.settle(Outcome::Refused, denial::VERIFICATION_BUSY);
+                return denial::verification_busy();
+            };
             self.settle(Outcome::Refused, fault.reason());
             if fault == TokenFault::UnknownKey {
                 self.record.missing_key = jwt::missing_key(token, authentication);
@@ -542,23 +541,6 @@ impl Exchange {
         let known = resource.and_then(|resource| resource.public_url.as_deref()).or(self.route_origin.as_deref());
         let is_for = |endpoint: Endpoint| claims::is_for(caller.claims(), |one| endpoint.is_within(one));
         !authentication.is_for_endpoint(caller) || known.and_then(endpoint).is_some_and(is_for)
-    }
-
-    fn verified(
-        &self,
-        token: &str,
-        authentication: &JwtAuthentication,
-        Verification { verifier, cache, now }: &mut Verification<'_>,
-    ) -> Result<Rc<Verified>, TokenFault> {
-        if token.len() > self.limits.token_bytes {
-            return Err(TokenFault::TooLong);
-        }
-        if let Some(verified) = cache.verified(token, &authentication.content, *now) {
-            return Ok(verified);
-        }
-        let verified = Rc::new(jwt::verify(token, authentication, *now, *verifier)?);
-        cache.remember(token, &authentication.content, Rc::clone(&verified));
-        Ok(verified)
     }
 
     fn check_content(&mut self, headers: &Headers<'_>, end_of_stream: bool) -> Result<(), Answer> {

@@ -4,12 +4,14 @@
 //! text ─ token (form) ─> claims (content) ─> key by issuer and kid ─> verify (signature) ─> Caller
 //! ```
 
+pub mod budget;
 pub mod cache;
 pub mod claims;
 pub mod discovery;
 pub mod jwks;
 pub mod key;
 pub mod missing;
+mod modulus;
 pub mod token;
 pub mod verify;
 
@@ -17,9 +19,10 @@ use std::rc::Rc;
 
 use crate::claims::Caller;
 use crate::config::Algorithm;
-use crate::policy::JwtAuthentication;
+use crate::policy::{AcceptedIssuer, JwtAuthentication};
+use budget::Cost;
 use claims::Validity;
-use missing::MissingKey;
+use key::PublicKey;
 use token::{Token, Type};
 use verify::SignatureVerifier;
 
@@ -128,13 +131,13 @@ impl TokenFault {
     }
 }
 
-/// The key that a token names and that its issuer's set does not have, where the set can be fetched anew.
+/// Whether a token names a key that its issuer's set does not have; then this is the place where the set can be fetched anew.
 #[must_use]
-pub fn missing_key(text: &str, authentication: &JwtAuthentication) -> Option<MissingKey> {
+pub fn missing_key(text: &str, authentication: &JwtAuthentication) -> Option<String> {
     let token = Token::parse(text).ok()?;
     let issuer = authentication.issuer(&token.claims)?;
-    let key_id = token.jws.key_id.filter(|id| !issuer.has_key(id))?;
-    Some(MissingKey { place: issuer.place()?.to_owned(), key_id })
+    let is_missing = token.jws.key_id.is_some_and(|id| !issuer.has_key(&id));
+    issuer.place().filter(|_| is_missing).map(str::to_owned)
 }
 
 /// Verifies a token against an authentication section. The claims are judged before the signature, which costs more;
@@ -148,26 +151,67 @@ pub fn verify(
     now: u64,
     verifier: &dyn SignatureVerifier,
 ) -> Result<Verified, TokenFault> {
-    let token = Token::parse(text)?;
-    let issuer = authentication.issuer(&token.claims).ok_or(TokenFault::UnknownIssuer)?;
-    let jws = &token.jws;
-    if !issuer.token_type_allowed(jws.token_type) {
-        return Err(TokenFault::TypeNotAllowed);
+    Unsigned::judge(text, authentication, now)?.verify(verifier)
+}
+
+/// A token of which all is judged but the signature.
+#[derive(Debug)]
+pub struct Unsigned<'t, 'a> {
+    token: Token<'t>,
+    authentication: &'a JwtAuthentication,
+    issuer: &'a AcceptedIssuer,
+    key: &'a PublicKey,
+    validity: Validity,
+}
+
+impl<'t, 'a> Unsigned<'t, 'a> {
+    /// Judges a token.
+    ///
+    /// # Errors
+    /// The first fault found.
+    pub fn judge(text: &'t str, authentication: &'a JwtAuthentication, now: u64) -> Result<Self, TokenFault> {
+        let token = Token::parse(text)?;
+        let issuer = authentication.issuer(&token.claims).ok_or(TokenFault::UnknownIssuer)?;
+        let jws = &token.jws;
+        if !issuer.token_type_allowed(jws.token_type) {
+            return Err(TokenFault::TypeNotAllowed);
+        }
+        let key = issuer.key(jws.key_id.as_deref(), jws.algorithm)?;
+        claims::refuse_other_kinds(&token.claims)?;
+        let validity = claims::validate(&token.claims, issuer.audience(), issuer.clock_skew(), now)?;
+        Ok(Self { token, authentication, issuer, key, validity })
     }
-    let key = issuer.key(jws.key_id.as_deref(), jws.algorithm)?;
-    claims::refuse_other_kinds(&token.claims)?;
-    let validity = claims::validate(&token.claims, issuer.audience(), issuer.clock_skew(), now)?;
-    if !verifier.verify(key, jws.algorithm, jws.signing_input.as_bytes(), &jws.signature) {
-        return Err(TokenFault::BadSignature);
+
+    /// Names the key set by its content.
+    #[must_use]
+    pub fn key_set(&self) -> &[u8; 32] {
+        self.issuer.key_set()
     }
-    let signed = Signed {
-        token_type: jws.token_type,
-        key: key.fingerprint(),
-        algorithm: jws.algorithm,
-        key_id: token.jws.key_id,
-    };
-    let caller = Rc::new(Caller::new(token.claims, authentication.scope_implies()));
-    Ok(Verified { caller, validity, signed })
+
+    /// What a look at the signature costs.
+    #[must_use]
+    pub fn cost(&self, verifier: &dyn SignatureVerifier) -> Cost {
+        verifier.cost(self.key, self.token.jws.algorithm)
+    }
+
+    /// Looks at the signature.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub fn verify(self, verifier: &dyn SignatureVerifier) -> Result<Verified, TokenFault> {
+        let jws = &self.token.jws;
+        if !verifier.verify(self.key, jws.algorithm, jws.signing_input.as_bytes(), &jws.signature) {
+            return Err(TokenFault::BadSignature);
+        }
+        let signed = Signed {
+            token_type: jws.token_type,
+            key: self.key.fingerprint(),
+            algorithm: jws.algorithm,
+            key_id: self.token.jws.key_id,
+        };
+        let caller = Rc::new(Caller::new(self.token.claims, self.authentication.scope_implies()));
+        Ok(Verified { caller, validity: self.validity, signed })
+    }
 }
 
 /// Judges a token that was verified once by what stands now. Its signature need not be looked at again: the key that verified it

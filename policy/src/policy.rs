@@ -11,10 +11,11 @@ use crate::config::{
     SessionBinding, TOLD_REASONS, VERSION,
 };
 use crate::expression::ExpressionFault;
-use crate::jwt::key::KeyFault;
+use crate::jwt::key::{KeyFault, RSA_BITS};
 use crate::path::PathFault;
 
 mod authentication;
+mod doubled;
 mod gate;
 mod parts;
 
@@ -33,6 +34,8 @@ pub struct PolicyTable {
     pub access_log: AccessLog,
     /// Binds sessions and tasks to callers.
     pub(crate) binder: Rc<Binder>,
+    /// Its key sets, by content.
+    key_sets: BTreeSet<[u8; 32]>,
     policies: HashMap<String, Entry>,
     /// Keys of policies that no route has any more.
     retired: BTreeSet<String>,
@@ -67,6 +70,12 @@ pub enum ConfigFault {
     Version(u32),
     #[error("a limit must not be zero")]
     ZeroLimit,
+    #[error("a limit of RSA keys is from 2048 to 8192 bits; {0} is not")]
+    RsaLimit(u32),
+    #[error("of a second there are 1000 milliseconds; {0} is not a part of them")]
+    SignatureLimit(u32),
+    #[error("the name {0:?} stands twice")]
+    NameTwice(String),
     #[error("a key for binding is 32 bytes in base64url without padding")]
     BindingKey,
     #[error("a policy binds sessions to callers, for which a key is needed; `sessionBinding: None` does without")]
@@ -168,17 +177,19 @@ impl PolicyTable {
             return Err(at("version", ConfigFault::Version(config.version)));
         }
         check_limits(&config.limits)?;
-        let key_set = |(name, set)| Ok((String::as_str(name), Rc::new(Keys::new(name, set)?)));
+        let key_set = |(name, set)| Ok((String::as_str(name), Rc::new(Keys::new(name, set, config.limits.rsa_bits)?)));
         let key_sets = config.key_sets.iter().map(key_set).collect::<Result<_, ConfigError>>()?;
         let policies = policies(&key_sets)?;
         let binder = Binder::new(&config.binding_keys).map_err(|BadKey| at("bindingKeys", ConfigFault::BindingKey))?;
         if !binder.has_keys() && policies.values().any(|entry| entry.policy.binds_to_callers()) {
             return Err(at("bindingKeys", ConfigFault::NoBindingKeys));
         }
+        let key_sets = key_sets.values().map(|keys| keys.content()).collect();
         Ok(Self {
             limits: config.limits.clone(),
             access_log: config.access_log,
             binder: Rc::new(binder),
+            key_sets,
             policies,
             retired: config.retired.clone(),
             moved: config.moved.clone(),
@@ -203,6 +214,12 @@ impl PolicyTable {
         self.moved.get(route).map(Option::as_deref)
     }
 
+    /// Its key sets, by content.
+    #[must_use]
+    pub fn key_sets(&self) -> &BTreeSet<[u8; 32]> {
+        &self.key_sets
+    }
+
     /// The policy with this key.
     #[must_use]
     pub fn policy(&self, key: &str) -> Option<Rc<RoutePolicy>> {
@@ -211,7 +228,9 @@ impl PolicyTable {
 }
 
 fn parsed<'j, T: Deserialize<'j>>(path: &str, json: &'j [u8]) -> Result<T, ConfigError> {
-    serde_json::from_slice(json).map_err(|error| at(path, ConfigFault::Json(error)))
+    let parsed = serde_json::from_slice(json).map_err(|error| at(path, ConfigFault::Json(error)))?;
+    doubled::refuse(path, json)?;
+    Ok(parsed)
 }
 
 fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
@@ -222,7 +241,16 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         limits.token_bytes,
         limits.token_cache_entries,
     ];
-    if all.contains(&0) { Err(at("limits", ConfigFault::ZeroLimit)) } else { Ok(()) }
+    if all.contains(&0) {
+        return Err(at("limits", ConfigFault::ZeroLimit));
+    }
+    if !RSA_BITS.contains(&limits.rsa_bits) {
+        return Err(at("limits", ConfigFault::RsaLimit(limits.rsa_bits)));
+    }
+    if !(1..=1000).contains(&limits.signature_millis) {
+        return Err(at("limits", ConfigFault::SignatureLimit(limits.signature_millis)));
+    }
+    Ok(())
 }
 
 fn at(path: &str, fault: ConfigFault) -> ConfigError {

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use crate::claims::Caller;
-use crate::jwt::missing::MissingKey;
 
 /// What happened in one exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +25,8 @@ pub struct Record {
     pub rule: Option<String>,
     /// Items that were hidden from lists (or would have been, in dry run).
     pub hidden: Hidden,
-    /// The key that was missing to verify the token.
-    pub missing_key: Option<MissingKey>,
+    /// The place of the key set that does not have the key which the token names.
+    pub missing_key: Option<String>,
 }
 
 /// Most bytes of names in [`Hidden`]: a server can send lists without end on one stream.

@@ -33,6 +33,66 @@ fn whole() -> Value {
     })
 }
 
+/// What stands twice is refused wherever it stands, also where `serde` takes the last of a map in silence.
+#[test]
+fn a_name_that_stands_twice_refuses_all() {
+    let mut config = whole();
+    config["keySets"]["b"] = config["keySets"]["a"].clone();
+    config["policies"]["math"]["protected"]["authentication"]["jwt"]["scopeImplies"] = json!({ "all": ["some"] });
+    let before = table(&config);
+    let (mut places, mut maps) = (0, Vec::new());
+    while let Some((text, name)) = doubled(&config, places) {
+        places += 1;
+        let first = PolicyTable::parse(text.as_bytes()).expect_err("refused").to_string();
+        let next = before.followed_by(text.as_bytes()).expect_err("refused").to_string();
+        assert_eq!(first, next, "{name}");
+        if first.contains("stands twice") {
+            maps.push(first);
+        }
+    }
+    assert!(places > 20, "{places}");
+    let expected = [
+        "$.keySets: the name \"a\" stands twice",
+        "policies.math.protected.authentication.jwt.scopeImplies: the name \"all\" stands twice",
+        "policies: the policy \"closed\" stands twice",
+    ];
+    maps.sort();
+    assert_eq!(maps, expected, "the other places have members that serde itself finds twice");
+}
+
+/// JSON in which the first member of an object stands twice, once with an escape in its name: of the object with this number,
+/// counted from the outside.
+fn doubled(value: &Value, number: usize) -> Option<(String, String)> {
+    fn write(value: &Value, left: &mut isize, name: &mut Option<String>) -> String {
+        match value {
+            Value::Object(members) => {
+                let is_it = *left == 0 && !members.is_empty();
+                *left -= isize::from(!members.is_empty());
+                let mut written: Vec<String> = Vec::new();
+                for (key, value) in members {
+                    let value = write(value, left, name);
+                    if is_it && written.is_empty() {
+                        let (first, rest) = key.split_at(1);
+                        let code = u32::from(first.chars().next().expect("a character"));
+                        written.push(format!("\"\\u{code:04x}{rest}\":{value}"));
+                        *name = Some(key.clone());
+                    }
+                    written.push(format!("{}:{value}", json!(key)));
+                }
+                format!("{{{}}}", written.join(","))
+            }
+            Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| write(item, left, name)).collect();
+                format!("[{}]", items.join(","))
+            }
+            other => other.to_string(),
+        }
+    }
+    let (mut left, mut name) = (isize::try_from(number).expect("few"), None);
+    let text = write(value, &mut left, &mut name);
+    name.map(|name| (text, name))
+}
+
 #[test]
 fn any_fault_refuses_all() {
     let before = table(&whole());
@@ -56,6 +116,10 @@ fn any_fault_refuses_all() {
         ("an unknown kind of policy", "/policies/open", "ajar", json!({})),
         ("another version", "", "version", json!(2)),
         ("a limit of zero", "/limits", "requestBodyBytes", json!(0)),
+        ("RSA keys below 2048 bits", "/limits", "rsaBits", json!(2047)),
+        ("RSA keys above 8192 bits", "/limits", "rsaBits", json!(8193)),
+        ("no time for signatures", "/limits", "signatureMillis", json!(0)),
+        ("more than a second of each", "/limits", "signatureMillis", json!(1001)),
         ("a negative limit", "/limits", "requestBodyBytes", json!(-1)),
         ("a key set that is not there", issuer, "keySet", json!("b")),
         ("no audience", issuer, "audience", json!({ "oneOf": [] })),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use toolward_policy::config::FilterConfig;
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::{Edits, Ended, Exchange, Headers, Holding, RequestStep, ResponseStep, Verification};
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::jwks;
 use toolward_policy::jwt::verify::Portable;
@@ -126,8 +127,9 @@ fn an_answer_with_bytes_that_are_not_utf_8_is_withheld() {
     let gate = json!({ "policy": "d/p", "mode": "Enforce", "denial": "UnknownTool", "rules": [] });
     let protected = json!({ "authentication": { "anonymous": {} }, "gates": [gate], "protocol": {} });
     let table = table(json!({ "policies": { "p": { "protected": protected } } }));
+    let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::MIN), Budget::default());
     let mut verification =
-        Verification { verifier: &Portable, cache: &mut TokenCache::new(NonZeroUsize::MIN), now: NOW };
+        Verification { verifier: &Portable, cache: &mut cache, now: NOW, budget: &mut budget, millis: 0 };
     let json_type = ("content-type".to_owned(), b"application/json".to_vec());
     let headers = [(":method".to_owned(), b"POST".to_vec()), json_type.clone()];
     let (mut exchange, _) = Exchange::request_headers(&table, Some(b"p"), &Headers(&headers), false, &mut verification);
@@ -148,14 +150,17 @@ fn table(mut config: Value) -> PolicyTable {
     let set = json!({ "keys": [Signer::Ed25519.jwk("k")] }).to_string();
     config["version"] = json!(1);
     config["bindingKeys"] = json!(["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]);
-    config["keySets"]["keys"] = serde_json::to_value(jwks::parse(set.as_bytes()).expect("keys").keys).expect("JSON");
+    config["keySets"]["keys"] =
+        serde_json::to_value(jwks::parse(set.as_bytes(), 4096).expect("keys").keys).expect("JSON");
     let config: FilterConfig = serde_json::from_value(config).expect("a configuration");
     PolicyTable::new(&config).expect("a table")
 }
 
 fn outcome(table: &PolicyTable, cache: &mut TokenCache, asked: Asked) -> Outcome {
     let headers = request_headers(&asked);
-    let mut verification = Verification { verifier: &Portable, cache, now: NOW };
+    let mut budget = Budget::default();
+    budget.set(table.limits.signature_millis, 1);
+    let mut verification = Verification { verifier: &Portable, cache, now: NOW, budget: &mut budget, millis: 0 };
     let key = asked.policy.as_deref().map(str::as_bytes);
     let (mut exchange, step) =
         Exchange::request_headers(table, key, &Headers(&headers), asked.body.is_none(), &mut verification);
@@ -278,7 +283,7 @@ fn shown_record(exchange: &Exchange) -> Value {
         "policy": record.policy,
         "rule": record.rule,
         "hidden": record.hidden.names(),
-        "missingKey": record.missing_key.as_ref().map(|key| format!("{} of {}", key.key_id, key.place)),
+        "missingKey": record.missing_key,
     });
     shown.as_object_mut().expect("an object").retain(|_, value| !value.is_null() && *value != json!(""));
     shown

@@ -232,9 +232,11 @@ fn key_sets() {
     for (name, key, warning) in unfit {
         // One bad key does not spoil its set.
         let set = json!({ "keys": [good, key] }).to_string();
-        let set = jwks::parse(set.as_bytes()).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let set = jwks::parse(set.as_bytes(), 4096).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert_eq!(set.keys.keys.len(), 1, "{name}");
-        assert!(set.warnings.len() == 1 && set.warnings[0].contains(warning), "{name}: {:?}", set.warnings);
+        let told: Vec<String> = set.left_out.iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].starts_with("keys[1]") && told[0].contains(warning), "{name}: {told:?}");
+        assert_eq!(set.left_out[0].kid.as_deref(), key.get("kid").and_then(Value::as_str), "{name}");
     }
     for (name, set) in [
         ("no key", json!({ "keys": [] }).to_string()),
@@ -244,7 +246,7 @@ fn key_sets() {
         ("too many", json!({ "keys": vec![good.clone(); 65] }).to_string()),
         ("too large", format!("{}{}", " ".repeat(256 * 1024), json!({ "keys": [good] }))),
     ] {
-        assert!(jwks::parse(set.as_bytes()).is_err(), "{name}");
+        assert!(jwks::parse(set.as_bytes(), 4096).is_err(), "{name}");
     }
 }
 
@@ -270,7 +272,7 @@ fn known_answers() {
         ),
     ];
     for (algorithm, jwk, input, signature) in rows {
-        let set = jwks::parse(json!({ "keys": [jwk] }).to_string().as_bytes()).expect("a key set");
+        let set = jwks::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), 4096).expect("a key set");
         let key = PublicKey::new(&set.keys.keys[0]).expect("a key");
         let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
         assert!(Portable.verify(&key, algorithm, input.as_bytes(), &signature), "{algorithm:?}");

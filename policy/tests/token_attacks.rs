@@ -15,6 +15,7 @@ use sha2::Sha256;
 use toolward_policy::claims::Caller;
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::{Exchange, Headers, RequestStep, Verification};
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::verify::Portable;
 use toolward_policy::jwt::{TokenFault, jwks};
@@ -68,7 +69,7 @@ fn algorithms() {
         hmac(secret, &format!("{}.{}", encode(header), encode(claims().to_string())))
     };
     let spki = {
-        let set = jwks::parse(json!({ "keys": [jwk] }).to_string().as_bytes()).expect("a key set");
+        let set = jwks::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), 4096).expect("a key set");
         toolward_policy::jwt::key::PublicKey::new(&set.keys.keys[0]).expect("a key").spki.expect("an encoding")
     };
     let no_alg = rsa.token(&json!({ "kid": "k" }), &claims());
@@ -105,7 +106,7 @@ fn algorithms() {
         ("for an algorithm of another type", json!({ "alg": "ES256" })),
     ] {
         let set = json!({ "keys": [with(&rsa.jwk("k"), &changes)] }).to_string();
-        assert!(jwks::parse(set.as_bytes()).is_err(), "{name}");
+        assert!(jwks::parse(set.as_bytes(), 4096).is_err(), "{name}");
     }
 }
 
@@ -136,7 +137,7 @@ fn key_ids() {
     assert_eq!(accepting(&[ours.jwk("k"), ours.jwk("l")]).verify(&no_kid), Err(UnknownKey), "missing, and two fit");
     // Of two keys with one kid and one algorithm the first counts, and a warning says so.
     let doubled = json!({ "keys": [ours.jwk("k"), ours.jwk("k")] }).to_string();
-    assert_eq!(jwks::parse(doubled.as_bytes()).expect("a key set").warnings.len(), 1);
+    assert_eq!(jwks::parse(doubled.as_bytes(), 4096).expect("a key set").left_out.len(), 1);
     // The same kid under two issuers stands for two keys.
     let both = Accepting::new(
         &[("a", &[ours.jwk("k")]), ("b", &[Signer::Es384.jwk("k")])],
@@ -566,6 +567,13 @@ fn signatures() {
     assert_eq!(accepting_rsa.verify(&by_sha512), Err(BadSignature), "another digest under the same name");
 }
 
+/// A modulus as the library of CVE-2017-15361 makes them: of two primes kM + (65537^a mod M), M the product of the first 126
+/// primes. Made for this test.
+const ROCA: &str = "t88Zm3XMUpBcn-DcOaqJUVYBH_XNkjzBkPyMH4t384xKPp0wMHcuw-HlSJFNQD5JQDcrSqcR7zb2Ah2ZYha3KROogiLzjmvs14zf\
+    FKxZxlPWK-bshssxGtjmwNCfYgERcZv0l3nK1LxPS9oINVmLbXLmZdTRl0vWp6zf0QQNpPxCGpJ2YHlmuEleMRsiJpcwfMS0oqvY\
+    oLaLi8evRkqePHMYSiC5ExF7EL6WDshWUtQTl2p8NfAukQSe6xo2xUAkBM14DRonXd-poSiiZZRLr2SQw437WT77dgtjLkvVlfhy\
+    wxrukWkRKK2ScmWBqePdRJPTAMG0xW9IdK1XOAfaSw";
+
 #[test]
 fn weak_keys() {
     let rsa = Signer::Rs256.jwk("k");
@@ -579,8 +587,24 @@ fn weak_keys() {
         bytes[255] = 0xfe;
         json!({ "kty": "RSA", "n": encode(bytes), "e": "AQAB" })
     };
+    let factor = |number: u8| {
+        // All ones is divisible by 3, 5 and 17; a number that is not is found near it.
+        let mut bytes = vec![0xff; 256];
+        bytes[255] = number;
+        json!({ "kty": "RSA", "n": encode(bytes), "e": "AQAB" })
+    };
     let point = Signer::Es256.jwk("k");
     let rows = [
+        ("ROCA", json!({ "kty": "RSA", "n": ROCA, "e": "AQAB" })),
+        ("RSA of 4104 bits, above the limit", modulus(513)),
+        ("RSA of 8192 bits, above the limit", modulus(1024)),
+        ("divisible by 3", factor(0xff)),
+        ("for signatures and for encryption", with(&rsa, &json!({ "key_ops": ["verify", "encrypt"] }))),
+        ("whose use and operations differ", with(&rsa, &json!({ "use": "sig", "key_ops": ["wrapKey"] }))),
+        ("whose operations and use differ", with(&rsa, &json!({ "use": "enc", "key_ops": ["verify"] }))),
+        ("whose use is no text", with(&rsa, &json!({ "use": ["sig"] }))),
+        ("whose operations are no list", with(&rsa, &json!({ "key_ops": "verify" }))),
+        ("for an algorithm of encryption", with(&rsa, &json!({ "alg": "RSA-OAEP" }))),
         ("RSA of 512 bits", modulus(64)),
         ("RSA of 1024 bits", modulus(128)),
         ("RSA of 2040 bits", modulus(255)),
@@ -610,11 +634,67 @@ fn weak_keys() {
     ];
     for (name, key) in rows {
         let alone = json!({ "keys": [key] }).to_string();
-        assert!(jwks::parse(alone.as_bytes()).is_err(), "{name}");
+        assert!(jwks::parse(alone.as_bytes(), 4096).is_err(), "{name}");
         let beside = json!({ "keys": [key, Signer::Ed25519.jwk("good")] }).to_string();
-        let set = jwks::parse(beside.as_bytes()).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        assert_eq!((set.keys.keys.len(), set.warnings.len()), (1, 1), "{name} spoils no other, and is told");
+        let set = jwks::parse(beside.as_bytes(), 4096).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert_eq!((set.keys.keys.len(), set.left_out.len()), (1, 1), "{name} spoils no other, and is told");
+        assert_eq!(set.left_out[0].kid.as_deref(), key["kid"].as_str(), "{name} is named");
     }
+}
+
+#[test]
+fn a_flood_of_forged_tokens_spends_its_issuers_time_and_no_others() {
+    let key_set = |signer: Signer| jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes(), 4096);
+    let (flooded, other) = (Signer::Ps512, Signer::Ed25519);
+    let jwt = json!({ "policy": "p", "issuers": [issuer("https://a", "a"), issuer("https://b", "b")] });
+    let config = json!({
+        "version": 1,
+        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "limits": { "signatureMillis": 20 },
+        "keySets": { "a": key_set(flooded).expect("keys").keys, "b": key_set(other).expect("keys").keys },
+        "policies": { "p": { "protected": { "authentication": { "jwt": jwt } } } },
+    });
+    let table = PolicyTable::parse(config.to_string().as_bytes()).expect("a table");
+    let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::new(64).expect("not zero")), Budget::default());
+    budget.set(table.limits.signature_millis, table.key_sets().len());
+    let mut ask = |token: &str, millis: u64| {
+        let mut verification =
+            Verification { verifier: &Portable, cache: &mut cache, now: NOW, budget: &mut budget, millis };
+        begin_with(&table, "/mcp", &[format!("Bearer {token}")], &mut verification)
+    };
+    let passes = |step: &RequestStep| matches!(step, RequestStep::AwaitBody(_));
+    let token = |signer: Signer, name: &str, number: usize| {
+        signer.token(&header(&signer), &with(&claims(), &json!({ "iss": name, "jti": number })))
+    };
+    let known = token(flooded, "https://a", 0);
+    assert!(passes(&ask(&known, 0).1));
+    let forged = {
+        let (input, _) = known.rsplit_once('.').expect("three parts");
+        format!("{input}.{}", encode([1; 256]))
+    };
+    let (mut looked_at, mut turned_away) = (0, 0);
+    for number in 0..300 {
+        let millis = u64::try_from(number).expect("few");
+        let (exchange, step) = ask(&forged, millis);
+        let RequestStep::Answer(Answer { status, headers, body }) = step else { panic!("refused") };
+        match (status, exchange.record().reason.0) {
+            (401, "TokenBadSignature") => looked_at += 1,
+            (503, "VerificationBusy") => {
+                assert!(body.contains("VerificationBusy") && headers.contains(&("retry-after", "1".to_owned())));
+                turned_away += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(passes(&ask(&known, millis).1), "whose token is remembered never pays");
+        let (_, step) = ask(&token(other, "https://b", number), millis);
+        assert!(passes(&step), "a new token of another issuer");
+    }
+    assert!((1..=40).contains(&looked_at), "{looked_at} of 300, each of about half a millisecond");
+    assert!(turned_away > 200, "{turned_away}");
+    let new = token(flooded, "https://a", 1);
+    assert!(passes(&ask(&new, 2000).1), "when the flood is over");
+    // What is right costs nothing.
+    assert!((2..300).all(|number| passes(&ask(&token(other, "https://b", 1000 + number), 2000).1)));
 }
 
 #[test]
@@ -630,16 +710,16 @@ fn sizes() {
     };
     assert_eq!(garbage, answer);
     let many = |count: usize| json!({ "keys": vec![ours.jwk("k"); count] }).to_string();
-    assert!(jwks::parse(many(64).as_bytes()).is_ok(), "64 keys");
-    assert!(jwks::parse(many(65).as_bytes()).is_err(), "65 keys");
+    assert!(jwks::parse(many(64).as_bytes(), 4096).is_ok(), "64 keys");
+    assert!(jwks::parse(many(65).as_bytes(), 4096).is_err(), "65 keys");
     let padded = |bytes: usize| format!("{}{}", " ".repeat(bytes - many(1).len()), many(1));
-    assert!(jwks::parse(padded(256 * 1024).as_bytes()).is_ok(), "256 KiB");
-    assert!(jwks::parse(padded(256 * 1024 + 1).as_bytes()).is_err(), "a byte more");
+    assert!(jwks::parse(padded(256 * 1024).as_bytes(), 4096).is_ok(), "256 KiB");
+    assert!(jwks::parse(padded(256 * 1024 + 1).as_bytes(), 4096).is_err(), "a byte more");
 }
 
 /// A table with the policy `p` for this key.
 fn table(signer: Signer, protection: Value) -> PolicyTable {
-    let set = jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes()).expect("a key set");
+    let set = jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes(), 4096).expect("a key set");
     let jwt = json!({ "policy": "p", "issuers": [issuer("https://a", "a")] });
     let protected = with(&json!({ "authentication": { "jwt": jwt } }), &protection);
     let config = json!({
@@ -656,13 +736,24 @@ fn ask(table: &PolicyTable, path: &str, authorization: &[String]) -> RequestStep
 }
 
 fn begin(table: &PolicyTable, path: &str, authorization: &[String]) -> (Exchange, RequestStep) {
+    let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::MIN), Budget::default());
+    budget.set(200, 1);
+    let mut verification =
+        Verification { verifier: &Portable, cache: &mut cache, now: NOW, budget: &mut budget, millis: 0 };
+    begin_with(table, path, authorization, &mut verification)
+}
+
+fn begin_with(
+    table: &PolicyTable,
+    path: &str,
+    authorization: &[String],
+    verification: &mut Verification<'_>,
+) -> (Exchange, RequestStep) {
     let fixed = [(":method", "POST"), (":path", path), (":authority", "gw"), ("content-type", "application/json")];
     let mut headers: Vec<(String, Vec<u8>)> =
         fixed.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     headers.extend(authorization.iter().map(|value| ("authorization".to_owned(), value.as_bytes().to_vec())));
-    let mut cache = TokenCache::new(NonZeroUsize::MIN);
-    let mut verification = Verification { verifier: &Portable, cache: &mut cache, now: NOW };
-    Exchange::request_headers(table, Some(b"p"), &Headers(&headers), false, &mut verification)
+    Exchange::request_headers(table, Some(b"p"), &Headers(&headers), false, verification)
 }
 
 /// Big-endian.

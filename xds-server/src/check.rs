@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::problem::Problem;
 use crate::source::dir;
-use crate::translate::{KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
+use crate::translate::{KEY_LEFT_OUT, KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +41,11 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
     for note in &notes {
         println!("note: {note}");
+    }
+    let (left_out, problems): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.reason == KEY_LEFT_OUT);
+    for key in left_out {
+        println!("note: {key}");
     }
     // Nothing is fetched here.
     let (to_fetch, problems): (Vec<Problem>, Vec<Problem>) =

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 use toolward_policy::config::KeySet;
+use toolward_policy::jwt::jwks::LeftOut;
 
 pub mod cached;
 
@@ -66,8 +67,12 @@ pub enum Known {
     Unfetched(String),
     /// It is there.
     Good {
-        /// Its keys, and those that it had and whose time is not over.
+        /// Its keys, and those that it had and whose time is not over; perhaps none.
         keys: KeySet,
+        /// What else is in it.
+        left_out: Vec<LeftOut>,
+        /// Those of the keys that it had.
+        removed: Vec<Removed>,
         /// The issuer's metadata, where they were fetched.
         metadata: Option<String>,
         /// Why it could not be fetched again.
@@ -75,6 +80,15 @@ pub enum Known {
     },
     /// It could not be fetched again for too long.
     Expired(Failing),
+}
+
+/// A key that its issuer has taken out of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// `kid`.
+    pub kid: String,
+    /// Until when it holds, as Unix time.
+    pub until: u64,
 }
 
 /// Why a key set could not be fetched again.

@@ -202,7 +202,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
             Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
         }
     };
-    let fetching = args.key_sets.start(&metrics);
+    let fetching = args.key_sets.start(args.settings.max_rsa_bits(), &metrics);
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
         .with_max_stream_age(args.xds.xds_max_stream_age)
         .with_missing_keys(fetching.missing());

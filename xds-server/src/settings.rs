@@ -68,6 +68,15 @@ struct LimitArgs {
     /// Verified tokens that each worker remembers; past it the oldest is forgotten
     #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = Limits::default().token_cache_entries, env = "TOOLWARD_TOKEN_CACHE")]
     token_cache: usize,
+
+    /// Largest modulus of an RSA key; a key that is larger is left out of its key set
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=8192), default_value_t = Limits::default().rsa_bits, env = "TOOLWARD_MAX_RSA_BITS")]
+    max_rsa_bits: u32,
+
+    /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it tokens that it has
+    /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=1000), default_value_t = Limits::default().signature_millis, env = "TOOLWARD_SIGNATURE_BUDGET")]
+    signature_budget: u32,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -81,13 +90,16 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache } = self.limits;
+        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, max_rsa_bits, signature_budget } =
+            self.limits;
         let limits = Limits {
             request_body_bytes: max_request_body,
             list_response_bytes: max_list,
             sse_event_bytes: max_event,
             token_bytes: max_token,
             token_cache_entries: token_cache,
+            rsa_bits: max_rsa_bits,
+            signature_millis: signature_budget,
         };
         TranslateOptions {
             unprotected_routes: self.unprotected_routes.unwrap_or_default(),
@@ -99,6 +111,12 @@ impl Settings {
             binding_keys,
             ..TranslateOptions::default()
         }
+    }
+
+    /// The largest modulus of an RSA key.
+    #[must_use]
+    pub fn max_rsa_bits(&self) -> u32 {
+        self.limits.max_rsa_bits
     }
 
     /// What matters for Envoy's configuration.

@@ -58,7 +58,7 @@ mod virtual_hosts;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;
-pub use keys::{KEY_SET_PENDING, KEY_SET_STALE, places};
+pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use translator::Translator;
 

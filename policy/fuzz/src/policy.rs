@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::json;
 use toolward_policy::exchange::{Exchange, Headers, RequestStep, Verification};
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::verify::Portable;
 use toolward_policy::policy::PolicyTable;
@@ -31,8 +32,9 @@ pub fn table() -> PolicyTable {
 pub fn ask(table: &PolicyTable, policy: &str, headers: &[(&str, &str)], end: bool) -> (Exchange, RequestStep) {
     let headers: Vec<(String, Vec<u8>)> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    let mut cache = TokenCache::new(NonZeroUsize::MIN);
-    let mut verification = Verification { verifier: &Portable, cache: &mut cache, now: 0 };
+    let (mut cache, mut budget) = (TokenCache::new(NonZeroUsize::MIN), Budget::default());
+    let mut verification =
+        Verification { verifier: &Portable, cache: &mut cache, now: 0, budget: &mut budget, millis: 0 };
     Exchange::request_headers(table, Some(policy.as_bytes()), &Headers(&headers), end, &mut verification)
 }
 

@@ -19,8 +19,32 @@ pub const MAX_KEYS: usize = 64;
 pub struct Jwks {
     /// At least one key.
     pub keys: KeySet,
-    /// One line for each key that was left out.
-    pub warnings: Vec<String>,
+    /// Every other key.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A key that is not fit for use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Where in the set.
+    pub index: usize,
+    /// `kid`, where it has one; at most [`MAX_SHOWN`] bytes of it.
+    pub kid: Option<String>,
+    /// Why it is not.
+    pub why: String,
+}
+
+/// Most bytes of a `kid` that are shown.
+pub const MAX_SHOWN: usize = 64;
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "keys[{}]", self.index)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " (kid {kid:?})")?;
+        }
+        write!(f, ": {}", self.why)
+    }
 }
 
 /// Why a JWK Set gives no keys.
@@ -37,23 +61,28 @@ pub enum JwksFault {
     TooManyKeys(usize),
     /// None is fit for use.
     #[error("the JWK Set has no usable key{}", Listed(.0))]
-    NoUsableKey(Vec<String>),
+    NoUsableKey(Vec<LeftOut>),
 }
 
-struct Listed<'a>(&'a [String]);
+/// Keys that were left out, behind a colon; nothing where there are none.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a>(pub &'a [LeftOut]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0.join("; ")) }
+        self.0.iter().enumerate().try_for_each(|(index, key)| {
+            f.write_str(if index == 0 { ": " } else { "; " })?;
+            key.fmt(f)
+        })
     }
 }
 
-/// Reads a JWK Set.
+/// Reads a JWK Set, in which no RSA modulus may have more than `most_rsa_bits`.
 ///
 /// # Errors
 /// When it can't be read or no key in it is fit for use. A single bad key, or one of a kind that we don't know, is left
-/// out with a warning.
-pub fn parse(text: &[u8]) -> Result<Jwks, JwksFault> {
+/// out, and named.
+pub fn parse(text: &[u8], most_rsa_bits: u32) -> Result<Jwks, JwksFault> {
     if text.len() > MAX_BYTES {
         return Err(JwksFault::TooLarge(text.len()));
     }
@@ -63,21 +92,27 @@ pub fn parse(text: &[u8]) -> Result<Jwks, JwksFault> {
         return Err(JwksFault::TooManyKeys(members.len()));
     }
     let mut keys: Vec<Key> = Vec::new();
-    let mut warnings = Vec::new();
+    let mut left_out = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        match usable(member) {
-            Ok(key) if key.kid.is_some() && keys.iter().any(|other| same_use(other, &key)) => {
-                warnings.push(format!("keys[{index}]: an earlier key has the same kid and algorithm"));
-            }
+        let usable = usable(member, most_rsa_bits).and_then(|key| {
+            let is_taken = key.kid.is_some() && keys.iter().any(|other| same_use(other, &key));
+            if is_taken { Err(Unusable::Taken) } else { Ok(key) }
+        });
+        match usable {
             Ok(key) => keys.push(key),
-            Err(reason) => warnings.push(format!("keys[{index}]: {reason}")),
+            Err(why) => left_out.push(LeftOut { index, kid: shown_kid(member), why: why.to_string() }),
         }
     }
     if keys.is_empty() {
-        Err(JwksFault::NoUsableKey(warnings))
+        Err(JwksFault::NoUsableKey(left_out))
     } else {
-        Ok(Jwks { keys: KeySet { keys, place: None }, warnings })
+        Ok(Jwks { keys: KeySet { keys, place: None }, left_out })
     }
+}
+
+fn shown_kid(member: &Value) -> Option<String> {
+    let kid = member.get("kid")?.as_str()?;
+    Some(kid.get(..kid.floor_char_boundary(MAX_SHOWN))?.to_owned())
 }
 
 /// Two keys that a token could not tell apart.
@@ -93,17 +128,19 @@ enum Unusable {
     Missing(&'static str),
     #[error("it is a private or symmetric key; publish public keys only")]
     NotPublic,
+    #[error("an earlier key has the same kid and algorithm")]
+    Taken,
     #[error("key type or curve is not supported")]
     Unsupported,
     #[error("`alg` is not a supported signature algorithm")]
     Algorithm,
-    #[error("`use` or `key_ops` says that it is not for signatures")]
+    #[error("`use` or `key_ops` says that it is not for signatures, or not for them alone")]
     NotForSignatures,
     #[error(transparent)]
     Key(#[from] KeyFault),
 }
 
-fn usable(member: &Value) -> Result<Key, Unusable> {
+fn usable(member: &Value, most_rsa_bits: u32) -> Result<Key, Unusable> {
     let jwk = member.as_object().ok_or(Unusable::NotAnObject)?;
     if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|private| jwk.contains_key(*private)) {
         return Err(Unusable::NotPublic);
@@ -122,15 +159,19 @@ fn usable(member: &Value) -> Result<Key, Unusable> {
         Some(_) => return Err(Unusable::Missing("kid")),
     };
     let key = Key { kid, algorithms, material };
-    PublicKey::new(&key)?;
+    PublicKey::within(&key, most_rsa_bits)?;
     Ok(key)
 }
 
+/// RFC 7517 sections 4.2 and 4.3: what has unrelated uses should not be used for any.
 fn for_signatures(jwk: &Map<String, Value>) -> bool {
     let by_use = jwk.get("use").is_none_or(|purpose| purpose == "sig");
     let by_operation = match jwk.get("key_ops") {
         None => true,
-        Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+        Some(Value::Array(operations)) => {
+            operations.iter().any(|operation| operation == "verify")
+                && operations.iter().all(|operation| operation == "verify" || operation == "sign")
+        }
         Some(_) => false,
     };
     by_use && by_operation

@@ -4,11 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::pkcs8::EncodePublicKey as _;
 use rsa::BoxedUint;
+use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 
+use super::modulus;
 use crate::config::{Algorithm, Curve, Key, KeyMaterial};
 
-/// Accepted sizes of RSA moduli, in bits. The upper bound keeps a verification affordable.
+/// Sizes of RSA moduli that can be accepted, in bits; by default [`crate::config::Limits`] lowers the upper bound. It keeps a
+/// verification affordable.
 pub const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
 /// A public key that signatures can be checked with.
@@ -40,10 +43,14 @@ pub enum Material {
 pub enum KeyFault {
     #[error("a value is not canonical base64url")]
     Encoding,
-    #[error("the RSA modulus has {0} bits; 2048 to 8192 are accepted")]
-    ModulusSize(u32),
+    #[error("the RSA modulus has {bits} bits; 2048 to {most} are accepted")]
+    ModulusSize { bits: u32, most: u32 },
     #[error("the RSA modulus is even")]
     EvenModulus,
+    #[error("the RSA modulus has a small factor")]
+    SmallFactor,
+    #[error("the RSA modulus can be factored: it has the fingerprint of ROCA, CVE-2017-15361")]
+    Roca,
     #[error("the RSA exponent must be odd, at least 3 and below 2^33")]
     Exponent,
     #[error("the point is not on the curve")]
@@ -60,6 +67,14 @@ impl PublicKey {
     /// # Errors
     /// When it is not fit for use.
     pub fn new(key: &Key) -> Result<Self, KeyFault> {
+        Self::within(key, *RSA_BITS.end())
+    }
+
+    /// The same, where no RSA modulus has more bits than `most`.
+    ///
+    /// # Errors
+    /// When it is not fit for use.
+    pub fn within(key: &Key, most: u32) -> Result<Self, KeyFault> {
         let possible = algorithms(&key.material);
         if let Some(wrong) = key.algorithms.iter().find(|algorithm| !possible.contains(algorithm)) {
             return Err(KeyFault::Algorithm(*wrong));
@@ -67,7 +82,7 @@ impl PublicKey {
         if key.algorithms.is_empty() {
             return Err(KeyFault::NoAlgorithm);
         }
-        let (material, spki) = decode(&key.material)?;
+        let (material, spki) = decode(&key.material, most)?;
         Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
     }
 
@@ -77,6 +92,24 @@ impl PublicKey {
         match (&self.material, &self.spki) {
             (Material::Ed25519(key), _) => Sha256::digest(key.as_bytes()).into(),
             (_, spki) => Sha256::digest(spki.as_deref().unwrap_or_default()).into(),
+        }
+    }
+
+    /// The size of its RSA modulus.
+    #[must_use]
+    pub fn modulus_bits(&self) -> Option<u32> {
+        match &self.material {
+            Material::Rsa(key) => Some(key.n().bit_width_vartime()),
+            Material::P256(_) | Material::P384(_) | Material::Ed25519(_) => None,
+        }
+    }
+
+    /// The size of its RSA exponent.
+    #[must_use]
+    pub fn exponent_bits(&self) -> Option<u32> {
+        match &self.material {
+            Material::Rsa(key) => Some(key.e().bit_width_vartime()),
+            Material::P256(_) | Material::P384(_) | Material::Ed25519(_) => None,
         }
     }
 }
@@ -93,10 +126,10 @@ pub fn algorithms(material: &KeyMaterial) -> &'static [Algorithm] {
     }
 }
 
-fn decode(material: &KeyMaterial) -> Result<(Material, Option<Vec<u8>>), KeyFault> {
+fn decode(material: &KeyMaterial, most: u32) -> Result<(Material, Option<Vec<u8>>), KeyFault> {
     match material {
         KeyMaterial::Rsa { n, e } => {
-            let key = rsa_key(&base64url(n)?, &base64url(e)?)?;
+            let key = rsa_key(&base64url(n)?, &base64url(e)?, most)?;
             let spki = key.to_public_key_der().ok().map(|der| der.into_vec());
             Ok((Material::Rsa(Box::new(key)), spki))
         }
@@ -123,14 +156,20 @@ fn decode(material: &KeyMaterial) -> Result<(Material, Option<Vec<u8>>), KeyFaul
     }
 }
 
-fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<rsa::PublicKey, KeyFault> {
+fn rsa_key(modulus: &[u8], exponent: &[u8], most: u32) -> Result<rsa::PublicKey, KeyFault> {
     let n = BoxedUint::from_be_slice_vartime(modulus);
     let bits = n.bit_width_vartime();
-    if !RSA_BITS.contains(&bits) {
-        return Err(KeyFault::ModulusSize(bits));
+    if !(*RSA_BITS.start()..=most).contains(&bits) {
+        return Err(KeyFault::ModulusSize { bits, most });
     }
     if modulus.last().is_none_or(|byte| byte % 2 == 0) {
         return Err(KeyFault::EvenModulus);
+    }
+    if modulus::has_small_factor(modulus) {
+        return Err(KeyFault::SmallFactor);
+    }
+    if modulus::is_roca(modulus) {
+        return Err(KeyFault::Roca);
     }
     let mut e: u64 = 0;
     for byte in exponent {

@@ -1,38 +1,43 @@
-//! Keys that tokens name and that their issuer's set does not have: perhaps they are new, so the control plane is told. What
-//! a token says before it is verified is anybody's word, so little is told and nothing twice.
+//! Keys that tokens name and that their issuer's set does not have: perhaps they are new, so the control plane is told which
+//! sets they are missing from. What a token says before it is verified is anybody's word, so which key does not matter, each
+//! set is told now and then, and no set keeps another one waiting.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::collections::{BTreeMap, VecDeque};
 
-/// Nothing is told twice within this time, in milliseconds.
-const PAUSE: u64 = 2000;
+/// No set is told twice within this time, in milliseconds.
+const EACH: u64 = 2000;
 
-/// As much is told within it.
-const MOST: usize = 8;
+/// Two reports have this time between them.
+const BETWEEN: u64 = 250;
 
-/// A key that an issuer's set does not have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MissingKey {
-    /// The id of the place where the set is fetched.
-    pub place: String,
-    /// `kid`.
-    pub key_id: String,
+/// Most sets of a report.
+pub const MOST: usize = 64;
+
+/// Sets from which keys are missing, by their places: what was told lately, and what is to be told.
+#[derive(Debug, Default)]
+pub struct Told {
+    lately: BTreeMap<String, u64>,
+    /// Each once, the first that waits first. INVARIANT: none of these was told lately.
+    waiting: VecDeque<String>,
+    last: Option<u64>,
 }
 
-/// What was told lately.
-#[derive(Debug, Default)]
-pub struct Told(VecDeque<(u64, u64)>);
-
 impl Told {
-    /// Whether to tell of this key now, by a clock in milliseconds.
-    pub fn is_news(&mut self, key: &MissingKey, now: u64) -> bool {
-        self.0.retain(|(told, _)| now.saturating_sub(*told) < PAUSE);
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        if self.0.len() >= MOST || self.0.iter().any(|(_, other)| *other == hash) {
-            return false;
+    /// A key is missing from the set of this place, by a clock in milliseconds. Gives the sets that are to be told now. Both
+    /// memories hold each set once, so that they are bounded by the sets that there are.
+    pub fn missing(&mut self, place: &str, now: u64) -> Option<Vec<String>> {
+        self.lately.retain(|_, told| now.saturating_sub(*told) < EACH && *told <= now);
+        if !self.lately.contains_key(place) && !self.waiting.iter().any(|other| other == place) {
+            self.waiting.push_back(place.to_owned());
         }
-        self.0.push_back((now, hash));
-        true
+        // A clock that was put back holds up nothing.
+        if self.waiting.is_empty() || self.last.is_some_and(|last| last <= now && now - last < BETWEEN) {
+            return None;
+        }
+        let report: Vec<String> = self.waiting.drain(..self.waiting.len().min(MOST)).collect();
+        self.lately.extend(report.iter().map(|place| (place.clone(), now)));
+        self.last = Some(now);
+        Some(report)
     }
 }
 
@@ -40,24 +45,45 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn key(id: usize) -> MissingKey {
-        MissingKey { place: "p".to_owned(), key_id: id.to_string() }
+    fn told(told: &mut Told, place: &str, now: u64) -> Vec<String> {
+        told.missing(place, now).unwrap_or_default()
     }
 
     #[test]
-    fn nothing_is_told_twice_within_a_pause() {
-        let mut told = Told::default();
-        assert!(told.is_news(&key(1), 1000));
-        assert!(!told.is_news(&key(1), 1001));
-        assert!(told.is_news(&key(2), 1002));
-        assert!(!told.is_news(&key(1), 2999));
-        assert!(told.is_news(&key(1), 3000));
+    fn each_set_is_told_now_and_then() {
+        let mut memory = Told::default();
+        assert_eq!(told(&mut memory, "a", 1000), ["a"], "at once");
+        assert!((1001..3000).all(|now| told(&mut memory, "a", now).is_empty()));
+        assert_eq!(told(&mut memory, "a", 3000), ["a"], "and later again");
+        assert_eq!(told(&mut memory, "a", 10), ["a"], "a clock that was put back");
     }
 
     #[test]
-    fn a_flood_is_told_in_part() {
-        let mut told = Told::default();
-        assert_eq!((0..1000).filter(|id| told.is_news(&key(*id), 5)).count(), MOST);
-        assert!(told.is_news(&key(7), 2005), "and later again");
+    fn a_flood_on_one_set_does_not_hold_up_another() {
+        let mut memory = Told::default();
+        let flood = |memory: &mut Told, from: u64| (from..from + 250).flat_map(|now| told(memory, "a", now)).count();
+        assert_eq!(flood(&mut memory, 1000), 1);
+        assert_eq!(told(&mut memory, "b", 1250), ["b"], "at once");
+        assert_eq!(flood(&mut memory, 1251), 0);
+        assert!(told(&mut memory, "c", 1499).is_empty(), "with the next report");
+        assert_eq!(told(&mut memory, "a", 1500), ["c"], "which whoever comes next brings about");
+    }
+
+    #[test]
+    fn a_flood_on_all_sets_is_told_in_turns() {
+        let mut memory = Told::default();
+        let mut reports = 0;
+        let mut seen = std::collections::BTreeSet::new();
+        for now in 0..5000 {
+            for set in 0..10 {
+                let report = told(&mut memory, &format!("{}", (now * 10 + set) % 500), now);
+                assert!(report.len() <= MOST);
+                reports += usize::from(!report.is_empty());
+                seen.extend(report);
+            }
+            assert!(memory.waiting.len() <= 500 && memory.lately.len() <= 500);
+        }
+        assert_eq!(seen.len(), 500, "none is left out");
+        assert!(reports <= 20, "{reports}");
     }
 }

@@ -3,6 +3,7 @@
 use rsa::{pkcs1v15, pss};
 use sha2::{Sha256, Sha384, Sha512};
 
+use super::budget::{By, Cost};
 use super::key::{Material, PublicKey};
 use crate::config::Algorithm;
 
@@ -10,6 +11,9 @@ use crate::config::Algorithm;
 pub trait SignatureVerifier {
     /// Whether `signature` is that of `key` on `message` by `algorithm`, which is one of the key's.
     fn verify(&self, key: &PublicKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool;
+
+    /// What that costs.
+    fn cost(&self, key: &PublicKey, algorithm: Algorithm) -> Cost;
 }
 
 /// Checks signatures anywhere, by itself.
@@ -38,6 +42,10 @@ impl SignatureVerifier for Portable {
                     && signature.is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
             }
         }
+    }
+
+    fn cost(&self, key: &PublicKey, algorithm: Algorithm) -> Cost {
+        Cost::of(By::Filter, key, algorithm)
     }
 }
 

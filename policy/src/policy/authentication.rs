@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ConfigError, ConfigFault, at};
 use crate::claims::Caller;
-use crate::config::{Algorithm, Audience, Issuer, Key, KeySet, KeySource, ProtectedResource, TokenType};
+use crate::config::{Algorithm, Audience, Issuer, KeySet, KeySource, ProtectedResource, TokenType};
 use crate::jwt::TokenFault;
 use crate::jwt::key::PublicKey;
 use crate::jwt::token::Type;
@@ -157,6 +157,11 @@ impl AcceptedIssuer {
         self.keys.place.as_deref()
     }
 
+    /// Names its key set by the content.
+    pub(crate) fn key_set(&self) -> &[u8; 32] {
+        &self.keys.content
+    }
+
     /// Whether there is a key with this `kid`.
     #[must_use]
     pub fn has_key(&self, id: &str) -> bool {
@@ -195,7 +200,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(name: &str, set: &KeySet) -> Result<Self, ConfigError> {
+    pub(super) fn new(name: &str, set: &KeySet, most_rsa_bits: u32) -> Result<Self, ConfigError> {
         let path = format!("keySets.{name}");
         if set.keys.is_empty() {
             return Err(at(&path, ConfigFault::NoKeys));
@@ -204,13 +209,16 @@ impl Keys {
             .keys
             .iter()
             .enumerate()
-            .map(|(index, key)| Self::key(key).map_err(|fault| at(&format!("{path}.keys[{index}]"), fault)))
+            .map(|(index, key)| {
+                let fault = |fault| at(&format!("{path}.keys[{index}]"), ConfigFault::Key(fault));
+                PublicKey::within(key, most_rsa_bits).map_err(fault)
+            })
             .collect::<Result<_, _>>()?;
         let canonical = serde_json::to_vec(set).map_err(|error| at(&path, ConfigFault::Json(error)))?;
         Ok(Self { keys, place: set.place.clone(), content: Sha256::digest(canonical).into() })
     }
 
-    fn key(key: &Key) -> Result<PublicKey, ConfigFault> {
-        PublicKey::new(key).map_err(ConfigFault::Key)
+    pub(super) fn content(&self) -> [u8; 32] {
+        self.content
     }
 }

@@ -21,7 +21,7 @@ impl Accepting {
             .iter()
             .map(|(name, keys)| {
                 let set = json!({ "keys": keys }).to_string();
-                let set = jwks::parse(set.as_bytes()).expect("a good key set");
+                let set = jwks::parse(set.as_bytes(), 4096).expect("a good key set");
                 ((*name).to_owned(), serde_json::to_value(set.keys).expect("JSON"))
             })
             .collect();

@@ -8,6 +8,7 @@ mod endpoints;
 mod events;
 mod examples;
 mod https;
+mod keys;
 mod lists;
 mod metrics_and_log;
 mod render;

@@ -19,7 +19,7 @@ fn both_verifiers_agree() {
     let mut random = Random(Sha256::digest(b"toolward").into());
     let mut judged = 0;
     for signer in Signer::all() {
-        let set = jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes()).expect("a key set");
+        let set = jwks::parse(json!({ "keys": [signer.jwk("k")] }).to_string().as_bytes(), 4096).expect("a key set");
         let keys = serde_json::to_value(set.keys).expect("JSON");
         let rounds = if signer.algorithm().starts_with("PS") || signer == Signer::Ed25519 { 2 } else { ROUNDS };
         for round in 0..rounds {

@@ -20,7 +20,7 @@ pub(crate) fn run(folder: &Path, tally: &mut Tally) {
     let probe = Probe::start(1);
     for group in vectors["testGroups"].as_array().expect("groups") {
         let key = group.get("public").unwrap_or(&group["private"]);
-        let key_set = jwks::parse(json!({ "keys": [key] }).to_string().as_bytes());
+        let key_set = jwks::parse(json!({ "keys": [key] }).to_string().as_bytes(), 4096);
         let key_set = key_set.ok().map(|set| serde_json::to_value(set.keys).expect("JSON"));
         let algorithm = key["alg"].as_str().unwrap_or_default();
         for test in group["tests"].as_array().expect("tests") {

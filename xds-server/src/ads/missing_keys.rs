@@ -1,5 +1,5 @@
 //! Where filters tell of keys that tokens name and that their issuer's set does not have: a service beside discovery, for the
-//! same clients. All that is told is which key set; whether and when it is fetched is decided elsewhere.
+//! same clients. All that is told is which key sets; whether and when it is fetched is decided elsewhere.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,15 +11,13 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderValue, Request, Response, StatusCode};
 use tonic::server::NamedService;
+use toolward_policy::jwt::missing;
 
 use super::auth::{Authentication, Credentials};
 use crate::source::jwks::Missing;
 
-/// The header that names the key set.
-const KEY_SET: &str = "toolward-key-set";
-
-/// Longest name of a key set.
-const MAX_NAME_BYTES: usize = 64;
+/// The header that names the key sets, with commas between them.
+const KEY_SETS: &str = "toolward-key-sets";
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -44,14 +42,14 @@ impl Service<Request<Body>> for MissingKeys {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Self { missing, authentication } = self.clone();
         Box::pin(async move {
-            let name = request.headers().get(KEY_SET).and_then(|name| name.to_str().ok());
-            let name = name.filter(|name| name.len() <= MAX_NAME_BYTES).map(str::to_owned);
+            let names = request.headers().get(KEY_SETS).and_then(|names| names.to_str().ok());
+            let names = names.filter(|names| names.split(',').count() <= missing::MOST).map(str::to_owned);
             let credentials = Credentials::of(&tonic::Request::from_http(request));
-            let status = match (name, authentication.identify(credentials).await) {
+            let status = match (names, authentication.identify(credentials).await) {
                 (_, Err(_)) => StatusCode::FORBIDDEN,
                 (None, Ok(_)) => StatusCode::BAD_REQUEST,
-                (Some(name), Ok(_)) => {
-                    missing.tell(name);
+                (Some(names), Ok(_)) => {
+                    names.split(',').for_each(|name| missing.tell(name));
                     StatusCode::NO_CONTENT
                 }
             };

@@ -13,12 +13,12 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::key_sets::cached::Cached;
+use crate::key_sets::cached::{Cached, Holds};
 use crate::key_sets::{KeySets, Known, Place};
 use crate::metrics::{Load, Metrics};
 
@@ -28,9 +28,6 @@ pub mod networks;
 use fetch::{FetchResult, Fetcher, Version};
 use networks::Networks;
 
-/// Keys that filters miss and that nobody has looked at yet; more are not kept.
-const MAX_MISSING: usize = 64;
-
 /// The fetched key sets.
 #[derive(Clone, Debug)]
 pub struct Fetching {
@@ -39,33 +36,70 @@ pub struct Fetching {
     known: watch::Receiver<Arc<KeySets>>,
 }
 
+/// What is asked of the fetching of key sets beside what is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long what is known of a set holds.
+    pub holds: Holds,
+    /// RSA keys with more bits are left out.
+    pub most_rsa_bits: u32,
+}
+
 /// Where filters say that they miss a key.
 #[derive(Clone, Debug)]
-pub struct Missing(mpsc::Sender<String>);
+pub struct Missing(watch::Sender<Asked>);
+
+/// Which sets filters miss keys in. A set, so that no flood on one issuer's takes the room of another's.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The ids of the places that are wanted. INVARIANT: nothing else is asked for.
+    known: BTreeMap<String, Place>,
+    missing: BTreeSet<Place>,
+}
 
 impl Missing {
     /// A filter misses a key in the set of the place with this id.
-    pub fn tell(&self, id: String) {
-        // Whoever comes when it is full is not the first who asks.
-        let _ = self.0.try_send(id);
+    pub fn tell(&self, id: &str) {
+        self.0.send_if_modified(|asked| {
+            let place = asked.known.get(id).cloned();
+            place.is_some_and(|place| asked.missing.insert(place))
+        });
+    }
+
+    fn know(&self, places: &BTreeSet<Place>) {
+        self.0.send_if_modified(|asked| {
+            asked.known = places.iter().map(|place| (place.id(), place.clone())).collect();
+            asked.missing.retain(|place| places.contains(place));
+            false
+        });
+    }
+
+    fn take(&self) -> BTreeSet<Place> {
+        let mut taken = BTreeSet::new();
+        self.0.send_if_modified(|asked| {
+            taken = std::mem::take(&mut asked.missing);
+            false
+        });
+        taken
     }
 }
 
 impl Fetching {
-    /// Starts fetching what will be wanted, from these networks beside the public ones. A set of which no fetch was good for
-    /// `max_age` is good no more.
+    /// Starts fetching what will be wanted, from these networks beside the public ones.
     #[must_use]
-    pub fn start(networks: Networks, max_age: Duration, metrics: Arc<Metrics>) -> Self {
+    pub fn start(networks: Networks, terms: Terms, metrics: Arc<Metrics>) -> Self {
         let (wanted, want) = watch::channel(BTreeSet::new());
-        let (missing, missed) = mpsc::channel(MAX_MISSING);
+        let missing = Missing(watch::Sender::default());
         let (publish, known) = watch::channel(Arc::default());
-        let task = Task { networks, max_age, metrics, entries: BTreeMap::new(), fetches: JoinSet::new(), publish };
-        tokio::spawn(task.run(want, missed));
-        Self { wanted: Arc::new(wanted), missing: Missing(missing), known }
+        let (entries, fetches) = (BTreeMap::new(), JoinSet::new());
+        let task = Task { networks, terms, metrics, entries, fetches, missing: missing.clone(), publish };
+        tokio::spawn(task.run(want));
+        Self { wanted: Arc::new(wanted), missing, known }
     }
 
     /// From now on these are wanted, and no others.
     pub fn want(&self, places: BTreeSet<Place>) {
+        self.missing.know(&places);
         self.wanted.send_if_modified(|wanted| {
             let differs = *wanted != places;
             *wanted = places;
@@ -102,10 +136,11 @@ impl Fetching {
 
 struct Task {
     networks: Networks,
-    max_age: Duration,
+    terms: Terms,
     metrics: Arc<Metrics>,
     entries: BTreeMap<Place, Entry>,
     fetches: JoinSet<(Place, FetchResult)>,
+    missing: Missing,
     publish: watch::Sender<Arc<KeySets>>,
 }
 
@@ -118,7 +153,8 @@ struct Entry {
 
 impl Task {
     /// Until nobody wants anything any more.
-    async fn run(mut self, mut want: watch::Receiver<BTreeSet<Place>>, mut missed: mpsc::Receiver<String>) {
+    async fn run(mut self, mut want: watch::Receiver<BTreeSet<Place>>) {
+        let mut missed = self.missing.0.subscribe();
         loop {
             let next = self.next();
             tokio::select! {
@@ -126,7 +162,8 @@ impl Task {
                     Ok(()) => self.reconcile(&want.borrow_and_update()),
                     Err(_) => return,
                 },
-                Some(id) = missed.recv() => self.missed(&id),
+                // The sender is this task's own as well, so that it does not end.
+                Ok(()) = missed.changed() => self.missed(),
                 Some(fetched) = self.fetches.join_next() => {
                     // A fetch that panicked can't be named; its entry would never be fetched again.
                     match fetched {
@@ -151,7 +188,7 @@ impl Task {
         self.entries.retain(|place, _| wanted.contains(place));
         for place in wanted {
             self.entries.entry(place.clone()).or_insert_with(|| Entry {
-                cached: Cached::new(self.max_age, Instant::now()),
+                cached: Cached::new(self.terms.holds, Instant::now()),
                 fetcher: None,
                 version: None,
                 fetching: false,
@@ -159,9 +196,14 @@ impl Task {
         }
     }
 
-    fn missed(&mut self, id: &str) {
-        let asked_for = self.entries.iter_mut().filter(|(place, _)| place.id() == id);
-        asked_for.for_each(|(_, entry)| entry.cached.missed(Instant::now()));
+    fn missed(&mut self) {
+        let now = Instant::now();
+        for place in self.missing.take() {
+            // Each has a pace of its own, and is fetched beside the others.
+            if let Some(entry) = self.entries.get_mut(&place) {
+                entry.cached.missed(now);
+            }
+        }
     }
 
     fn fetch_what_is_due(&mut self) {
@@ -172,7 +214,7 @@ impl Task {
             }
             let fetcher = match &entry.fetcher {
                 Some(fetcher) => Ok(fetcher.clone()),
-                None => Fetcher::new(place, &self.networks),
+                None => Fetcher::new(place, &self.networks, self.terms.most_rsa_bits),
             };
             match fetcher {
                 Ok(fetcher) => {
@@ -239,5 +281,26 @@ async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_sets::Found;
+
+    #[test]
+    fn a_flood_on_one_set_leaves_room_for_the_others() {
+        let place = |name: &str| Place { found: Found::At(name.to_owned()), authorities: None };
+        let missing = Missing(watch::Sender::default());
+        let places: BTreeSet<Place> = (0..500).map(|number| place(&format!("https://{number}"))).collect();
+        missing.know(&places);
+        (0..2000).for_each(|_| missing.tell(&place("https://1").id()));
+        places.iter().for_each(|place| missing.tell(&place.id()));
+        (0..2000).for_each(|number| missing.tell(&format!("{number:016x}")));
+        assert_eq!(missing.take(), places, "each once, and nothing that nobody wants");
+        missing.tell(&place("https://1").id());
+        missing.know(&[place("https://2")].into());
+        assert_eq!(missing.take(), BTreeSet::new(), "wanted no longer");
     }
 }

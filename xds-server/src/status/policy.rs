@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
 use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
-use crate::translate::{CONTROLLER_NAME, KEY_SET_PENDING, KEY_SET_STALE};
+use crate::translate::{CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE};
 
 const KIND: &str = "MCPAccessPolicy";
 
@@ -21,15 +21,19 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io";
 pub(super) const MAX_ANCESTORS: usize = 16;
 
 /// Reasons that say that what a policy refers to can't be had.
-const REFERENCE_REASONS: [&str; 7] = [
+const REFERENCE_REASONS: [&str; 8] = [
     "KeySetNotFound",
     "InvalidKeySet",
     "RefNotPermitted",
     "KeySetNotFetched",
     "KeySetExpired",
+    KEY_SET_EMPTY,
     KEY_SET_PENDING,
     KEY_SET_STALE,
 ];
+
+/// Reasons that say what is to be known of key sets of a policy that is carried out all the same.
+const TOLD_REASONS: [&str; 3] = [KEY_SET_STALE, KEY_REMOVED, KEY_LEFT_OUT];
 
 pub(super) fn policies(world: &World<'_>) -> Vec<Desired> {
     let ours = |object: &&ObjectRef| (object.group.as_str(), object.kind.as_str()) == (mcp::GROUP, KIND);
@@ -98,11 +102,12 @@ impl Policy<'_> {
             !is_at(problem, "spec.targetRefs") || targets.is_empty() || fields.any(|field| is_at(problem, &field))
         };
         let here: Vec<&Problem> = problems.iter().copied().filter(concerns).collect();
-        // With a key set that is no longer fresh the policy is carried out all the same.
-        let against = here.iter().copied().filter(|problem| problem.reason != KEY_SET_STALE);
-        let against: Vec<&Problem> = against.collect();
+        let (told, against): (Vec<&Problem>, Vec<&Problem>) =
+            here.iter().copied().partition(|problem| TOLD_REASONS.contains(&problem.reason.as_str()));
         let accepted = if against.is_empty() {
-            Condition::new("Accepted", true, "Accepted", note)
+            let told = Some(messages(&told)).filter(|told| !told.is_empty());
+            let said: Vec<String> = Some(note).filter(|note| !note.is_empty()).into_iter().chain(told).collect();
+            Condition::new("Accepted", true, "Accepted", said.join("; "))
         } else {
             Condition::new("Accepted", false, reason(&against), messages(&against))
         };

@@ -16,12 +16,13 @@ pub(super) struct Changing<'r> {
     pub(super) next: &'r Resources,
     pub(super) last_key_sets: &'r KeySets,
     pub(super) key_sets: &'r KeySets,
+    pub(super) most_rsa_bits: u32,
 }
 
 impl Changing<'_> {
     /// Reads a part of the new world.
     pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
-        Part::read(View::new(self.next, self.key_sets), Problems::new(&self.next.origins), read)
+        Part::read(View::new(self.next, self.key_sets, self.most_rsa_bits), Problems::new(&self.next.origins), read)
     }
 
     /// What differs of the resources and the key sets.

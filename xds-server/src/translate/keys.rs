@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 use toolward_policy::config::{self, KeySet};
-use toolward_policy::jwt::jwks;
+use toolward_policy::jwt::jwks::{self, LeftOut, Listed, MAX_SHOWN};
 
-use crate::key_sets::{Failing, Found, KeySets, Known, Place};
+use crate::key_sets::{Failing, Found, KeySets, Known, Place, Removed};
 use crate::resources::mcp::{ConfigMapKeyRef, IssuerSpec, JwksSpec};
 use crate::resources::{Name, Resources};
 
@@ -21,6 +21,15 @@ pub const KEY_SET_PENDING: &str = "KeySetPending";
 /// The reason of a policy that works with a key set that could not be fetched again.
 pub const KEY_SET_STALE: &str = "KeySetStale";
 
+/// The reason of a policy that works with a key that its issuer has removed, until the grace is over.
+pub const KEY_REMOVED: &str = "KeyRemoved";
+
+/// The reason of a policy with a key set of which not all keys can be used.
+pub const KEY_LEFT_OUT: &str = "KeyLeftOut";
+
+/// The reason of a policy that is closed because its issuer publishes no key that can be used.
+pub const KEY_SET_EMPTY: &str = "KeySetEmpty";
+
 /// A key set under a name that says its content, so that equal sets are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedKeySet {
@@ -31,7 +40,7 @@ pub(super) struct NamedKeySet {
     /// The issuer's metadata, where they were fetched.
     pub(super) metadata: Option<String>,
     /// What is to be said of it, though it can be used.
-    pub(super) note: Option<Fault>,
+    pub(super) notes: Vec<Fault>,
 }
 
 /// All key sets that are to be fetched.
@@ -39,7 +48,8 @@ pub(super) struct NamedKeySet {
 pub fn places(resources: &Resources) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     let nothing = KeySets::default();
-    let view = View::new(resources, &nothing);
+    // Where key sets are does not depend on the keys in them.
+    let view = View::new(resources, &nothing, 0);
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Ok(KeySource::Published(place)) = KeySource::of(issuer, &object.name.namespace, &view) {
@@ -55,11 +65,13 @@ pub(super) fn resolve(issuer: &IssuerSpec, policy: &Name, view: &View<'_>) -> Re
     let namespace = policy.namespace.as_str();
     let read = |text: &[u8], place: String| {
         let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
-        Ok::<_, Fault>((jwks::parse(text).map_err(unusable)?.keys, None, None))
+        let set = jwks::parse(text, view.most_rsa_bits).map_err(unusable)?;
+        let notes = left_out(&place, &set.left_out).collect();
+        Ok::<_, Fault>((set.keys, None, notes))
     };
     let source = KeySource::of(issuer, namespace, view)?;
     let named = source.named(policy);
-    let (keys, metadata, note) = match source {
+    let (keys, metadata, notes) = match source {
         KeySource::Inline(text) => read(text.as_bytes(), "inline".to_owned())?,
         KeySource::ConfigMap(reference) => {
             let place = format!("configMapRef {}/{}, key {}", namespace, reference.name, reference.key);
@@ -69,7 +81,11 @@ pub(super) fn resolve(issuer: &IssuerSpec, policy: &Name, view: &View<'_>) -> Re
     };
     let canonical = serde_json::to_vec(&keys).map_err(|error| Fault::new("InvalidKeySet", error.to_string()))?;
     let hash: String = Sha256::digest(canonical).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(NamedKeySet { name: format!("jwks-{hash}"), source: named, keys, metadata, note })
+    Ok(NamedKeySet { name: format!("jwks-{hash}"), source: named, keys, metadata, notes })
+}
+
+fn left_out<'s>(place: &'s str, keys: &'s [LeftOut]) -> impl Iterator<Item = Fault> + use<'s> {
+    keys.iter().map(move |key| Fault::new(KEY_LEFT_OUT, format!("{place}: tokens of a key are not accepted: {key}")))
 }
 
 /// Where a key set is, as a policy says it.
@@ -114,7 +130,7 @@ impl<'s> KeySource<'s> {
 }
 
 /// What was fetched, with what is to be said of it.
-fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, Option<Fault>), Fault> {
+fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, Vec<Fault>), Fault> {
     match view.key_set(place) {
         Known::Pending => Err(Fault::new(KEY_SET_PENDING, format!("{place}: the key set is being fetched"))),
         Known::Unfetched(error) => {
@@ -127,15 +143,27 @@ fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, 
             );
             Err(Fault::new("KeySetExpired", message))
         }
-        Known::Good { keys, metadata, failing } => {
-            let note = failing.as_ref().map(|Failing { last_good, error }| {
+        Known::Good { keys, left_out, .. } if keys.keys.is_empty() => {
+            let message = format!("{place}: the key set has no usable key{}", Listed(left_out));
+            Err(Fault::new(KEY_SET_EMPTY, message))
+        }
+        Known::Good { keys, left_out: unfit, removed, metadata, failing } => {
+            let stale = failing.iter().map(|Failing { last_good, error }| {
                 let message = format!(
                     "{place}: the key set could not be fetched since {}, the one of then is in force: {error}",
                     date(*last_good)
                 );
                 Fault::new(KEY_SET_STALE, message)
             });
-            Ok((KeySet { place: Some(place.id()), ..keys.clone() }, metadata.clone(), note))
+            let removed = removed.iter().map(|Removed { kid, until }| {
+                let kid = kid.get(..kid.floor_char_boundary(MAX_SHOWN)).unwrap_or_default();
+                let message =
+                    format!("{place}: the issuer has removed the key {kid:?}, accepted until {}", date(*until));
+                Fault::new(KEY_REMOVED, message)
+            });
+            let name = place.to_string();
+            let notes = stale.chain(removed).chain(left_out(&name, unfit)).collect();
+            Ok((KeySet { place: Some(place.id()), ..keys.clone() }, metadata.clone(), notes))
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, ProtectedResource, Protocol, RoutePolicy,
-    Rule, SessionBinding, Transport,
+    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource, Protocol,
+    RoutePolicy, Rule, SessionBinding, Transport,
 };
+use toolward_policy::jwt::key::RSA_BITS;
 use toolward_policy::path::{ArgumentPath, ClaimPath};
 use toolward_policy::policy::PolicyTable;
 
@@ -147,7 +148,9 @@ impl Sections {
         let gates = self.gate.iter().cloned().collect();
         let policies =
             BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
-        FilterConfig { key_sets, policies, ..FilterConfig::default() }
+        // What is too large for the limit that is set was left out of the key sets already.
+        let limits = Limits { rsa_bits: *RSA_BITS.end(), ..Limits::default() };
+        FilterConfig { limits, key_sets, policies, ..FilterConfig::default() }
     }
 }
 
@@ -227,7 +230,7 @@ fn issuers(
                     None
                 });
                 table.issuer_at_gateway = table.issuer_at_gateway.take().or(at_gateway);
-                notes.extend(set.note.map(|note| (format!("{field}.jwks"), note)));
+                notes.extend(set.notes.into_iter().map(|note| (format!("{field}.jwks"), note)));
                 table.issuers.push(Issuer {
                     issuer: issuer.issuer.clone(),
                     audience,

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde::Serialize;
+use toolward_policy::config::KeySet;
+use toolward_policy::jwt::jwks::LeftOut;
 use toolward_policy::policy::PolicyTable;
 
 use super::*;
-use crate::key_sets::{Failing, Known};
+use crate::key_sets::{Failing, Known, Removed};
 use crate::model::{Listener, RouteAction};
 use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
@@ -165,13 +167,34 @@ fn a_key_set_that_was_fetched_counts_and_an_old_one_is_told() {
     let resources = resources(&case, &manifests);
     let set =
         br#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-    let keys = toolward_policy::jwt::jwks::parse(set).unwrap().keys;
+    let keys = toolward_policy::jwt::jwks::parse(set, 4096).unwrap().keys;
     let failing = || Failing { last_good: 1_800_000_000, error: "down".to_owned() };
     let metadata = Some(r#"{"issuer":"https://login.example.com"}"#.to_owned());
-    let good = |failing| Known::Good { keys: keys.clone(), metadata: metadata.clone(), failing };
+    let nothing = || KeySet { keys: Vec::new(), place: None };
+    let good = |keys: &KeySet, left_out, removed, failing| {
+        let (keys, metadata) = (keys.clone(), metadata.clone());
+        Known::Good { keys, left_out, removed, metadata, failing }
+    };
+    let weak = || vec![LeftOut { index: 1, kid: Some("w".to_owned()), why: "it is weak".to_owned() }];
+    let removed = || vec![Removed { kid: "k".to_owned(), until: 1_800_000_300 }];
+    let empty = "has no usable key: keys[1] (kid \"w\"): it is weak (KeySetEmpty)";
     let rows = [
-        ("fetched", good(None), None, true),
-        ("not fetched again", good(Some(failing())), Some("since 2027-01-15T08:00:00Z"), true),
+        ("fetched", good(&keys, vec![], vec![], None), None, true),
+        ("not fetched again", good(&keys, vec![], vec![], Some(failing())), Some("since 2027-01-15T08:00:00Z"), true),
+        (
+            "with a key that was removed",
+            good(&keys, vec![], removed(), None),
+            Some("removed the key \"k\", accepted until 2027-01-15T08:05:00Z (KeyRemoved)"),
+            true,
+        ),
+        (
+            "with a key that is left out",
+            good(&keys, weak(), vec![], None),
+            Some("keys[1] (kid \"w\"): it is weak (KeyLeftOut)"),
+            true,
+        ),
+        ("with no key that can be used", good(&nothing(), weak(), vec![], None), Some(empty), false),
+        ("emptied", good(&nothing(), vec![], vec![], Some(failing())), Some("no usable key (KeySetEmpty)"), false),
         ("too old", Known::Expired(failing()), Some("too long ago"), false),
         ("not fetched", Known::Unfetched("down".to_owned()), Some("can't be fetched: down"), false),
         ("being fetched", Known::Pending, Some("is being fetched"), false),

@@ -90,6 +90,7 @@ impl Translator {
             next: resources,
             last_key_sets: &last_options.key_sets,
             key_sets: &options.key_sets,
+            most_rsa_bits: options.limits.rsa_bits,
         };
         self.update(&world);
         self.translation(resources)

@@ -83,12 +83,14 @@ impl Sources {
 pub(super) struct View<'r> {
     resources: &'r Resources,
     key_sets: &'r KeySets,
+    /// RSA keys with more bits are left out of key sets.
+    pub(super) most_rsa_bits: u32,
     noted: RefCell<Sources>,
 }
 
 impl<'r> View<'r> {
-    pub(super) fn new(resources: &'r Resources, key_sets: &'r KeySets) -> Self {
-        Self { resources, key_sets, noted: RefCell::default() }
+    pub(super) fn new(resources: &'r Resources, key_sets: &'r KeySets, most_rsa_bits: u32) -> Self {
+        Self { resources, key_sets, most_rsa_bits, noted: RefCell::default() }
     }
 
     /// What was looked at, sorted.

@@ -319,6 +319,14 @@ fn modulus(number: usize) -> String {
         })
         .collect();
     bytes[0] |= 0x80;
-    bytes[255] |= 1;
+    // What has a small factor is left out of key sets.
+    let remainder =
+        |bytes: &[u8], divisor: u32| bytes.iter().fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % divisor);
+    for low in (1..=u16::MAX).step_by(2) {
+        bytes[254..].copy_from_slice(&low.to_be_bytes());
+        if (3..256).all(|divisor| remainder(&bytes, divisor) != 0) {
+            break;
+        }
+    }
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }

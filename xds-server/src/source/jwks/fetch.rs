@@ -7,8 +7,9 @@ use std::time::Duration;
 use reqwest::header::{AGE, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Response, StatusCode};
+use toolward_policy::config::KeySet;
 use toolward_policy::jwt::discovery::{self, Metadata, MetadataFault};
-use toolward_policy::jwt::jwks::{self, JwksFault};
+use toolward_policy::jwt::jwks::{self, Jwks, JwksFault};
 
 use super::networks::{Networks, Refused};
 use crate::key_sets::cached::Fetched;
@@ -27,6 +28,7 @@ const MAX_REDIRECTS: usize = 3;
 pub(super) struct Fetcher {
     place: Place,
     networks: Networks,
+    most_rsa_bits: u32,
     client: Client,
 }
 
@@ -71,7 +73,7 @@ pub(super) struct Version {
 }
 
 impl Fetcher {
-    pub(super) fn new(place: &Place, networks: &Networks) -> Result<Self, FetchError> {
+    pub(super) fn new(place: &Place, networks: &Networks, most_rsa_bits: u32) -> Result<Self, FetchError> {
         let networks = networks.clone();
         let redirects = {
             let networks = networks.clone();
@@ -90,7 +92,7 @@ impl Fetcher {
             Some(pem) => client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes())?),
             None => client,
         };
-        Ok(Self { place: place.clone(), networks, client: client.build()? })
+        Ok(Self { place: place.clone(), networks, most_rsa_bits, client: client.build()? })
     }
 
     /// Fetches the key set, or learns that it has not changed since this version of it.
@@ -113,9 +115,14 @@ impl Fetcher {
             return Ok((Fetched { keys: None, metadata, lifetime }, Some(last)));
         }
         let etag = answer.headers().get(ETAG).cloned();
-        let set = jwks::parse(&body(answer, &url).await?).map_err(|fault| FetchError::KeySet(url.clone(), fault))?;
+        let set = match jwks::parse(&body(answer, &url).await?, self.most_rsa_bits) {
+            Ok(set) => set,
+            // This is what the issuer says: no key of those that it had holds any more.
+            Err(JwksFault::NoUsableKey(left_out)) => Jwks { keys: KeySet { keys: Vec::new(), place: None }, left_out },
+            Err(fault) => return Err(FetchError::KeySet(url, fault)),
+        };
         let version = etag.map(|etag| Version { url, etag });
-        Ok((Fetched { keys: Some(set.keys), metadata, lifetime }, version))
+        Ok((Fetched { keys: Some(set), metadata, lifetime }, version))
     }
 
     /// The first metadata that are there must be right: whoever can put others before them is not trusted.

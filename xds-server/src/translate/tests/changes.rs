@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use toolward_policy::config::{KeySet, Mode};
+use toolward_policy::config::{Algorithm, Key, KeyMaterial, KeySet, Mode};
 
 use super::cases;
 use crate::key_sets::{Failing, KeySets, Known};
@@ -16,6 +16,11 @@ use crate::resources::{Name, ObjectRef, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
 use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, places, translate};
+
+fn key() -> Key {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned();
+    Key { kid: None, algorithms: vec![Algorithm::EdDSA], material: KeyMaterial::Ed25519 { x } }
+}
 
 /// Walks from each case.
 const WALKS: u64 = 3;
@@ -168,7 +173,12 @@ impl<'v> Walk<'v> {
                         1 => Known::Unfetched("down".to_owned()),
                         2 => Known::Expired(failing()),
                         _ => Known::Good {
-                            keys: KeySet { keys: Vec::new(), place: None },
+                            keys: KeySet {
+                                keys: if self.below(4) == 0 { Vec::new() } else { vec![key()] },
+                                place: None,
+                            },
+                            left_out: Vec::new(),
+                            removed: Vec::new(),
                             metadata: None,
                             failing: Some(failing()),
                         },
