@@ -276,9 +276,13 @@ pub struct AuthenticationSpec {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuer"]))]
     pub issuers: Vec<IssuerSpec>,
     /// The server has an authorization server of its own: callers' tokens go to it unread, and what it says of where to log
-    /// in is told as the gateway's. Rules then know no claims and no scopes.
+    /// in is told as the gateway's. Rules then know no claims and no scopes. The rule of a route then has one server alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<PassthroughSpec>,
+    /// Whether the sections of more specific policies on the way of a request may replace this one, or only narrow it. From
+    /// the least to the most specific: Gateway, listener, backend, route, rule.
+    #[serde(default, rename = "override")]
+    pub overriding: Override,
     /// What clients are told that are to log in. Where the name of an issuer is a URL, each endpoint says who issues tokens
     /// for it (RFC 9728), even without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -288,6 +292,17 @@ pub struct AuthenticationSpec {
     #[schemars(length(max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["scope"]))]
     pub scope_implies: Vec<ScopeSpec>,
+}
+
+/// What more specific policies may do with an authentication section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Override {
+    /// They may ask for more, of the same callers: fewer of the issuers with the same keys, fewer audiences and algorithms.
+    /// What accepts anybody else is closed.
+    #[default]
+    Narrow,
+    /// They may put a section of their own in its place.
+    Allow,
 }
 
 /// Says that callers' tokens go to the server; there is nothing to set.

@@ -6,10 +6,12 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::resources::ObjectRef;
 use crate::resources::mcp::{AuthenticationSpec, ClientSpec};
 
 use super::oauth;
 use super::problems::Fault;
+use super::view::View;
 
 /// Where clients are told who they are.
 pub(super) const REGISTRATION: &str = "/.well-known/toolward-registration";
@@ -21,6 +23,28 @@ pub(super) struct IssuerAtGateway {
     pub(super) metadata: String,
     /// Which client to be (RFC 7591 section 3.2.1), as JSON; none: the issuer registers clients itself.
     pub(super) registration: Option<String>,
+}
+
+/// Whose client the clients of a host are to be, of several policies that say so: the oldest one's, or else that of the first by
+/// name (GEP-713, "Conflict Resolution").
+pub(super) fn first<'a>(
+    claims: impl Iterator<Item = (&'a ObjectRef, &'a IssuerAtGateway)>,
+    view: &View<'_>,
+) -> Option<(&'a ObjectRef, &'a IssuerAtGateway)> {
+    claims.min_by_key(|(policy, _)| {
+        let created = view.policy(policy).and_then(|policy| policy.metadata.creation_timestamp.clone());
+        // One without a timestamp is younger than all that have one.
+        (created.is_none(), created, *policy)
+    })
+}
+
+/// What is wrong with a policy whose client nobody is told of.
+pub(super) fn conflict(host: &str, first: &ObjectRef) -> Fault {
+    let message = format!(
+        "only one policy for each host may set `client`: on {host} that is {first}, which is older or the first by name; this \
+         one's client and issuer are not told, all else of it is in force"
+    );
+    Fault::new("Conflicted", message)
 }
 
 /// What is wrong with the client of a policy, by the part of the field that it concerns.

@@ -13,16 +13,18 @@ use toolward_policy::config::RoutePolicy;
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
 };
-use crate::resources::Name;
+use crate::resources::{Name, ObjectRef};
 
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
+use super::in_place;
 use super::matches;
 use super::metadata::{self, Described, Told};
+use super::narrowing::Complaint;
 use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
-use super::problems::{Problems, gateway_ref, route_ref};
+use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::{self, Table, UNPROTECTED_MESSAGE};
@@ -114,12 +116,10 @@ fn in_order<'a>(
     domain: &Hostname,
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
+    is_passed_over: impl Fn(&Described) -> bool,
 ) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
-    for (attached, rules) in listener.routes.iter().zip(protected) {
-        let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
-            continue;
-        };
+    for (hostname, attached, rules) in on_host(domain, listener, protected) {
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
@@ -133,7 +133,8 @@ fn in_order<'a>(
             };
             for (index, route, described) in &rule.routes {
                 add(*index, route, None);
-                for route in described.iter().flat_map(|described| &described.routes) {
+                let told = described.iter().filter(|described| !is_passed_over(described));
+                for route in told.flat_map(|described| &described.routes) {
                     add(*index, route, described.as_ref());
                 }
             }
@@ -145,6 +146,18 @@ fn in_order<'a>(
     candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
     let described = candidates.iter().filter_map(|(.., described)| *described).collect();
     (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
+}
+
+/// The routes of a listener for a domain, each with the hostname by which it is for it.
+fn on_host<'h, 'a>(
+    domain: &'h Hostname,
+    listener: &'h AttachedListener<'h>,
+    protected: &'a [Vec<RuleRoutes>],
+) -> impl Iterator<Item = (&'h Hostname, &'h AttachedRoute<'h>, &'a [RuleRoutes])> {
+    listener.routes.iter().zip(protected).filter_map(move |(attached, rules)| {
+        let hostname = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max()?;
+        Some((hostname, attached, rules.as_slice()))
+    })
 }
 
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
@@ -160,6 +173,7 @@ struct Alike {
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
+    has_several_servers: bool,
 }
 
 /// What protects a way, and its key in the table.
@@ -193,7 +207,11 @@ impl Builder<'_, '_> {
         let protected: Vec<_> =
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
-            let (mut routes, described) = in_order(&hostname, listener, &protected);
+            let passed_over = self.passed_over(&hostname, listener, &protected);
+            let is_passed_over = |described: &Described| {
+                described.client.as_ref().is_some_and(|(policy, _)| passed_over.contains(policy))
+            };
+            let (mut routes, described) = in_order(&hostname, listener, &protected, is_passed_over);
             let at_root = metadata::at_root(&routes, &described, &mut self.table);
             routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
@@ -210,6 +228,29 @@ impl Builder<'_, '_> {
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
         hosts.into_iter().map(host).collect()
+    }
+
+    /// The policies of a host whose client nobody is told of, since another one's is: each says so.
+    fn passed_over(
+        &mut self,
+        hostname: &Hostname,
+        listener: &AttachedListener<'_>,
+        protected: &[Vec<RuleRoutes>],
+    ) -> BTreeSet<ObjectRef> {
+        let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
+        let described = rules.flat_map(|rule| &rule.routes).filter_map(|(.., described)| described.as_ref());
+        let claims = described.filter_map(|described| described.client.as_ref());
+        let claims: Vec<_> = claims.map(|(policy, issuer)| (policy, issuer)).collect();
+        let Some((first, told)) = in_place::first(claims.iter().copied(), self.world.view) else {
+            return BTreeSet::new();
+        };
+        let others = claims.into_iter().filter(|(_, issuer)| *issuer != told).map(|(policy, _)| policy);
+        let others: BTreeSet<ObjectRef> = others.cloned().collect();
+        for policy in &others {
+            let fault = in_place::conflict(&hostname.domain(), first);
+            self.problems.of(policy.clone()).report("spec.authentication.issuers[0].client", fault);
+        }
+        others
     }
 
     /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
@@ -303,6 +344,7 @@ impl Builder<'_, '_> {
                 policies: levels.identity(),
                 has_credential: rule.has_credential,
                 for_many_hosts: leads_to_server && !one_by_one,
+                has_several_servers: rule.has_several_servers(),
             },
         );
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
@@ -315,6 +357,17 @@ impl Builder<'_, '_> {
                 }
                 if let Some((field, fault)) = protection.fault(index) {
                     self.problems.of(route_ref(&route.name)).report(field, fault);
+                }
+                for Complaint { policy, field, fault } in &protection.complaints {
+                    self.problems.of(policy.clone()).report(field, fault.clone());
+                }
+                for Complaint { policy, field, fault } in &protection.notes {
+                    self.problems.of(policy.clone()).note(field, fault.clone());
+                }
+                if let Some(applying) = &protection.applying {
+                    outcome.applying.insert(index, applying.clone());
+                    let note = Fault::new(notes::APPLYING, applying.clone());
+                    self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
                 }
                 if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
                     self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
@@ -353,6 +406,7 @@ impl Builder<'_, '_> {
         let lends = ways.has_credential && !protection.verifies_callers();
         let open = matches!(protection.policy, RoutePolicy::Protected { .. });
         let protection = if lends && open { protection.closed(table::lent()) } else { protection };
+        let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
         let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
         let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
         self.judged.insert(ways, Rc::clone(&judged));

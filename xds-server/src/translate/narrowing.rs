@@ -1,0 +1,244 @@
+//! A more specific authentication section may narrow the less specific ones on a way, and not replace them.
+//!
+//! Whoever writes the policy of a route could otherwise let in callers of their own at the gate of the platform. INVARIANT:
+//! whom the section that applies admits, every less specific one admits as well, with the same claims and no fewer scopes,
+//! unless it says `override: Allow`. What does not narrow closes the way: to apply the outer section in its place would
+//! admit callers whom the inner one was meant to keep out.
+
+use std::collections::BTreeSet;
+
+use toolward_policy::config::{Algorithm, Audience, Gate, Issuer, Rule, TokenType};
+
+use crate::resources::ObjectRef;
+use crate::resources::mcp::Override;
+
+use super::policies::{Attached, Content};
+use super::problems::Fault;
+use super::sections::{Asked, IssuerTable, Sections};
+
+/// The section of a more specific policy accepts callers that a less specific one does not.
+pub const NOT_NARROWER: &str = "AuthenticationNotNarrower";
+
+/// Rules judge callers, and only a more specific policy says who those are.
+pub const TOO_SPECIFIC: &str = "AuthenticationTooSpecific";
+
+/// The policies on the way to one server, level by level from the outside to the inside.
+#[derive(Debug)]
+pub(super) struct Chain<'l, 'p>(pub(super) Vec<&'l [&'p Attached]>);
+
+/// An authentication section on a way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section<'p> {
+    level: usize,
+    attached: &'p Attached,
+    pub(super) asked: &'p Asked,
+    overriding: Override,
+}
+
+/// What is wrong with a policy where it meets others, with the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub(super) policy: ObjectRef,
+    pub(super) field: String,
+    pub(super) fault: Fault,
+}
+
+impl<'p> Section<'p> {
+    pub(super) fn policy(&self) -> &'p ObjectRef {
+        &self.attached.policy
+    }
+
+    /// What it accepts and a less specific one does not.
+    fn exceeds(&self, outer: &Self) -> Option<String> {
+        if outer.overriding == Override::Allow { None } else { wider(self.asked, outer.asked) }
+    }
+
+    fn complaint(&self, reason: &'static str, message: String) -> Complaint {
+        Complaint {
+            policy: self.policy().clone(),
+            field: self.attached.field(),
+            fault: Fault::new(reason, message),
+        }
+    }
+}
+
+impl<'p> Chain<'_, 'p> {
+    /// The section that applies: the most specific one.
+    pub(super) fn applying(&self) -> Option<Section<'p>> {
+        self.sections().pop()
+    }
+
+    /// What is wrong with the sections together.
+    pub(super) fn complaints(&self) -> Vec<Complaint> {
+        let sections = self.sections();
+        let mut complaints = Vec::new();
+        for (index, inner) in sections.iter().enumerate() {
+            let mut outer = sections.iter().take(index);
+            let found = outer.find_map(|outer| Some((outer, inner.exceeds(outer)?)));
+            complaints.extend(found.map(|(outer, what)| {
+                let (inner_name, outer_name) = (inner.policy(), outer.policy());
+                let message = format!(
+                    "{inner_name} accepts what {outer_name} does not: {what}; a more specific policy may only narrow, so this \
+                     is closed until {inner_name} accepts no more, or {outer_name} has authentication.override: Allow"
+                );
+                inner.complaint(NOT_NARROWER, message)
+            }));
+        }
+        complaints.extend(self.too_specific(&sections));
+        complaints
+    }
+
+    /// Rules that judge callers trust those who say who the callers are: these stand beside them, or further outside.
+    fn too_specific(&self, sections: &[Section<'p>]) -> Option<Complaint> {
+        let applying = sections.last().filter(|section| matches!(section.asked, Asked::Token(_)))?;
+        let is_said = |section: &Section<'_>| {
+            matches!(section.asked, Asked::Token(_)) || section.overriding == Override::Allow
+        };
+        let first = sections.iter().find(|section| is_said(section)).map_or(applying.level, |section| section.level);
+        let further_outside = self.0.iter().take(first).copied().flatten();
+        let gate = further_outside.filter_map(|attached| working(attached)?.gate.as_ref()).find(|gate| judges_callers(gate))?;
+        let message = format!(
+            "the rules of {} ask for claims or scopes, and no policy as general as that one says whose tokens count: {} \
+             would decide who passes them; this is closed until {} has an authentication section, with override: Allow if \
+             more specific policies may say it",
+            gate.policy,
+            applying.policy(),
+            gate.policy
+        );
+        Some(applying.complaint(TOO_SPECIFIC, message))
+    }
+
+    /// Which of several sections applies, in words; none: there are not several.
+    pub(super) fn told(&self) -> Option<String> {
+        let sections = self.sections();
+        let (applying, outer) = sections.split_last()?;
+        let (mut narrowed, mut replaced) = (BTreeSet::new(), BTreeSet::new());
+        for section in outer.iter().filter(|section| section.policy() != applying.policy()) {
+            let kind = if wider(applying.asked, section.asked).is_none() { &mut narrowed } else { &mut replaced };
+            kind.insert(section.policy().to_string());
+        }
+        let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(" and ");
+        let does = match (narrowed.is_empty(), replaced.is_empty()) {
+            (true, true) => return None,
+            (false, true) => format!("it narrows {}", list(narrowed)),
+            (true, false) => format!("it replaces {}, as override: Allow permits", list(replaced)),
+            (false, false) => format!(
+                "it narrows {} and replaces {}, as override: Allow permits",
+                list(narrowed),
+                list(replaced)
+            ),
+        };
+        Some(format!("the authentication of {} applies: {does}", applying.policy()))
+    }
+
+    /// INVARIANT: of one level at most one policy has a section, or the level is closed before.
+    fn sections(&self) -> Vec<Section<'p>> {
+        let section = |level, attached: &'p Attached| {
+            let Sections { authentication, overriding, .. } = working(attached)?;
+            Some(Section { level, attached, asked: authentication.as_ref()?, overriding: *overriding })
+        };
+        let levels = self.0.iter().enumerate();
+        levels.flat_map(|(level, all)| all.iter().filter_map(move |attached| section(level, attached))).collect()
+    }
+}
+
+fn working(attached: &Attached) -> Option<&Sections> {
+    match &*attached.content {
+        Content::Working(sections) => Some(sections),
+        Content::Broken { .. } => None,
+    }
+}
+
+/// Whether rules ask who calls.
+fn judges_callers(gate: &Gate) -> bool {
+    gate.rules.iter().any(|rule| !rule.claims.is_empty() || !rule.scopes.is_empty() || names_claims(rule))
+}
+
+/// In a text of JSON, quotes of a literal are escaped: only the variable itself looks like this.
+fn names_claims(rule: &Rule) -> bool {
+    let names = |json: String| json.contains(r#""variable":"jwt""#);
+    rule.when.as_ref().is_some_and(|when| serde_json::to_string(when).map_or(true, names))
+}
+
+/// What one section accepts and another one does not; nothing: it narrows that one.
+fn wider(inner: &Asked, outer: &Asked) -> Option<String> {
+    match (inner, outer) {
+        (Asked::Token(inner), Asked::Token(outer)) => wider_table(inner, outer),
+        (Asked::Passthrough { .. }, Asked::Passthrough { .. }) => None,
+        (Asked::Passthrough { .. }, Asked::Token(_)) => Some("with passthrough it asks for no token".to_owned()),
+        // The server's own tokens would count no more.
+        (Asked::Token(_), Asked::Passthrough { .. }) => {
+            Some("tokens of its issuers, where the server is to judge its own".to_owned())
+        }
+    }
+}
+
+fn wider_table(inner: &IssuerTable, outer: &IssuerTable) -> Option<String> {
+    let accepts = |issuer: &Issuer| {
+        let name = &issuer.issuer;
+        let Some(other) = outer.issuers.iter().find(|other| other.issuer == *name) else {
+            return Some(format!("the issuer {name}"));
+        };
+        wider_issuer((issuer, inner), (other, outer)).map(|what| format!("of the issuer {name} {what}"))
+    };
+    let implied = || {
+        let mut pairs = inner.scope_implies.iter().flat_map(|(scope, all)| all.iter().map(move |one| (scope, one)));
+        let is_known = |scope: &String, one| outer.scope_implies.get(scope).is_some_and(|all| all.contains(one));
+        let (scope, one) = pairs.find(|(scope, one)| !is_known(scope, one))?;
+        Some(format!("the scope {scope:?} as {one:?} (scopeImplies)"))
+    };
+    inner.issuers.iter().find_map(accepts).or_else(implied)
+}
+
+fn wider_issuer(
+    (inner, inner_table): (&Issuer, &IssuerTable),
+    (outer, outer_table): (&Issuer, &IssuerTable),
+) -> Option<String> {
+    // Key sets are named by their keys, and by the place where they are fetched.
+    if inner.key_set != outer.key_set {
+        return Some("what other keys sign (jwks)".to_owned());
+    }
+    let known = algorithms(outer, outer_table);
+    if let Some(other) = algorithms(inner, inner_table).into_iter().find(|one| !known.contains(one)) {
+        return Some(format!("the algorithm {other:?}"));
+    }
+    if let Some(audience) = wider_audience((inner, inner_table), (outer, outer_table)) {
+        return Some(audience);
+    }
+    if inner.clock_skew_seconds > outer.clock_skew_seconds {
+        return Some(format!("a clock skew of {}s", inner.clock_skew_seconds));
+    }
+    let any_type = inner.token_type != TokenType::AccessToken && outer.token_type == TokenType::AccessToken;
+    any_type.then(|| "other types of tokens (tokenType)".to_owned())
+}
+
+/// Those that a policy and its keys allow.
+fn algorithms(issuer: &Issuer, table: &IssuerTable) -> Vec<Algorithm> {
+    let keys = table.key_sets.get(&issuer.key_set);
+    let of_keys = keys.into_iter().flat_map(|set| &set.keys).flat_map(|key| key.algorithms.iter().copied());
+    of_keys.filter(|one| issuer.algorithms.is_empty() || issuer.algorithms.contains(one)).collect()
+}
+
+fn wider_audience(
+    (inner, inner_table): (&Issuer, &IssuerTable),
+    (outer, outer_table): (&Issuer, &IssuerTable),
+) -> Option<String> {
+    let public_url = |table: &IssuerTable| table.resource.as_ref().and_then(|resource| resource.public_url.clone());
+    match (&inner.audience, &outer.audience) {
+        (_, Audience::Any {}) => None,
+        (Audience::Any {}, _) => Some("tokens for any audience".to_owned()),
+        (Audience::OneOf(inner), Audience::OneOf(outer)) => {
+            let other = inner.iter().find(|audience| !outer.contains(audience))?;
+            Some(format!("the audience {other:?}"))
+        }
+        (Audience::Resource {}, Audience::Resource {}) => (public_url(inner_table) != public_url(outer_table))
+            .then(|| "tokens for another URL of the endpoint (resource.publicURL)".to_owned()),
+        // In doubt not narrower: which URL an endpoint has is known for each request alone.
+        (Audience::OneOf(_), Audience::Resource {}) => {
+            Some("audiences that it names, instead of the URL of the endpoint alone".to_owned())
+        }
+        (Audience::Resource {}, Audience::OneOf(_)) => {
+            Some("tokens for the URL of the endpoint, which is none of the audiences".to_owned())
+        }
+    }
+}
