@@ -8,6 +8,7 @@ mod examples;
 mod https;
 mod lists;
 mod metrics_and_log;
+mod narrowing;
 mod render;
 mod restart;
 mod routes;

@@ -9,8 +9,6 @@ use toolward_policy::protected_resource::WELL_KNOWN;
 
 use crate::model::{Forward, HeaderChanges, INVALID_BACKEND, PathMatch, PathRewrite, Route, RouteAction, RouteMatch};
 
-use crate::resources::ObjectRef;
-
 use super::expression;
 use super::in_place::{IssuerAtGateway, REGISTRATION};
 use super::table::Table;
@@ -25,8 +23,8 @@ pub(super) enum Told {
     Own {
         /// What it says.
         resource: ProtectedResource,
-        /// An issuer, for clients that take the gateway for it, with the policy that names it.
-        issuer: Option<(ObjectRef, IssuerAtGateway)>,
+        /// An issuer, for clients that take the gateway for it.
+        issuer: Option<IssuerAtGateway>,
     },
     /// The server.
     Remote {
@@ -43,19 +41,19 @@ pub(super) struct Described {
     policy: String,
     /// None: the endpoint has none of its own, for its clients take the gateway for the issuer.
     metadata: Option<RoutePolicy>,
-    /// Which policy has clients take the gateway for the issuer, and what they find then.
-    pub(super) client: Option<(ObjectRef, IssuerAtGateway)>,
 }
 
 impl Described {
+    /// Whether clients take the gateway for the issuer.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.metadata.is_none()
+    }
+
     /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
     /// expression, or where it is not clear which server to ask for them.
     pub(super) fn new(route: &Route, told: &Told, is_over_tls: bool, table: &mut Table) -> Option<Self> {
-        if let Told::Own { issuer: Some((policy, issuer)), .. } = told
-            && let Some(registration) = &issuer.registration
-        {
-            let client = Some((policy.clone(), issuer.clone()));
-            return Some(Self { client, ..Self::in_place(route, &issuer.metadata, registration, table) });
+        if let Told::Own { issuer: Some(IssuerAtGateway { metadata, registration: Some(registration) }), .. } = told {
+            return Some(Self::in_place(route, metadata, registration, table));
         }
         let endpoint = route.matches.path.clone();
         let path = match &endpoint {
@@ -75,12 +73,12 @@ impl Described {
         let policy = route.policy.clone();
         let key = table.add_metadata(&policy, metadata.clone(), None);
         let mut routes = vec![Rc::new(metadata_route(format!("{}/metadata", route.name), path, action, key))];
-        if let (Told::Own { issuer: Some((_, issuer)), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
+        if let (Told::Own { issuer: Some(issuer), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
             let key = table.add_issuer_metadata(&policy, &issuer.metadata);
             let respond = RouteAction::Respond { status: 404 };
             routes.push(Rc::new(metadata_route(format!("{}/issuer", route.name), path, respond, key)));
         }
-        Some(Self { routes, endpoint, policy, metadata: Some(metadata), client: None })
+        Some(Self { routes, endpoint, policy, metadata: Some(metadata) })
     }
 
     /// Clients look for an issuer at the root of a host, so there can be one for each.
@@ -95,7 +93,7 @@ impl Described {
             let name = format!("{}/{what}", route.name);
             Rc::new(metadata_route(name, path, RouteAction::Respond { status: 404 }, key))
         });
-        Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None, client: None }
+        Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None }
     }
 }
 

@@ -54,11 +54,7 @@ impl<'p> Section<'p> {
     }
 
     fn complaint(&self, reason: &'static str, message: String) -> Complaint {
-        Complaint {
-            policy: self.policy().clone(),
-            field: self.attached.field(),
-            fault: Fault::new(reason, message),
-        }
+        Complaint { policy: self.policy().clone(), field: self.attached.field(), fault: Fault::new(reason, message) }
     }
 }
 
@@ -91,12 +87,13 @@ impl<'p> Chain<'_, 'p> {
     /// Rules that judge callers trust those who say who the callers are: these stand beside them, or further outside.
     fn too_specific(&self, sections: &[Section<'p>]) -> Option<Complaint> {
         let applying = sections.last().filter(|section| matches!(section.asked, Asked::Token(_)))?;
-        let is_said = |section: &Section<'_>| {
-            matches!(section.asked, Asked::Token(_)) || section.overriding == Override::Allow
-        };
+        let is_said =
+            |section: &Section<'_>| matches!(section.asked, Asked::Token(_)) || section.overriding == Override::Allow;
         let first = sections.iter().find(|section| is_said(section)).map_or(applying.level, |section| section.level);
         let further_outside = self.0.iter().take(first).copied().flatten();
-        let gate = further_outside.filter_map(|attached| working(attached)?.gate.as_ref()).find(|gate| judges_callers(gate))?;
+        let gate = further_outside
+            .filter_map(|attached| working(attached)?.gate.as_ref())
+            .find(|gate| judges_callers(gate))?;
         let message = format!(
             "the rules of {} ask for claims or scopes, and no policy as general as that one says whose tokens count: {} \
              would decide who passes them; this is closed until {} has an authentication section, with override: Allow if \
@@ -122,11 +119,9 @@ impl<'p> Chain<'_, 'p> {
             (true, true) => return None,
             (false, true) => format!("it narrows {}", list(narrowed)),
             (true, false) => format!("it replaces {}, as override: Allow permits", list(replaced)),
-            (false, false) => format!(
-                "it narrows {} and replaces {}, as override: Allow permits",
-                list(narrowed),
-                list(replaced)
-            ),
+            (false, false) => {
+                format!("it narrows {} and replaces {}, as override: Allow permits", list(narrowed), list(replaced))
+            }
         };
         Some(format!("the authentication of {} applies: {does}", applying.policy()))
     }
@@ -239,6 +234,172 @@ fn wider_audience(
         }
         (Audience::Resource {}, Audience::OneOf(_)) => {
             Some("tokens for the URL of the endpoint, which is none of the audiences".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::key_sets::KeySets;
+    use crate::resources::mcp::MCPAccessPolicySpec;
+    use crate::resources::{Name, Resources};
+    use crate::translate::sections;
+    use crate::translate::view::View;
+
+    /// The section of a policy.
+    fn asked(authentication: &Value) -> Asked {
+        let spec = json!({ "targetRefs": [], "authentication": authentication });
+        let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
+        let (resources, key_sets) = (Resources::default(), KeySets::default());
+        let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets));
+        sections.unwrap_or_else(|faults| panic!("{authentication}: {faults:?}")).authentication.unwrap()
+    }
+
+    fn keys(kid: &str) -> Value {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        json!({ "inline": json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x }] }).to_string() })
+    }
+
+    /// RSA keys allow six algorithms.
+    fn rsa() -> Value {
+        let n = format!("{}Q", "3".repeat(341));
+        json!({ "inline": json!({ "keys": [{ "kty": "RSA", "kid": "r", "n": n, "e": "AQAB" }] }).to_string() })
+    }
+
+    /// An issuer with some fields changed; null takes one away.
+    fn issuer(changes: Value) -> Value {
+        let mut issuer =
+            json!({ "issuer": "https://a", "audiences": ["x", "y"], "jwks": keys("k"), "clockSkew": "30s" });
+        let members = issuer.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => drop(members.remove(name)),
+                value => drop(members.insert(name.clone(), value.clone())),
+            }
+        }
+        issuer
+    }
+
+    fn issuers(all: &[Value]) -> Value {
+        json!({ "issuers": all })
+    }
+
+    fn with(mut section: Value, name: &str, value: Value) -> Value {
+        section[name] = value;
+        section
+    }
+
+    #[test]
+    fn a_section_narrows_or_what_it_accepts_beyond_is_named() {
+        let plain = || issuers(&[issuer(json!({}))]);
+        let one = |changes: Value| issuers(&[issuer(changes)]);
+        let other = || issuer(json!({ "issuer": "https://b" }));
+        let resource = |url: Option<&str>| {
+            let section = one(json!({ "audiences": null }));
+            url.map_or(section.clone(), |url| with(section, "resource", json!({ "publicURL": url })))
+        };
+        let implies = |all: &[&str]| with(plain(), "scopeImplies", json!([{ "scope": "s", "implies": all }]));
+        let strict = |changes: Value| {
+            let mut all = json!({ "jwks": rsa() });
+            all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            one(all)
+        };
+        let through = || json!({ "passthrough": {} });
+        let rows: Vec<(&str, Value, Value, Option<&str>)> = vec![
+            ("the same", plain(), plain(), None),
+            ("fewer issuers", plain(), issuers(&[issuer(json!({})), other()]), None),
+            ("another issuer", issuers(&[other()]), plain(), Some("the issuer https://b")),
+            ("one more issuer", issuers(&[issuer(json!({})), other()]), plain(), Some("the issuer https://b")),
+            ("an issuer in another case", one(json!({ "issuer": "https://A" })), plain(), Some("https://A")),
+            ("an issuer with a slash", one(json!({ "issuer": "https://a/" })), plain(), Some("https://a/")),
+            ("other keys", one(json!({ "jwks": keys("l") })), plain(), Some("jwks")),
+            ("keys that are fetched somewhere", plain(), one(json!({ "jwks": rsa() })), Some("jwks")),
+            ("fewer audiences", one(json!({ "audiences": ["y"] })), plain(), None),
+            ("another audience", one(json!({ "audiences": ["y", "z"] })), plain(), Some("the audience \"z\"")),
+            ("any audience", one(json!({ "audiences": ["*"] })), plain(), Some("any audience")),
+            ("audiences instead of any", plain(), one(json!({ "audiences": ["*"] })), None),
+            ("the endpoint instead of any", resource(None), one(json!({ "audiences": ["*"] })), None),
+            ("the endpoint instead of audiences", resource(None), plain(), Some("URL of the endpoint")),
+            ("audiences instead of the endpoint", plain(), resource(None), Some("audiences that it names")),
+            ("the endpoint in both", resource(None), resource(None), None),
+            ("the endpoint by one URL", resource(Some("https://g")), resource(Some("https://g")), None),
+            (
+                "the endpoint by another URL",
+                resource(Some("https://h")),
+                resource(Some("https://g")),
+                Some("publicURL"),
+            ),
+            ("the endpoint by a URL alone", resource(Some("https://h")), resource(None), Some("publicURL")),
+            ("the endpoint without the URL", resource(None), resource(Some("https://g")), Some("publicURL")),
+            ("fewer algorithms", strict(json!({ "algorithms": ["PS256"] })), strict(json!({})), None),
+            (
+                "all algorithms",
+                strict(json!({})),
+                strict(json!({ "algorithms": ["PS256"] })),
+                Some("the algorithm RS256"),
+            ),
+            (
+                "another algorithm",
+                strict(json!({ "algorithms": ["PS256", "RS512"] })),
+                strict(json!({ "algorithms": ["PS256"] })),
+                Some("the algorithm RS512"),
+            ),
+            ("all that the keys allow", plain(), one(json!({ "algorithms": ["EdDSA"] })), None),
+            ("one that no key allows", one(json!({ "algorithms": ["EdDSA", "RS256"] })), plain(), None),
+            ("a longer clock skew", one(json!({ "clockSkew": "31s" })), plain(), Some("31s")),
+            ("no clock skew", one(json!({ "clockSkew": "0s" })), plain(), None),
+            (
+                "the default clock skew",
+                one(json!({ "clockSkew": null })),
+                one(json!({ "clockSkew": "29s" })),
+                Some("30s"),
+            ),
+            ("access tokens alone", one(json!({ "tokenType": "AccessToken" })), plain(), None),
+            ("all tokens", plain(), one(json!({ "tokenType": "AccessToken" })), Some("tokenType")),
+            ("fewer scopes held", implies(&["a"]), implies(&["a", "b"]), None),
+            ("more scopes held", implies(&["a", "c"]), implies(&["a"]), Some("\"c\"")),
+            ("scopes held", implies(&["a"]), plain(), Some("scopeImplies")),
+            ("passthrough twice", through(), through(), None),
+            ("passthrough instead of tokens", through(), plain(), Some("no token")),
+            ("tokens instead of passthrough", plain(), through(), Some("the server")),
+        ];
+        for (row, inner, outer, expected) in rows {
+            let found = wider(&asked(&inner), &asked(&outer));
+            match expected {
+                None => assert_eq!(found, None, "{row}"),
+                Some(part) => assert!(found.as_ref().is_some_and(|what| what.contains(part)), "{row}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn rules_that_judge_callers() {
+        let rows = [
+            ("names alone", json!({}), false),
+            ("claims", json!({ "claims": [{ "path": "team", "in": ["ops"] }] }), true),
+            ("scopes", json!({ "scopes": ["a"] }), true),
+            ("arguments", json!({ "arguments": [{ "path": "team", "in": ["ops"] }] }), false),
+            ("an expression over claims", json!({ "when": "jwt.team == mcp.arguments.team" }), true),
+            ("over an index of them", json!({ "when": "jwt[\"a.b\"] == 1" }), true),
+            ("over their absence", json!({ "when": "!has(jwt.admin)" }), true),
+            ("over arguments", json!({ "when": "mcp.arguments.force == false" }), false),
+            (
+                "over a text that looks like claims",
+                json!({ "when": r#"mcp.arguments.a == '"variable":"jwt"'"# }),
+                false,
+            ),
+        ];
+        for (row, changes, expected) in rows {
+            let mut rule = json!({ "name": "r", "tools": ["t"] });
+            rule.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            let spec = json!({ "targetRefs": [], "authorization": { "rules": [rule] } });
+            let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
+            let (resources, key_sets) = (Resources::default(), KeySets::default());
+            let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets));
+            assert_eq!(judges_callers(&sections.unwrap().gate.unwrap()), expected, "{row}");
         }
     }
 }

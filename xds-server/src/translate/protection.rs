@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{
-    Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding,
-};
+use toolward_policy::config::{Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding};
 
 use crate::resources::mcp::{Override, ProtocolSpec};
 use crate::resources::{Name, ObjectRef};
@@ -56,8 +54,8 @@ pub(super) struct Protection {
     pub(super) policy: RoutePolicy,
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
-    /// An issuer that a policy names, for clients that take the gateway for it.
-    issuer_at_gateway: Option<(ObjectRef, IssuerAtGateway)>,
+    /// An issuer that the policy names, for clients that take the gateway for it.
+    issuer_at_gateway: Option<IssuerAtGateway>,
     /// Which of several authentication sections applies, in words.
     pub(super) applying: Option<String>,
     /// What is wrong with policies where they meet.
@@ -220,14 +218,13 @@ impl<'p> Levels<'p> {
             }
         };
         let key_sets = section.map(|section| section.asked.key_sets()).unwrap_or_default();
-        let issuer_at_gateway = section.and_then(|section| {
-            let issuer = section.asked.issuer_at_gateway()?;
-            Some((section.policy().clone(), issuer.clone()))
-        });
+        let issuer_at_gateway = section.and_then(|section| section.asked.issuer_at_gateway().cloned());
         let authentication = match section {
             Some(section) => section.asked.authentication(section.policy().name.to_string()),
             None => Authentication::Anonymous {},
         };
+        let applying: BTreeSet<String> = chains.iter().filter_map(Chain::told).collect();
+        let applying: Vec<String> = applying.into_iter().collect();
         let (protocol, notes) = self.protocol();
         let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol };
         Some(Protection {
@@ -236,16 +233,27 @@ impl<'p> Levels<'p> {
             policy,
             key_sets,
             issuer_at_gateway,
-            applying: chains.iter().find_map(Chain::told),
+            applying: (!applying.is_empty()).then(|| applying.join("; ")),
             complaints: Vec::new(),
             notes,
             fault: None,
         })
     }
 
+    /// The policies from the most to the least specific, whether they can be carried out or not.
+    pub(super) fn from_inside(&self) -> impl Iterator<Item = &'p ObjectRef> {
+        let outer = [&self.listener, &self.gateway];
+        let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
+        levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))
+    }
+
     /// The policies on the way to each backend, from the outside to the inside.
     fn chains(&self) -> Vec<Chain<'_, 'p>> {
-        if self.backends.is_empty() { vec![self.chain(None)] } else { self.backends.iter().map(|one| self.chain(Some(one))).collect() }
+        if self.backends.is_empty() {
+            vec![self.chain(None)]
+        } else {
+            self.backends.iter().map(|one| self.chain(Some(one))).collect()
+        }
     }
 
     fn chain<'l>(&'l self, backend: Option<&'l Level<'p>>) -> Chain<'l, 'p> {
@@ -303,13 +311,8 @@ impl<'p> Levels<'p> {
             sections.collect::<Vec<_>>()
         };
         let backends = self.backends.iter().flat_map(sections).collect();
-        let levels = [
-            sections(&self.gateway),
-            sections(&self.listener),
-            backends,
-            sections(&self.route),
-            sections(&self.rule),
-        ];
+        let levels =
+            [sections(&self.gateway), sections(&self.listener), backends, sections(&self.route), sections(&self.rule)];
         let voices = levels.each_ref().map(|level| {
             let voice = |(_, sections): &(_, &'p sections::Sections)| Voice {
                 said: &sections.protocol,
@@ -328,7 +331,10 @@ impl<'p> Levels<'p> {
             vain.map(|(policy, field)| Complaint {
                 policy,
                 field: format!("spec.protocol.{field}"),
-                fault: Fault::new(NO_EFFECT, "it is looser than what a less specific policy on the way of requests asks for, which holds"),
+                fault: Fault::new(
+                    NO_EFFECT,
+                    "it is looser than what a less specific policy on the way of requests asks for, which holds",
+                ),
             })
         });
         let protocol = sections::protocol(&voices);

@@ -354,15 +354,21 @@ mod tests {
             ("the outer one is strict", vec![(Some(Subject), true), (Some(Unbound), true)], Subject),
             ("the outer one asks for tokens and says nothing", vec![(None, true), (Some(Unbound), true)], Subject),
             ("the inner one says nothing", vec![(Some(Unbound), false), (None, true)], Unbound),
-            ("one in the middle says nothing", vec![(Some(Unbound), true), (None, true), (Some(Unbound), true)], Unbound),
+            (
+                "one in the middle says nothing",
+                vec![(Some(Unbound), true), (None, true), (Some(Unbound), true)],
+                Unbound,
+            ),
         ];
         for (row, levels, expected) in rows {
             let specs: Vec<(ProtocolSpec, bool)> = levels
                 .into_iter()
                 .map(|(session_binding, keeps)| (ProtocolSpec { session_binding, ..ProtocolSpec::default() }, keeps))
                 .collect();
-            let levels: Vec<_> =
-                specs.iter().map(|(said, keeps_defaults)| vec![Voice { said, keeps_defaults: *keeps_defaults }]).collect();
+            let levels: Vec<_> = specs
+                .iter()
+                .map(|(said, keeps_defaults)| vec![Voice { said, keeps_defaults: *keeps_defaults }])
+                .collect();
             assert_eq!(protocol(&levels).session_binding, expected, "{row}");
         }
     }

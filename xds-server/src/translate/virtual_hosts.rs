@@ -17,7 +17,7 @@ use crate::resources::{Name, ObjectRef};
 
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
-use super::in_place;
+use super::in_place::{self, Claim};
 use super::matches;
 use super::metadata::{self, Described, Told};
 use super::narrowing::Complaint;
@@ -116,7 +116,7 @@ fn in_order<'a>(
     domain: &Hostname,
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
-    is_passed_over: impl Fn(&Described) -> bool,
+    passed_over: &BTreeSet<ObjectRef>,
 ) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
     for (hostname, attached, rules) in on_host(domain, listener, protected) {
@@ -124,6 +124,7 @@ fn in_order<'a>(
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
         for rule in rules {
+            let is_passed_over = rule.client.as_ref().is_some_and(|policy| passed_over.contains(policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
             let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
@@ -133,7 +134,7 @@ fn in_order<'a>(
             };
             for (index, route, described) in &rule.routes {
                 add(*index, route, None);
-                let told = described.iter().filter(|described| !is_passed_over(described));
+                let told = described.iter().filter(|described| !(is_passed_over && described.is_in_place()));
                 for route in told.flat_map(|described| &described.routes) {
                     add(*index, route, described.as_ref());
                 }
@@ -163,6 +164,8 @@ fn on_host<'h, 'a>(
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
+    /// The policy that says which client the clients of these routes are to be.
+    client: Option<ObjectRef>,
     routes: Vec<(usize, Rc<Route>, Option<Described>)>,
 }
 
@@ -180,6 +183,8 @@ struct Alike {
 struct Judged {
     protection: Protection,
     key: String,
+    /// The policy that says which client the clients are.
+    client: Option<ObjectRef>,
 }
 
 struct Builder<'b, 'r> {
@@ -208,10 +213,7 @@ impl Builder<'_, '_> {
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
             let passed_over = self.passed_over(&hostname, listener, &protected);
-            let is_passed_over = |described: &Described| {
-                described.client.as_ref().is_some_and(|(policy, _)| passed_over.contains(policy))
-            };
-            let (mut routes, described) = in_order(&hostname, listener, &protected, is_passed_over);
+            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over);
             let at_root = metadata::at_root(&routes, &described, &mut self.table);
             routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
@@ -237,14 +239,12 @@ impl Builder<'_, '_> {
         listener: &AttachedListener<'_>,
         protected: &[Vec<RuleRoutes>],
     ) -> BTreeSet<ObjectRef> {
+        let view = self.world.view;
         let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
-        let described = rules.flat_map(|rule| &rule.routes).filter_map(|(.., described)| described.as_ref());
-        let claims = described.filter_map(|described| described.client.as_ref());
-        let claims: Vec<_> = claims.map(|(policy, issuer)| (policy, issuer)).collect();
-        let Some((first, told)) = in_place::first(claims.iter().copied(), self.world.view) else {
-            return BTreeSet::new();
-        };
-        let others = claims.into_iter().filter(|(_, issuer)| *issuer != told).map(|(policy, _)| policy);
+        let clients: BTreeSet<&ObjectRef> = rules.filter_map(|rule| rule.client.as_ref()).collect();
+        let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
+        let told = Claim::of(first, view);
+        let others = clients.into_iter().filter(|policy| Claim::of(policy, view) != told);
         let others: BTreeSet<ObjectRef> = others.cloned().collect();
         for policy in &others {
             let fault = in_place::conflict(&hostname.domain(), first);
@@ -294,7 +294,7 @@ impl Builder<'_, '_> {
         let route = attached.route;
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, told) = self.policy(listener, attached, index, rule);
+            let (policy, told, client) = self.policy(listener, attached, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -314,19 +314,19 @@ impl Builder<'_, '_> {
                 (*match_index, Rc::new(route), described)
             });
             let routes = routes.collect();
-            rules.push(RuleRoutes { index, routes });
+            rules.push(RuleRoutes { index, client, routes });
         }
         rules
     }
 
-    /// The policy key of a rule, and what clients are told that are to log in.
+    /// The policy key of a rule, what clients are told that are to log in, and the policy that says which client they are.
     fn policy(
         &mut self,
         listener: &str,
         attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<Told>) {
+    ) -> (String, Option<Told>, Option<ObjectRef>) {
         let AttachedRoute { route, hostnames } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
@@ -350,7 +350,7 @@ impl Builder<'_, '_> {
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         match judged {
             Some(judged) => {
-                let Judged { protection, key } = &*judged;
+                let Judged { protection, key, client } = &*judged;
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
@@ -373,7 +373,7 @@ impl Builder<'_, '_> {
                     self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
                 }
                 let told = protection.told().filter(|_| leads_to_server);
-                (key.clone(), told)
+                (key.clone(), told, client.clone().filter(|_| leads_to_server))
             }
             None if rule.has_credential => {
                 let (key, fault) = self.table.add_lent();
@@ -381,7 +381,7 @@ impl Builder<'_, '_> {
                 outcome.closed.insert(index, fault.message.clone());
                 let mut reporter = self.problems.of(route_ref(&route.name));
                 reporter.report(format!("spec.rules[{index}].backendRefs"), fault);
-                (key, None)
+                (key, None, None)
             }
             None if matches!(rule.action, RouteAction::Forward(_)) => {
                 outcome.unprotected.insert(index);
@@ -391,9 +391,9 @@ impl Builder<'_, '_> {
                 }
                 let told = rule.is_remote.then_some(Told::Remote { public_url: None });
                 let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
-                (self.table.add_unprotected(unprotected, rule.is_remote), told)
+                (self.table.add_unprotected(unprotected, rule.is_remote), told, None)
             }
-            None => (self.table.add_harmless(), None),
+            None => (self.table.add_harmless(), None, None),
         }
     }
 
@@ -408,7 +408,8 @@ impl Builder<'_, '_> {
         let protection = if lends && open { protection.closed(table::lent()) } else { protection };
         let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
         let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
+        let client = in_place::of_way(levels.from_inside(), self.world.view);
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection, client: client.cloned() });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }

@@ -55,7 +55,8 @@ spec:
 /// The clients that a world's hosts tell, and who says that theirs is not told.
 fn told(manifests: &str) -> (Vec<(String, String)>, Vec<String>) {
     let resources = resources("clients", manifests);
-    let set = br#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let set =
+        br#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     let keys = toolward_policy::jwt::jwks::parse(set).unwrap().keys;
     let metadata = Some(r#"{"issuer":"https://login.example.com"}"#.to_owned());
     let known = places(&resources)
@@ -118,7 +119,8 @@ fn of_several_clients_on_a_host_the_oldest_policy_s_is_told() {
         ),
     ];
     for (row, routes, expected, conflicting) in rows {
-        let (clients, conflicts) = told(&format!("{HEAD}{}", routes.concat()));
+        let manifests = format!("{HEAD}{}", routes.concat());
+        let (clients, conflicts) = told(&manifests);
         let clients: Vec<&str> = clients.iter().map(|(_, client)| client.as_str()).collect();
         assert_eq!(clients, expected, "{row}");
         match conflicting {
@@ -127,6 +129,10 @@ fn of_several_clients_on_a_host_the_oldest_policy_s_is_told() {
                 let [conflict] = conflicts.as_slice() else { panic!("{row}: {conflicts:?}") };
                 let says = [&format!("MCPAccessPolicy {policy}"), "issuers[0].client", "one.example.com"];
                 assert!(says.iter().all(|part| conflict.contains(*part)), "{row}: {conflict}");
+                // As `toolward check` says it, which fetches nothing.
+                let unfetched = translate(&resources("clients", &manifests), &TranslateOptions::default());
+                let told = unfetched.problems.iter().map(ToString::to_string);
+                assert!(told.collect::<Vec<_>>().contains(conflict), "{row}");
             }
         }
     }

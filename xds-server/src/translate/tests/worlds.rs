@@ -26,10 +26,10 @@ use crate::model::RouteAction;
 use crate::translate::{NOT_NARROWER, TOO_SPECIFIC, TranslateOptions, translate};
 
 /// How many worlds are made up.
-const WORLDS: u64 = 150;
+const WORLDS: u64 = 100;
 
 /// How many edits each of them sees.
-const EDITS: usize = 10;
+const EDITS: usize = 8;
 
 /// What holds once a policy without target closes, a null section is a fault, and a way to an MCPBackend that no policy
 /// protects is closed.
@@ -48,6 +48,17 @@ struct Token {
     audience: &'static str,
     team: &'static str,
     scope: &'static str,
+    form: Form,
+}
+
+/// What else there is about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    /// Its type is `at+jwt`.
+    AccessToken,
+    /// It expired 40 s ago.
+    Late,
 }
 
 const fn token(
@@ -56,27 +67,33 @@ const fn token(
     audience: &'static str,
     team: &'static str,
     scope: &'static str,
+    form: Form,
 ) -> Option<Token> {
-    Some(Token { issuer, key, audience, team, scope })
+    Some(Token { issuer, key, audience, team, scope, form })
 }
 
 /// Issuer `a` is the platform's, `b` another one; `evil` signs in the name of `a`.
-const CALLERS: [Option<Token>; 7] = [
+const CALLERS: [Option<Token>; 9] = [
     None,
-    token("a", "a", "x", "ops", "use"),
-    token("a", "a", "y", "dev", ""),
-    token("b", "b", "x", "ops", "admin"),
-    token("b", "b", "y", "dev", "use"),
-    token("a", "evil", "x", "ops", "use"),
-    token("c", "c", "x", "ops", "use"),
+    token("a", "a", "x", "ops", "use", Form::Plain),
+    token("a", "a", "y", "dev", "", Form::Plain),
+    token("a", "a", "x", "ops", "use", Form::AccessToken),
+    token("a", "a", "x", "ops", "admin", Form::Late),
+    token("b", "b", "x", "ops", "admin", Form::Plain),
+    token("b", "b", "y", "dev", "use", Form::AccessToken),
+    token("a", "evil", "x", "ops", "use", Form::Plain),
+    token("c", "c", "x", "ops", "use", Form::Plain),
 ];
 
 impl Token {
     fn text(self) -> String {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = part(json!({ "alg": "EdDSA", "kid": self.key, "typ": "JWT" }));
-        let Self { issuer, audience, team, scope, .. } = self;
-        let claims = json!({ "iss": issuer, "aud": audience, "sub": "bob", "exp": NOW + 60, "team": team, "scope": scope });
+        let kind = if self.form == Form::AccessToken { "at+jwt" } else { "JWT" };
+        let header = part(json!({ "alg": "EdDSA", "kid": self.key, "typ": kind }));
+        let Self { issuer, audience, team, scope, form, .. } = self;
+        let expires = if form == Form::Late { NOW - 40 } else { NOW + 60 };
+        let claims =
+            json!({ "iss": issuer, "aud": audience, "sub": "bob", "exp": expires, "team": team, "scope": scope });
         format!("{header}.{}.{}", part(claims), URL_SAFE_NO_PAD.encode(self.key))
     }
 }
@@ -101,9 +118,21 @@ enum Target {
 }
 
 #[derive(Clone, Debug)]
+struct Issuer {
+    name: &'static str,
+    key: &'static str,
+    audiences: Vec<&'static str>,
+    clock_skew: &'static str,
+    access_tokens: bool,
+}
+
+#[derive(Clone, Debug)]
 enum Asked {
-    /// Issuers with key and audiences.
-    Token(Vec<(&'static str, &'static str, Vec<&'static str>)>),
+    Token {
+        issuers: Vec<Issuer>,
+        /// Whether the scope `use` holds `admin`.
+        implies: bool,
+    },
     Passthrough,
 }
 
@@ -202,14 +231,22 @@ impl World {
             }
         };
         let audiences = [vec!["x"], vec!["x"], vec!["x", "y"], vec!["y"]];
+        let issuer = |name, key, random: &mut Random| Issuer {
+            name,
+            key,
+            audiences: random.of(&audiences),
+            clock_skew: random.of(&["30s", "30s", "60s"]),
+            access_tokens: random.one_in(6),
+        };
         let issuers = |random: &mut Random| {
-            let mut issuers = vec![("a", random.of(&["a", "a", "a", "evil"]), random.of(&audiences))];
+            let key = random.of(&["a", "a", "a", "evil"]);
+            let mut issuers = vec![issuer("a", key, random)];
             match random.below(4) {
-                0 => issuers.push(("b", "b", random.of(&audiences))),
-                1 => issuers = vec![("b", "b", random.of(&audiences))],
+                0 => issuers.push(issuer("b", "b", random)),
+                1 => issuers = vec![issuer("b", "b", random)],
                 _ => {}
             }
-            Asked::Token(issuers)
+            Asked::Token { issuers, implies: random.one_in(4) }
         };
         let authentication = match random.below(8) {
             0..=4 => Some((issuers(random), random.one_in(5))),
@@ -242,7 +279,10 @@ impl World {
                             Target::Rule(route, rule),
                         ];
                         let targets = others.into_iter().chain(backends).collect();
-                        ways.insert((gateway, PORTS[listener], format!("apps/r{route}/{rule}/0")), Way { targets, servers });
+                        ways.insert(
+                            (gateway, PORTS[listener], format!("apps/r{route}/{rule}/0")),
+                            Way { targets, servers },
+                        );
                     }
                 }
             }
@@ -256,9 +296,13 @@ impl World {
             object["spec"] = spec;
             object
         };
-        let class = with(named("GatewayClass", "toolward".to_owned()), json!({ "controllerName": "toolward.dev/gateway-controller" }));
+        let class = with(
+            named("GatewayClass", "toolward".to_owned()),
+            json!({ "controllerName": "toolward.dev/gateway-controller" }),
+        );
         let mut documents = vec![class];
-        documents.push(json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": "apps" },
+        documents
+            .push(json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": "apps" },
             "spec": { "ports": [{ "port": 80 }] } }));
         for (index, listeners) in self.gateways.iter().enumerate() {
             let listeners: Vec<Value> = (0..*listeners)
@@ -270,16 +314,21 @@ impl World {
         for (index, (parents, rules)) in self.routes.iter().enumerate() {
             let parents: Vec<Value> = parents.iter().map(|one| json!({ "name": format!("g{one}") })).collect();
             let server = |server: &Option<usize>| match server {
-                Some(backend) => json!({ "group": "toolward.dev", "kind": "MCPBackend", "name": format!("b{backend}") }),
+                Some(backend) => {
+                    json!({ "group": "toolward.dev", "kind": "MCPBackend", "name": format!("b{backend}") })
+                }
                 None => json!({ "name": "web", "port": 80 }),
             };
-            let rule = |(rule, servers): (usize, &Vec<Option<usize>>)| json!({
-                "name": format!("rule{rule}"),
-                "matches": [{ "path": { "value": format!("/r{index}/{rule}") } }],
-                "backendRefs": servers.iter().map(server).collect::<Vec<_>>(),
-            });
+            let rule = |(rule, servers): (usize, &Vec<Option<usize>>)| {
+                json!({
+                    "name": format!("rule{rule}"),
+                    "matches": [{ "path": { "value": format!("/r{index}/{rule}") } }],
+                    "backendRefs": servers.iter().map(server).collect::<Vec<_>>(),
+                })
+            };
             let rules: Vec<Value> = rules.iter().enumerate().map(rule).collect();
-            documents.push(with(named("HTTPRoute", format!("r{index}")), json!({ "parentRefs": parents, "rules": rules })));
+            documents
+                .push(with(named("HTTPRoute", format!("r{index}")), json!({ "parentRefs": parents, "rules": rules })));
         }
         for backend in 0..self.backends {
             let spec = json!({ "targets": [{ "name": "t", "static": { "host": format!("b{backend}.example.com"), "port": 80 } }] });
@@ -314,13 +363,19 @@ impl Policy {
         if let Some((asked, allows)) = &self.authentication {
             let mut section = match asked {
                 Asked::Passthrough => json!({ "passthrough": {} }),
-                Asked::Token(issuers) => {
-                    let issuer = |(name, key, audiences): &(&str, &str, Vec<&str>)| {
+                Asked::Token { issuers, implies } => {
+                    let issuer = |Issuer { name, key, audiences, clock_skew, access_tokens }: &Issuer| {
                         let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": key,
                             "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }] });
-                        json!({ "issuer": name, "audiences": audiences, "jwks": { "inline": keys.to_string() } })
+                        let kind = if *access_tokens { "AccessToken" } else { "Jwt" };
+                        json!({ "issuer": name, "audiences": audiences, "clockSkew": clock_skew, "tokenType": kind,
+                            "jwks": { "inline": keys.to_string() } })
                     };
-                    json!({ "issuers": issuers.iter().map(issuer).collect::<Vec<_>>() })
+                    let mut section = json!({ "issuers": issuers.iter().map(issuer).collect::<Vec<_>>() });
+                    if *implies {
+                        section["scopeImplies"] = json!([{ "scope": "use", "implies": ["admin"] }]);
+                    }
+                    section
                 }
             };
             if *allows {
@@ -340,7 +395,8 @@ impl Policy {
                 rule
             };
             let mode = if *is_dry_run { "DryRun" } else { "Enforce" };
-            spec["authorization"] = json!({ "mode": mode, "rules": rules.iter().enumerate().map(rule).collect::<Vec<_>>() });
+            spec["authorization"] =
+                json!({ "mode": mode, "rules": rules.iter().enumerate().map(rule).collect::<Vec<_>>() });
         }
         json!({ "apiVersion": "toolward.dev/v1alpha1", "kind": "MCPAccessPolicy",
             "metadata": { "name": self.name, "namespace": "apps" }, "spec": spec })
@@ -349,9 +405,13 @@ impl Policy {
     fn admits(asked: &Asked, token: Option<Token>) -> bool {
         match (asked, token) {
             (Asked::Passthrough, _) => true,
-            (Asked::Token(_), None) => false,
-            (Asked::Token(issuers), Some(token)) => issuers.iter().any(|(name, key, audiences)| {
-                *name == token.issuer && *key == token.key && audiences.contains(&token.audience)
+            (Asked::Token { .. }, None) => false,
+            (Asked::Token { issuers, .. }, Some(token)) => issuers.iter().any(|issuer| {
+                issuer.name == token.issuer
+                    && issuer.key == token.key
+                    && issuer.audiences.contains(&token.audience)
+                    && (token.form != Form::Late || issuer.clock_skew == "60s")
+                    && (token.form == Form::AccessToken || !issuer.access_tokens)
             }),
         }
     }
@@ -363,7 +423,7 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
     on_way.sort_by(|one, other| one.target.cmp(&other.target));
     let section = |policy: &&Policy| policy.authentication.is_some();
     let applying = on_way.iter().copied().rfind(section).and_then(|policy| policy.authentication.as_ref());
-    let known = caller.filter(|_| matches!(applying, Some((Asked::Token(_), _))));
+    let known = caller.filter(|_| matches!(applying, Some((Asked::Token { .. }, _))));
     let level = |policy: &Policy| match policy.target {
         Target::Gateway(_) => 0,
         Target::Listener(..) => 1,
@@ -374,23 +434,41 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
     let innermost = on_way.iter().copied().filter(section).map(level).max();
     on_way.iter().copied().all(|policy| {
         let is_replaced = |allows: bool| allows && innermost.is_some_and(|innermost| level(policy) < innermost);
-        let admits = policy.authentication.as_ref().is_none_or(|(asked, allows)| {
-            is_replaced(*allows) || Policy::admits(asked, caller)
-        });
+        let admits = policy
+            .authentication
+            .as_ref()
+            .is_none_or(|(asked, allows)| is_replaced(*allows) || Policy::admits(asked, caller));
         let is_told = || {
             let mut general = on_way.iter().filter(|other| level(other) <= level(policy));
-            general.any(|other| other.authentication.as_ref().is_some_and(|(asked, allows)| {
-                *allows || matches!(asked, Asked::Token(_)) && Policy::admits(asked, caller)
-            }))
+            general.any(|other| {
+                other.authentication.as_ref().is_some_and(|(asked, allows)| {
+                    *allows || matches!(asked, Asked::Token { .. }) && Policy::admits(asked, caller)
+                })
+            })
+        };
+        // By each section that is not replaced.
+        let has = |scope: &str| {
+            known.is_some_and(|token| {
+                let sections = on_way.iter().filter_map(|other| Some((level(other), other.authentication.as_ref()?)));
+                let mut held = sections
+                    .filter(|(at, (_, allows))| !(*allows && innermost.is_some_and(|innermost| *at < innermost)));
+                held.all(|(_, (asked, _))| match asked {
+                    Asked::Token { implies, .. } => {
+                        token.scope == scope || (*implies && token.scope == "use" && scope == "admin")
+                    }
+                    Asked::Passthrough => true,
+                })
+            })
         };
         let grants = policy.gate.as_ref().is_none_or(|(is_dry_run, rules)| {
-            *is_dry_run || rules.iter().any(|rule| {
-                let names = rule.tools.iter().any(|one| *one == "*" || *one == tool);
-                let of_team = rule.team.is_none_or(|team| known.is_some_and(|token| token.team == team));
-                let has_scope = rule.scope.is_none_or(|scope| known.is_some_and(|token| token.scope == scope));
-                let judges = rule.team.is_some() || rule.scope.is_some();
-                names && of_team && has_scope && (!judges || is_told())
-            })
+            *is_dry_run
+                || rules.iter().any(|rule| {
+                    let names = rule.tools.iter().any(|one| *one == "*" || *one == tool);
+                    let of_team = rule.team.is_none_or(|team| known.is_some_and(|token| token.team == team));
+                    let has_scope = rule.scope.is_none_or(has);
+                    let judges = rule.team.is_some() || rule.scope.is_some();
+                    names && of_team && has_scope && (!judges || is_told())
+                })
         });
         admits && grants
     })
@@ -527,15 +605,21 @@ fn each_policy_lets_pass(world: &World, policies: &[Policy], outcome: &Outcome, 
     for (way, caller, tool) in &outcome.passing {
         let found = &ways[way];
         let token = CALLERS[*caller];
-        assert!(may_pass(found, policies, token, tool), "{what}: {tool} passes for {token:?} on {way:?}\n{policies:#?}");
-        let protects = |policy: &&Policy| found.targets.contains(&policy.target)
-            && (policy.authentication.is_some() || policy.gate.as_ref().is_some_and(|(is_dry_run, _)| !is_dry_run));
+        assert!(
+            may_pass(found, policies, token, tool),
+            "{what}: {tool} passes for {token:?} on {way:?}\n{policies:#?}"
+        );
+        let protects = |policy: &&Policy| {
+            found.targets.contains(&policy.target)
+                && (policy.authentication.is_some() || policy.gate.as_ref().is_some_and(|(is_dry_run, _)| !is_dry_run))
+        };
         let only_described = found.servers.iter().all(Option::is_some);
         if DOUBT_CLOSES && only_described {
             assert!(policies.iter().any(|policy| protects(&policy)), "{what}: nothing protects {way:?}");
         }
         let goes_through = |policy: &&Policy| matches!(policy.authentication, Some((Asked::Passthrough, _)));
-        let last = policies.iter().filter(|policy| found.targets.contains(&policy.target) && policy.authentication.is_some());
+        let last =
+            policies.iter().filter(|policy| found.targets.contains(&policy.target) && policy.authentication.is_some());
         let applying = last.max_by(|one, other| one.target.cmp(&other.target));
         let shared = found.servers.len() > 1 && applying.as_ref().is_some_and(goes_through);
         assert!(!shared, "{what}: a token goes through to several servers on {way:?}");
@@ -585,7 +669,8 @@ fn no_edit_of_one_policy_lets_a_call_pass_that_the_world_denied() {
     for reason in [NOT_NARROWER, TOO_SPECIFIC, "Conflicted", "PassthroughToSeveralServers"] {
         assert!(closed.get(reason).is_some_and(|worlds| *worlds >= 3), "{reason} in few worlds: {closed:?}");
     }
-    for edit in ALL_EDITS.into_iter().filter(|edit| !edit.takes_away() && (DOUBT_CLOSES || *edit != Edit::NullSection)) {
+    for edit in ALL_EDITS.into_iter().filter(|edit| !edit.takes_away() && (DOUBT_CLOSES || *edit != Edit::NullSection))
+    {
         assert!(lost.get(&edit).is_some_and(|worlds| *worlds >= 3), "{edit:?} changes little: {lost:?}");
     }
 }
