@@ -22,9 +22,12 @@ pub const NOT_NARROWER: &str = "AuthenticationNotNarrower";
 /// Rules judge callers, and only a more specific policy says who those are.
 pub const TOO_SPECIFIC: &str = "AuthenticationTooSpecific";
 
-/// The policies on the way to one server, level by level from the outside to the inside.
+/// The policies on the way to one server: of the Gateway, the listener, the backend, the route and the rule.
 #[derive(Debug)]
-pub(super) struct Chain<'l, 'p>(pub(super) Vec<&'l [&'p Attached]>);
+pub(super) struct Chain<'l, 'p>(pub(super) [&'l [&'p Attached]; 5]);
+
+/// Which levels are parts of one object.
+const OWNERS: [u8; 5] = [0, 0, 1, 2, 2];
 
 /// An authentication section on a way.
 #[derive(Clone, Copy, Debug)]
@@ -87,10 +90,15 @@ impl<'p> Chain<'_, 'p> {
     /// Rules that judge callers trust those who say who the callers are: these stand beside them, or further outside.
     fn too_specific(&self, sections: &[Section<'p>]) -> Option<Complaint> {
         let applying = sections.last().filter(|section| matches!(section.asked, Asked::Token(_)))?;
-        let is_said =
-            |section: &Section<'_>| matches!(section.asked, Asked::Token(_)) || section.overriding == Override::Allow;
-        let first = sections.iter().find(|section| is_said(section)).map_or(applying.level, |section| section.level);
-        let further_outside = self.0.iter().take(first).copied().flatten();
+        let says_it = |attached: &&Attached| {
+            working(attached).is_some_and(|sections| {
+                matches!(sections.authentication, Some(Asked::Token(_))) || sections.overriding == Override::Allow
+            })
+        };
+        let first = self.0.iter().position(|level| level.iter().any(says_it))?;
+        // Policies for one object are in one hand: for a Gateway and its listeners, for a route and its rules.
+        let outside = OWNERS.iter().position(|owner| Some(owner) == OWNERS.get(first))?;
+        let further_outside = self.0.iter().take(outside).copied().flatten();
         let gate = further_outside
             .filter_map(|attached| working(attached)?.gate.as_ref())
             .find(|gate| judges_callers(gate))?;

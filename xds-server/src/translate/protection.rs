@@ -257,9 +257,9 @@ impl<'p> Levels<'p> {
     }
 
     fn chain<'l>(&'l self, backend: Option<&'l Level<'p>>) -> Chain<'l, 'p> {
-        let (outer, inner) = ([&self.gateway, &self.listener], [&self.route, &self.rule]);
-        let levels = outer.into_iter().chain(backend).chain(inner);
-        Chain(levels.map(|level| level.policies.as_slice()).collect())
+        let of = |level: &'l Level<'p>| level.policies.as_slice();
+        let backend = backend.map(of).unwrap_or_default();
+        Chain([of(&self.gateway), of(&self.listener), backend, of(&self.route), of(&self.rule)])
     }
 
     /// Which policies these are. INVARIANT: they are told by their places in memory, so this is compared only while the

@@ -425,7 +425,7 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
     let applying = on_way.iter().copied().rfind(section).and_then(|policy| policy.authentication.as_ref());
     let known = caller.filter(|_| matches!(applying, Some((Asked::Token { .. }, _))));
     let level = |policy: &Policy| match policy.target {
-        Target::Gateway(_) => 0,
+        Target::Gateway(_) => 0_usize,
         Target::Listener(..) => 1,
         Target::Backend(_) => 2,
         Target::Route(_) => 3,
@@ -439,7 +439,9 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
             .as_ref()
             .is_none_or(|(asked, allows)| is_replaced(*allows) || Policy::admits(asked, caller));
         let is_told = || {
-            let mut general = on_way.iter().filter(|other| level(other) <= level(policy));
+            // Policies for one object are in one hand.
+            let owner = |policy: &Policy| [0, 0, 1, 2, 2][level(policy)];
+            let mut general = on_way.iter().filter(|other| owner(other) <= owner(policy));
             general.any(|other| {
                 other.authentication.as_ref().is_some_and(|(asked, allows)| {
                     *allows || matches!(asked, Asked::Token { .. }) && Policy::admits(asked, caller)
