@@ -32,7 +32,6 @@ const OWNERS: [u8; 5] = [0, 0, 1, 2, 2];
 /// An authentication section on a way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Section<'p> {
-    level: usize,
     attached: &'p Attached,
     pub(super) asked: &'p Asked,
     overriding: Override,
@@ -136,12 +135,11 @@ impl<'p> Chain<'_, 'p> {
 
     /// INVARIANT: of one level at most one policy has a section, or the level is closed before.
     fn sections(&self) -> Vec<Section<'p>> {
-        let section = |level, attached: &'p Attached| {
+        let section = |attached: &'p Attached| {
             let Sections { authentication, overriding, .. } = working(attached)?;
-            Some(Section { level, attached, asked: authentication.as_ref()?, overriding: *overriding })
+            Some(Section { attached, asked: authentication.as_ref()?, overriding: *overriding })
         };
-        let levels = self.0.iter().enumerate();
-        levels.flat_map(|(level, all)| all.iter().filter_map(move |attached| section(level, attached))).collect()
+        self.0.iter().copied().flatten().filter_map(|attached| section(attached)).collect()
     }
 }
 
