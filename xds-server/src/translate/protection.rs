@@ -47,9 +47,9 @@ pub(super) struct Protection {
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
     /// An issuer that the policy names, for clients that take the gateway for it.
-    issuer_at_gateway: Option<IssuerAtGateway>,
+    pub(super) issuer_at_gateway: Option<IssuerAtGateway>,
     /// What is wrong with the way itself, where each policy is right.
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
 }
 
 impl Protection {
@@ -63,6 +63,7 @@ impl Protection {
             RoutePolicy::Protected { authentication: Authentication::Passthrough { public_url }, .. } => {
                 Some(Told::Remote { public_url: public_url.clone() })
             }
+            RoutePolicy::Remote {} => Some(Told::Remote { public_url: None }),
             _ => None,
         }
     }
@@ -189,6 +190,14 @@ impl<'p> Levels<'p> {
         };
         let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol: self.protocol() };
         Some(Protection { key: self.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
+    }
+
+    /// Whether policies open all of the way on purpose: one outside of the backends, or one at each of them.
+    pub(super) fn are_opened(&self) -> bool {
+        let opens = |attached: &&Attached| matches!(&*attached.content, Content::Working(sections) if sections.opens);
+        let opened = |level: &Level<'_>| level.policies.iter().any(opens);
+        let outer = [&self.gateway, &self.listener, &self.route, &self.rule];
+        outer.into_iter().any(opened) || (!self.backends.is_empty() && self.backends.iter().all(opened))
     }
 
     /// Which policies these are. INVARIANT: they are told by their places in memory, so this is compared only while the

@@ -13,7 +13,7 @@ use toolward_policy::config::RoutePolicy;
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
 };
-use crate::resources::Name;
+use crate::resources::{Name, ObjectRef};
 
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
@@ -22,12 +22,13 @@ use super::metadata::{self, Described, Told};
 use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
+use super::posture::{self, Posture};
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
-use super::table::{self, Table, UNPROTECTED_MESSAGE};
+use super::table::Table;
 use super::view::View;
-use super::{TranslateOptions, UnprotectedRoutes};
+use super::TranslateOptions;
 
 /// What all Gateways have in common.
 pub(super) struct World<'w> {
@@ -155,16 +156,23 @@ struct RuleRoutes {
 
 /// What ways have in common that are protected alike.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alike {
+struct Alike<'b> {
     policies: Identity,
+    leads_to_server: bool,
+    /// Whether one of the backends is of a kind that is there to be protected.
+    to_own_kind: bool,
+    is_remote: bool,
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
+    /// Policies that may have been meant for the way.
+    lost: BTreeSet<&'b ObjectRef>,
 }
 
 /// What protects a way, and its key in the table.
 struct Judged {
     protection: Protection,
+    posture: Posture,
     key: String,
 }
 
@@ -175,13 +183,13 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
-    judged: BTreeMap<Alike, Rc<Judged>>,
+    judged: BTreeMap<Alike<'b>, Rc<Judged>>,
     /// What protects each route.
     protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
 }
 
-impl Builder<'_, '_> {
+impl<'b> Builder<'b, '_> {
     /// The virtual hosts of a listener by domain, beside the hostnames of the port's other listeners.
     fn hosts(
         &mut self,
@@ -297,64 +305,66 @@ impl Builder<'_, '_> {
             backends: &rule.policy_targets,
         };
         let levels = Levels::new(self.world.policies, &way, self.world.view);
-        let judged = self.judged(
-            &levels,
-            Alike {
-                policies: levels.identity(),
-                has_credential: rule.has_credential,
-                for_many_hosts: leads_to_server && !one_by_one,
-            },
-        );
+        let ways = Alike {
+            policies: levels.identity(),
+            leads_to_server,
+            to_own_kind: posture::leads_to_own_kind(&way),
+            is_remote: rule.is_remote,
+            has_credential: rule.has_credential,
+            for_many_hosts: leads_to_server && !one_by_one,
+            lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
+        };
+        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None) };
+        let Judged { protection, posture, key } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
-        match judged {
-            Some(judged) => {
-                let Judged { protection, key } = &*judged;
-                outcome.policies.extend(protection.attached.iter().cloned());
-                if let RoutePolicy::Closed { message, .. } = &protection.policy {
-                    outcome.closed.insert(index, message.clone());
-                }
-                if let Some((field, fault)) = protection.fault(index) {
-                    self.problems.of(route_ref(&route.name)).report(field, fault);
-                }
-                if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
-                    self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
-                }
-                let told = protection.told().filter(|_| leads_to_server);
-                (key.clone(), told)
-            }
-            None if rule.has_credential => {
-                let (key, fault) = self.table.add_lent();
-                outcome.unprotected.insert(index);
-                outcome.closed.insert(index, fault.message.clone());
-                let mut reporter = self.problems.of(route_ref(&route.name));
-                reporter.report(format!("spec.rules[{index}].backendRefs"), fault);
-                (key, None)
-            }
-            None if matches!(rule.action, RouteAction::Forward(_)) => {
-                outcome.unprotected.insert(index);
-                let unprotected = self.world.options.unprotected_routes;
-                if unprotected == UnprotectedRoutes::Deny {
-                    outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
-                }
-                let told = rule.is_remote.then_some(Told::Remote { public_url: None });
-                let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
-                (self.table.add_unprotected(unprotected, rule.is_remote), told)
-            }
-            None => (self.table.add_harmless(), None),
+        outcome.policies.extend(protection.attached.iter().cloned());
+        match posture {
+            Posture::Unprotected if leads_to_server => drop(outcome.unprotected.insert(index)),
+            Posture::OpenedOnPurpose if leads_to_server => drop(outcome.opened.insert(index)),
+            _ => {}
         }
+        if let RoutePolicy::Closed { reason, message } = &protection.policy {
+            outcome.closed.insert(index, format!("{message} ({reason})"));
+        }
+        if let Some((field, fault)) = protection.fault(index) {
+            self.problems.of(route_ref(&route.name)).report(field, fault);
+        }
+        if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
+            self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
+        }
+        let told = protection.told().filter(|_| leads_to_server);
+        (key.clone(), told)
     }
 
-    /// What these policies make of ways like this one; `None`: there is none.
-    fn judged(&mut self, levels: &Levels<'_>, ways: Alike) -> Option<Rc<Judged>> {
+    /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.
+    fn lost(&self, way: &Way<'_>, namespaces: &[String]) -> BTreeSet<&'b ObjectRef> {
+        let World { policies, view, .. } = *self.world;
+        let own = [&way.route.namespace, &way.gateway.namespace];
+        own.into_iter().chain(namespaces).flat_map(|namespace| policies.lost(namespace, view)).collect()
+    }
+
+    /// What these policies make of ways like this one; `None`: there is neither a policy nor anything to protect.
+    fn judged(&mut self, levels: &Levels<'_>, ways: Alike<'b>) -> Option<Rc<Judged>> {
         if let Some(judged) = self.judged.get(&ways) {
             return Some(Rc::clone(judged));
         }
-        let protection = levels.protection()?;
+        let protection = levels.protection();
+        if protection.is_none() && !ways.leads_to_server {
+            return None;
+        }
+        let posture = Posture::of(protection.as_ref().map(|protection| &protection.policy), levels.are_opened());
+        let protection = protection.unwrap_or_else(|| Protection::none(ways.is_remote));
+        let is_closed = matches!(protection.policy, RoutePolicy::Closed { .. });
         let lends = ways.has_credential && !protection.verifies_callers();
-        let open = matches!(protection.policy, RoutePolicy::Protected { .. });
-        let protection = if lends && open { protection.closed(table::lent()) } else { protection };
-        let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
+        let closing = posture::closing(self.world.options.unprotected_routes, ways.to_own_kind, &ways.lost);
+        let unprotected = closing.filter(|_| posture == Posture::Unprotected && ways.leads_to_server);
+        let protection = match unprotected {
+            _ if lends && !is_closed => protection.lent(),
+            Some(fault) => protection.unprotected(fault, &ways.lost),
+            None if ways.for_many_hosts => protection.for_many_hosts(),
+            None => protection,
+        };
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), posture, protection });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }
