@@ -100,7 +100,13 @@ impl World {
                 assert_eq!(told(), unprotected as f64, "{row}");
                 let problems = self.stack.toolward.get("/problems").json();
                 assert_eq!(problems["unprotected"].as_array().map(Vec::len), Some(unprotected), "{row}: {problems}");
-                check(row, &self.stack.folder, arguments, true, if unprotected > 0 { "note: no policy protects" } else { "ok" });
+                check(
+                    row,
+                    &self.stack.folder,
+                    arguments,
+                    true,
+                    if unprotected > 0 { "note: no policy protects" } else { "ok" },
+                );
             }
             Closed(reason) => {
                 eventually(row, || {
@@ -148,16 +154,36 @@ fn a_policy_that_is_bent_while_envoy_serves_opens_nothing() {
     let rows: Vec<(&str, &str, String, Becomes)> = vec![
         // Targets that are not there, or not understood.
         ("a misspelt name", "/web", at("{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: wbe }"), LOST),
-        ("a kind in another case", "/web", at("{ group: gateway.networking.k8s.io, kind: HttpRoute, name: web }"), LOST),
+        (
+            "a kind in another case",
+            "/web",
+            at("{ group: gateway.networking.k8s.io, kind: HttpRoute, name: web }"),
+            LOST,
+        ),
         ("a plural kind", "/web", at("{ group: gateway.networking.k8s.io, kind: httproutes, name: web }"), LOST),
         ("a wrong group", "/web", at("{ group: toolward.dev, kind: HTTPRoute, name: web }"), LOST),
         ("an empty group", "/web", at("{ group: '', kind: HTTPRoute, name: web }"), LOST),
         ("the Service itself", "/web", at("{ group: '', kind: Service, name: web }"), LOST),
-        ("a misspelt Gateway", "/web", at("{ group: gateway.networking.k8s.io, kind: Gateway, name: mcp-gatway }"), LOST),
+        (
+            "a misspelt Gateway",
+            "/web",
+            at("{ group: gateway.networking.k8s.io, kind: Gateway, name: mcp-gatway }"),
+            LOST,
+        ),
         ("a misspelt MCPBackend", "/web", at("{ group: toolward.dev, kind: MCPBackend, name: maths }"), LOST),
         ("no target", "/web", web.replace(&format!("[{target}]"), "[]"), LOST),
-        ("another namespace", "/web", web.replace("metadata: { name: web }", "metadata: { name: web, namespace: apps }"), LOST),
-        ("a misspelt name before a backend", "/mcp", mcp.replace("HTTPRoute, name: math", "HTTPRoute, name: maths"), LOST),
+        (
+            "another namespace",
+            "/web",
+            web.replace("metadata: { name: web }", "metadata: { name: web, namespace: apps }"),
+            LOST,
+        ),
+        (
+            "a misspelt name before a backend",
+            "/mcp",
+            mcp.replace("HTTPRoute, name: math", "HTTPRoute, name: maths"),
+            LOST,
+        ),
         // Objects that are no policies, and look like one.
         ("a policy in another case", "/web", kind("kind: MCPAccessPolicy", "kind: mcpaccesspolicy"), NO_KIND),
         ("a plural policy", "/web", kind("kind: MCPAccessPolicy", "kind: MCPAccessPolicies"), NO_KIND),
@@ -165,17 +191,41 @@ fn a_policy_that_is_bent_while_envoy_serves_opens_nothing() {
         ("an unknown kind", "/web", kind("kind: MCPAccessPolicy", "kind: Access"), NO_KIND),
         ("an unknown version", "/web", kind("toolward.dev/v1alpha1", "toolward.dev/v1"), NO_KIND),
         ("a misspelt group", "/web", kind("toolward.dev/v1alpha1", "Toolward.dev/v1alpha1"), NO_KIND),
-        ("neither kind nor target", "/web", at("{ group: x, kind: HTTPRoute, name: web }").replacen("kind: MCPAccessPolicy", "kind: mcpaccesspolicy", 1), LOST),
+        (
+            "neither kind nor target",
+            "/web",
+            at("{ group: x, kind: HTTPRoute, name: web }").replacen(
+                "kind: MCPAccessPolicy",
+                "kind: mcpaccesspolicy",
+                1,
+            ),
+            LOST,
+        ),
         // Sections whose content is commented out.
         ("null for authentication", "/web", asking(&web, &format!("  authentication:\n{rules}")), NULL),
-        ("null for authorization", "/web", asking(&web, &format!("  authentication: {{ {ISSUERS} }}\n  authorization:\n")), NULL),
+        (
+            "null for authorization",
+            "/web",
+            asking(&web, &format!("  authentication: {{ {ISSUERS} }}\n  authorization:\n")),
+            NULL,
+        ),
         ("null for both", "/web", asking(&web, "  authentication:\n  authorization:\n"), NULL),
         ("null for rules", "/web", asking(&web, "  authorization: { rules: }\n"), NULL),
         ("null for issuers", "/web", asking(&web, "  authentication: { issuers: }\n"), NULL),
-        ("null for claims", "/web", asking(&web, "  authorization: { rules: [{ name: all, tools: ['*'], claims: }] }\n"), NULL),
+        (
+            "null for claims",
+            "/web",
+            asking(&web, "  authorization: { rules: [{ name: all, tools: ['*'], claims: }] }\n"),
+            NULL,
+        ),
         ("null for protocol", "/web", asking(&web, &format!("{rules}  protocol:\n")), NULL),
         ("null for targetRefs", "/web", web.replace(&format!("[{target}]"), ""), NULL),
-        ("null for spec", "/web", "apiVersion: toolward.dev/v1alpha1\nkind: MCPAccessPolicy\nmetadata: { name: web }\nspec:\n".to_owned(), NULL),
+        (
+            "null for spec",
+            "/web",
+            "apiVersion: toolward.dev/v1alpha1\nkind: MCPAccessPolicy\nmetadata: { name: web }\nspec:\n".to_owned(),
+            NULL,
+        ),
         // Policies that ask for nothing, and one that says so.
         ("protocol alone, to a backend", "/mcp", asking(&mcp, protocol), UNPROTECTED),
         ("protocol alone, to a Service", "/web", asking(&web, protocol), Open(1)),
@@ -204,18 +254,29 @@ fn a_policy_that_is_bent_while_envoy_serves_opens_nothing() {
     world.restored();
 
     for (said, rows) in [
-        ("allow", [
-            ("no policy, to a backend", "/mcp", nothing.clone(), Open(1)),
-            ("a dry run alone, to a backend", "/mcp", asking(&mcp, dry_run), Open(1)),
-            ("a misspelt name", "/web", at("{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: wbe }"), LOST),
-            ("anonymous, to a backend", "/mcp", asking(&mcp, anonymous), Open(0)),
-        ]),
-        ("deny", [
-            ("no policy, to a Service", "/web", nothing.clone(), UNPROTECTED),
-            ("protocol alone, to a Service", "/web", asking(&web, protocol), UNPROTECTED),
-            ("a dry run alone, to a Service", "/web", asking(&web, dry_run), UNPROTECTED),
-            ("anonymous, to a Service", "/web", asking(&web, anonymous), Open(0)),
-        ]),
+        (
+            "allow",
+            [
+                ("no policy, to a backend", "/mcp", nothing.clone(), Open(1)),
+                ("a dry run alone, to a backend", "/mcp", asking(&mcp, dry_run), Open(1)),
+                (
+                    "a misspelt name",
+                    "/web",
+                    at("{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: wbe }"),
+                    LOST,
+                ),
+                ("anonymous, to a backend", "/mcp", asking(&mcp, anonymous), Open(0)),
+            ],
+        ),
+        (
+            "deny",
+            [
+                ("no policy, to a Service", "/web", nothing.clone(), UNPROTECTED),
+                ("protocol alone, to a Service", "/web", asking(&web, protocol), UNPROTECTED),
+                ("a dry run alone, to a Service", "/web", asking(&web, dry_run), UNPROTECTED),
+                ("anonymous, to a Service", "/web", asking(&web, anonymous), Open(0)),
+            ],
+        ),
     ] {
         let arguments = ["--unprotected-routes", said];
         world.stack.toolward = world.stack.toolward.restart(world.stack.folder.path(), &arguments);

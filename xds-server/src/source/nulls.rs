@@ -47,9 +47,10 @@ impl Nulls {
 }
 
 fn fault(field: String) -> Fault {
-    let message = "null stands here, as where everything below a field is commented out; write what it is to hold, or remove \
+    let message =
+        "null stands here, as where everything below a field is commented out; write what it is to hold, or remove \
                    the field"
-        .to_owned();
+            .to_owned();
     Fault { field, reason: "NullValue", message }
 }
 
@@ -104,7 +105,8 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), "[a-c]{0,3}".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), "[a-c]{0,3}".prop_map(Value::from)];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -103,9 +103,7 @@ pub(super) fn read(
         | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document, nulls)
             .and_then(|it: agentgateway::AgentgatewayPolicy| it.into_policy().map_err(invalid))
             .map(|it| drop(resources.policies.insert(object.clone(), it))),
-        _ if GROUPS.contains(&group) || likeness::is_ours(object) => {
-            Err(vec![unsupported(object, version)])
-        }
+        _ if GROUPS.contains(&group) || likeness::is_ours(object) => Err(vec![unsupported(object, version)]),
         _ => return Read::Foreign,
     };
     match result {

@@ -18,6 +18,9 @@ use super::sections::{self, Sections};
 use super::targets::{Found, Target, Targets};
 use super::view::{Source, Sources, View};
 
+/// What a policy does that names nothing.
+const CLOSES_THE_REST: &str = "routes of this namespace that no other policy protects are closed until this is right";
+
 /// All policies by what they are attached to.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
@@ -211,8 +214,7 @@ fn attach(
     };
     let lost = || Place::Lost(policy.name.namespace.clone());
     if written.is_empty() {
-        let message = "the policy has no targetRefs and protects nothing; name what it is for. What nobody else protects in \
-                       this namespace is closed until then";
+        let message = format!("the policy has no targetRefs and protects nothing; {CLOSES_THE_REST}");
         reporter.report("spec.targetRefs", Fault::new("Invalid", message));
         put(lost(), Arc::clone(content), Reach::Named, None);
     }
@@ -229,15 +231,14 @@ fn attach(
                 reporter.report(field, fault);
                 continue;
             }
-            Found::Nothing(Fault { reason, message }) => {
+            Found::Nothing(Fault { reason, message }, question) => {
                 let TargetRef { group, kind, name, .. } = written;
                 let elsewhere = targets.view.namespaces_with(policy, group, kind, name);
                 let hint = match elsewhere.first() {
-                    Some(namespace) => format!(" (there is one in namespace {namespace}, where its policies must be)"),
+                    Some(namespace) => format!(" (there is one in {namespace}, where its policies must be)"),
                     None => String::new(),
                 };
-                let message =
-                    format!("{message}{hint}. What nobody else protects in this namespace is closed until this is right");
+                let message = format!("{message}{hint}; {CLOSES_THE_REST}.{question}");
                 reporter.report(field, Fault { reason, message });
                 let elsewhere = elsewhere.into_iter().map(|namespace| Place::Lost(namespace.to_owned()));
                 elsewhere.chain([lost()]).for_each(|place| put(place, Arc::clone(content), Reach::Named, Some(index)));

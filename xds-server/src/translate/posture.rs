@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_policy_must_ask_for_something() {
-        let protected = |authentication, gates| RoutePolicy::Protected { authentication, gates, protocol: Protocol::default() };
+        let protected =
+            |authentication, gates| RoutePolicy::Protected { authentication, gates, protocol: Protocol::default() };
         let anybody = |gates| protected(Authentication::Anonymous {}, gates);
         let closed = RoutePolicy::Closed { reason: "Invalid".to_owned(), message: String::new() };
         let server_asks = protected(Authentication::Passthrough { public_url: None }, vec![]);
@@ -169,7 +170,12 @@ mod tests {
             ("no policy", None, false, Posture::Unprotected),
             ("protocol alone", Some(anybody(vec![])), false, Posture::Unprotected),
             ("a dry run alone", Some(anybody(vec![gate(Mode::DryRun)])), false, Posture::Unprotected),
-            ("a gate beside a dry run", Some(anybody(vec![gate(Mode::DryRun), gate(Mode::Enforce)])), false, Posture::Protected),
+            (
+                "a gate beside a dry run",
+                Some(anybody(vec![gate(Mode::DryRun), gate(Mode::Enforce)])),
+                false,
+                Posture::Protected,
+            ),
             ("the server asks", Some(server_asks), false, Posture::Protected),
             ("broken", Some(closed), true, Posture::Protected),
             ("opened", Some(anybody(vec![])), true, Posture::OpenedOnPurpose),
@@ -196,7 +202,13 @@ mod tests {
             ("to a Service", ByKind, false, &nothing, None),
             ("to an MCPBackend, allowed", Allow, true, &nothing, None),
             ("to a Service, denied", Deny, false, &nothing, Some((UNPROTECTED, "MCPAccessPolicy"))),
-            ("to a Service, in doubt", ByKind, false, &one, Some((POLICY_TARGET_NOT_FOUND, "MCPAccessPolicy apps/a may"))),
+            (
+                "to a Service, in doubt",
+                ByKind,
+                false,
+                &one,
+                Some((POLICY_TARGET_NOT_FOUND, "MCPAccessPolicy apps/a may")),
+            ),
             ("to a Service, allowed, in doubt", Allow, false, &one, Some((POLICY_TARGET_NOT_FOUND, "apps/a"))),
             ("denied, in doubt", Deny, true, &all, Some((POLICY_TARGET_NOT_FOUND, "apps/c and 1 more"))),
         ];

@@ -16,13 +16,13 @@ const KINDS: [(&str, &str); 4] = [
     ("agentgateway.dev", "AgentgatewayBackend"),
 ];
 
-/// A question to the reader, after what is wrong with a kind; empty where nothing is near.
+/// A question to the reader, after all that is said of a kind; empty where nothing is near.
 pub(super) fn kind(group: &str, kind: &str) -> String {
     let near = |known: &str| osa_distance(&kind.to_lowercase(), &known.to_lowercase());
     let known = KINDS.iter().map(|(group, known)| (near(known), *group, *known));
     match known.filter(|(distance, _, known)| *distance <= known.len() / 5).min() {
-        Some((_, known_group, known)) if known_group == group => format!("; did you mean {known}?"),
-        Some((_, known_group, known)) => format!("; did you mean {known} of {known_group}?"),
+        Some((_, known_group, known)) if known_group == group => format!(" Did you mean {known}?"),
+        Some((_, known_group, known)) => format!(" Did you mean {known} of {known_group}?"),
         None => String::new(),
     }
 }
@@ -37,7 +37,7 @@ pub(super) fn name(written: &TargetRef, namespace: &str, view: &View<'_>) -> Str
             view.backends_of(&first).map(|object| object.name.name.as_str()).collect()
         }
     };
-    nearest(&written.name, names.into_iter()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
+    nearest(&written.name, names.into_iter()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default()
 }
 
 /// A third of the letters may differ, and at least one.
@@ -54,7 +54,13 @@ mod tests {
     #[test]
     fn names_that_are_near() {
         let names = || ["tickets", "notes", "a"].into_iter();
-        let rows = [("ticket", Some("tickets")), ("tikcets", Some("tickets")), ("b", Some("a")), ("payments", None), ("", Some("a"))];
+        let rows = [
+            ("ticket", Some("tickets")),
+            ("tikcets", Some("tickets")),
+            ("b", Some("a")),
+            ("payments", None),
+            ("", Some("a")),
+        ];
         for (written, expected) in rows {
             assert_eq!(nearest(written, names()), expected, "{written}");
         }
@@ -63,11 +69,11 @@ mod tests {
     #[test]
     fn kinds_that_are_near() {
         for (group, written, said) in [
-            (GATEWAY_API, "HttpRoute", "; did you mean HTTPRoute?"),
-            (GATEWAY_API, "httproutes", "; did you mean HTTPRoute?"),
-            (GATEWAY_API, "gateways", "; did you mean Gateway?"),
-            ("", "HTTPRoute", "; did you mean HTTPRoute of gateway.networking.k8s.io?"),
-            (mcp::GROUP, "McpBackend", "; did you mean MCPBackend?"),
+            (GATEWAY_API, "HttpRoute", " Did you mean HTTPRoute?"),
+            (GATEWAY_API, "httproutes", " Did you mean HTTPRoute?"),
+            (GATEWAY_API, "gateways", " Did you mean Gateway?"),
+            ("", "HTTPRoute", " Did you mean HTTPRoute of gateway.networking.k8s.io?"),
+            (mcp::GROUP, "McpBackend", " Did you mean MCPBackend?"),
             (mcp::GROUP, "MCPServer", ""),
             ("", "Service", ""),
         ] {

@@ -28,8 +28,8 @@ pub(super) enum Found {
     OnlyWhole(Target, Fault),
     /// It is there and can't be read, so that nothing leads to it.
     Unreadable(Fault),
-    /// It is not there, or of a kind that is not understood: what was meant is not known.
-    Nothing(Fault),
+    /// It is not there, or of a kind that is not understood: what was meant is not known. With a question to the reader.
+    Nothing(Fault, String),
 }
 
 /// What policies can name.
@@ -98,10 +98,9 @@ impl Targets<'_, '_> {
             }
             (group, kind) => {
                 let message = format!(
-                    "a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend{}",
-                    suggest::kind(group, kind)
+                    "a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend"
                 );
-                Found::Nothing(Fault::new("InvalidKind", message))
+                Found::Nothing(Fault::new("InvalidKind", message), suggest::kind(group, kind))
             }
         }
     }
@@ -112,10 +111,7 @@ impl Targets<'_, '_> {
         if self.view.malformed(&object(group, kind, &name)).is_some() {
             return Found::Unreadable(Fault::new("TargetNotFound", format!("the {kind} {name} can't be read")));
         }
-        let message = format!(
-            "there is no {kind} {name}, and what is in another namespace can't be named{}",
-            suggest::name(written, namespace, self.view)
-        );
-        Found::Nothing(Fault::new("TargetNotFound", message))
+        let message = format!("there is no {kind} {name}, and a policy can't name what is in another namespace");
+        Found::Nothing(Fault::new("TargetNotFound", message), suggest::name(written, namespace, self.view))
     }
 }

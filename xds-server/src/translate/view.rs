@@ -197,7 +197,8 @@ impl<'r> View<'r> {
             (GATEWAY_API, "Gateway") => self.resources.gateways.keys().filter(is_named).collect(),
             (GATEWAY_API, "HTTPRoute") => self.resources.http_routes.keys().filter(is_named).collect(),
             _ => {
-                let of_kind = self.resources.backends.keys().filter(|object| object.group == group && object.kind == kind);
+                let of_kind =
+                    self.resources.backends.keys().filter(|object| object.group == group && object.kind == kind);
                 of_kind.map(|object| &object.name).filter(is_named).collect()
             }
         };

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::resources::{Name, ObjectRef};
 
+use super::TranslateOptions;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::matches;
@@ -28,7 +29,6 @@ use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::Table;
 use super::view::View;
-use super::TranslateOptions;
 
 /// What all Gateways have in common.
 pub(super) struct World<'w> {
