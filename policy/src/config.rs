@@ -213,6 +213,15 @@ pub enum Algorithm {
     EdDSA,
 }
 
+/// The reason of a route that no policy protects.
+pub const UNPROTECTED: &str = "Unprotected";
+
+/// The reason of a route that no policy protects, while one may have been meant for it that names nothing.
+pub const POLICY_TARGET_NOT_FOUND: &str = "PolicyTargetNotFound";
+
+/// Reasons of which callers are told the message as well: it names policies and what to do, and nothing that fails inside.
+pub const TOLD_REASONS: [&str; 2] = [UNPROTECTED, POLICY_TARGET_NOT_FOUND];
+
 /// What a route's policy key stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -223,7 +232,7 @@ pub enum RoutePolicy {
     Closed {
         /// A word in CamelCase for status, metric and log, such as `InvalidKeySet`.
         reason: String,
-        /// A sentence for the operator; not sent to callers.
+        /// A sentence for the operator; sent to callers with [`TOLD_REASONS`] alone.
         message: String,
     },
     /// Meant to be open, and leads to a server that may ask for tokens of its own: it asks for them as the gateway.

@@ -168,10 +168,12 @@ pub fn preflight_of_all_pages(methods: &str) -> Answer {
     Answer { status: 204, headers, body: String::new() }
 }
 
-/// What protects the route is broken. The operator finds the details in status and log, the caller does not.
+/// What protects the route is broken, or nothing protects it. The operator finds the details in status and log; the caller is
+/// told `told` at most.
 #[must_use]
-pub fn closed(reason: &str) -> Answer {
-    Answer { status: 503, headers: Vec::new(), body: error(None, -32603, "Service unavailable", reason) }
+pub fn closed(reason: &str, told: Option<&str>) -> Answer {
+    let message = told.map_or_else(|| "Service unavailable".to_owned(), |told| format!("Service unavailable: {told}"));
+    Answer { status: 503, headers: Vec::new(), body: error(None, -32603, &message, reason) }
 }
 
 /// There is no route, which is what Envoy itself would say.

@@ -146,7 +146,7 @@ impl Exchange {
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
-            return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY)));
+            return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY, None)));
         };
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
@@ -167,7 +167,7 @@ impl Exchange {
                     Err(answer) => RequestStep::Answer(answer),
                 }
             }
-            RoutePolicy::Closed { reason } => exchange.close(reason),
+            RoutePolicy::Closed { reason, told } => exchange.close(reason, told.as_deref()),
             RoutePolicy::Metadata { resource, path } => {
                 RequestStep::Answer(exchange.metadata(resource, path.as_deref(), headers))
             }
@@ -308,7 +308,7 @@ impl Exchange {
     pub fn route_changed(&mut self) -> Answer {
         self.settle(Outcome::Closed, ROUTE_CHANGED);
         self.state = State::Done;
-        self.origin.shown(denial::closed(ROUTE_CHANGED))
+        self.origin.shown(denial::closed(ROUTE_CHANGED, None))
     }
 
     /// What happened so far.
@@ -610,11 +610,11 @@ impl Exchange {
         denial::bad_request(fault, id)
     }
 
-    fn close(&mut self, reason: &str) -> RequestStep {
+    fn close(&mut self, reason: &str, told: Option<&str>) -> RequestStep {
         // The reasons of policies come from the configuration, so they are bounded by it and not by this type.
         self.settle(Outcome::Closed, "Closed");
         self.record.policy = Some(reason.to_owned());
-        RequestStep::Answer(denial::closed(reason))
+        RequestStep::Answer(denial::closed(reason, told))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::binding::{BadKey, Binder};
 use crate::config::{
     AccessLog, Authentication, FilterConfig, Limits, ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig,
-    SessionBinding, VERSION,
+    SessionBinding, TOLD_REASONS, VERSION,
 };
 use crate::jwt::key::KeyFault;
 
@@ -210,6 +210,8 @@ pub enum RoutePolicy {
     Closed {
         /// A word in CamelCase.
         reason: String,
+        /// What callers are told beside it.
+        told: Option<String>,
     },
     /// Requests pass untouched; the server may ask for tokens of its own.
     Remote,
@@ -283,7 +285,10 @@ impl RoutePolicy {
     ) -> Result<Rc<Self>, ConfigError> {
         let policy = match config {
             RoutePolicyConfig::Open {} => Self::Open,
-            RoutePolicyConfig::Closed { reason, .. } => Self::Closed { reason: reason.clone() },
+            RoutePolicyConfig::Closed { reason, message } => {
+                let told = TOLD_REASONS.contains(&reason.as_str()).then(|| message.clone());
+                Self::Closed { reason: reason.clone(), told }
+            }
             RoutePolicyConfig::Remote {} => Self::Remote,
             RoutePolicyConfig::IssuerMetadata { document } => Self::IssuerMetadata { document: document.clone() },
             RoutePolicyConfig::Registration { document } => Self::Registration { document: document.clone() },

@@ -16,9 +16,9 @@ pub struct CheckArgs {
     #[arg(value_name = "PATH")]
     pub folder: PathBuf,
 
-    /// Whether a route that no policy protects is a problem
-    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
-    pub unprotected_routes: UnprotectedRoutes,
+    /// What becomes of routes that no policy protects; by default those to an MCPBackend are closed and others open
+    #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    pub unprotected_routes: Option<UnprotectedRoutes>,
 }
 
 /// Prints every problem to standard output. Fails if there is one.
@@ -32,14 +32,12 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = TranslateOptions { unprotected_routes: args.unprotected_routes, ..TranslateOptions::default() };
+    let unprotected_routes = args.unprotected_routes.unwrap_or_default();
+    let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
-    let (note, open) = match args.unprotected_routes {
-        UnprotectedRoutes::Allow => ("note", 0),
-        UnprotectedRoutes::Deny => ("problem", unprotected.len()),
-    };
+    let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {
-        println!("{note}: no policy protects {route}");
+        println!("{}: no policy protects {route}", if route.closed.is_some() { "problem" } else { "note" });
     }
     for note in &notes {
         println!("note: {note}");
@@ -51,15 +49,15 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         println!("note: {problem}; it was not checked");
     }
     print(&problems);
-    if problems.len() + open == 0 {
+    if problems.len() + closed == 0 {
         let (resources, gateways) = (resources.origins.len(), model.gateways.len());
         println!("ok: {}, {}", count(resources, "resource"), count(gateways, "gateway"));
         return ExitCode::SUCCESS;
     }
     println!(
         "{}; what a broken policy protects would be closed, the rest served{}",
-        count(problems.len() + open, "problem"),
-        if open == 0 && !unprotected.is_empty() { ", and what no policy protects is open" } else { "" }
+        count(problems.len() + closed, "problem"),
+        if closed < unprotected.len() { ", and what is open is in the notes" } else { "" }
     );
     ExitCode::FAILURE
 }

@@ -24,9 +24,9 @@ pub struct Settings {
     )]
     system_ca_file: String,
 
-    /// What becomes of routes that no policy protects
-    #[arg(long, value_enum, default_value_t = UnprotectedRoutes::Allow, env = "TOOLWARD_UNPROTECTED_ROUTES")]
-    unprotected_routes: UnprotectedRoutes,
+    /// What becomes of routes that no policy protects; by default those to an MCPBackend are closed and others open
+    #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
+    unprotected_routes: Option<UnprotectedRoutes>,
 
     /// Whether Envoy writes a line for each request to its standard output
     #[arg(long, value_enum, default_value_t = AccessLogArg::On, env = "TOOLWARD_ACCESS_LOG")]
@@ -90,7 +90,7 @@ impl Settings {
             token_cache_entries: token_cache,
         };
         TranslateOptions {
-            unprotected_routes: self.unprotected_routes,
+            unprotected_routes: self.unprotected_routes.unwrap_or_default(),
             limits,
             access_log: match self.access_log {
                 AccessLogArg::On => AccessLog::On,

@@ -11,6 +11,8 @@ mod files;
 pub mod jwks;
 pub mod kube;
 mod last_good;
+mod likeness;
+mod nulls;
 mod object;
 mod route;
 

@@ -39,12 +39,14 @@ mod oauth;
 mod outcome;
 mod parts;
 mod policies;
+mod posture;
 mod problems;
 mod protection;
 mod routes;
 mod sections;
 mod selector;
 mod services;
+mod suggest;
 mod syntax;
 mod table;
 mod targets;
@@ -67,7 +69,7 @@ use toolward_policy::config::{AccessLog, BindingKey, Limits};
 /// What does not follow from the resources but from how Toolward is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TranslateOptions {
-    /// Whether a route to a backend may be without any policy.
+    /// What becomes of routes that no policy protects.
     pub unprotected_routes: UnprotectedRoutes,
     /// What the filter holds in memory at most.
     pub limits: Limits,
@@ -79,13 +81,17 @@ pub struct TranslateOptions {
     pub key_sets: Arc<KeySets>,
 }
 
-/// Whether a route to a backend may be without any policy.
+/// What becomes of routes that no policy protects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum UnprotectedRoutes {
-    /// It is open, as users of Gateway API expect.
+    /// Those to an MCPBackend are closed, whose kind is there to be protected; those to Services and to kinds of others are
+    /// open, as their users expect.
     #[default]
+    #[value(skip)]
+    ByKind,
+    /// All are open
     Allow,
-    /// It is closed: answered 503.
+    /// All are closed: answered 503
     Deny,
 }
 

@@ -17,5 +17,6 @@ mod sessions;
 mod signatures;
 mod sotw;
 mod static_envoy;
+mod unprotected;
 mod upstream_tls;
 mod xds_tls;

@@ -96,9 +96,9 @@ fn a_route_without_a_policy_is_open_or_closed_as_the_operator_says() {
     assert_eq!(stack.ask(&ops, call("add")).text, OK, "what has a policy is served");
     assert_eq!(stack.ask(&ops, call("multiply")).code(), Some(-32602));
 
-    // Without the option it is open, as Gateway API has it, and said all the same.
+    // Where that is allowed it is open, as Gateway API has it, and said all the same.
     let _ = upstream.take_recorded();
-    stack.toolward = stack.toolward.restart(stack.folder.path(), &[]);
+    stack.toolward = stack.toolward.restart(stack.folder.path(), &["--unprotected-routes", "allow"]);
     eventually("open", || anonymous().text == OK);
     assert_eq!(stack.toolward.metric("toolward_unprotected_routes"), 1.0);
     assert_eq!(stack.ask(&ops, call("multiply")).code(), Some(-32602));

@@ -195,7 +195,7 @@ pub struct MCPAccessPolicySpec {
     /// What it protects, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<TargetRef>,
-    /// Makes a token necessary.
+    /// Makes a token necessary, or says that none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<AuthenticationSpec>,
     /// Says what verified callers may do; absent: everything.
@@ -252,13 +252,18 @@ pub struct TargetRef {
     pub section_name: Option<String>,
 }
 
-/// Whose tokens are accepted: those of `issuers`, or with `passthrough` those that the server itself accepts.
+/// Whose tokens are accepted: those of `issuers`, or with `passthrough` those that the server itself accepts. `anonymous` asks
+/// for none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "has(self.issuers) != has(self.passthrough)",
-        "message": "exactly one of issuers and passthrough must be given"
+        "rule": "[has(self.issuers), has(self.passthrough), has(self.anonymous)].exists_one(given, given)",
+        "message": "exactly one of issuers, passthrough and anonymous must be given"
+    },
+    {
+        "rule": "!has(self.anonymous) || !(has(self.resource) || has(self.scopeImplies))",
+        "message": "with anonymous there is nowhere to log in and there are no tokens; resource and scopeImplies can't be given"
     },
     {
         "rule": "!has(self.passthrough) || !has(self.scopeImplies)",
@@ -283,6 +288,10 @@ pub struct AuthenticationSpec {
     /// the least to the most specific: Gateway, listener, backend, route, rule.
     #[serde(default, rename = "override")]
     pub overriding: Override,
+    /// Opens on purpose what no policy protects: callers need no token. It takes nothing away: where another policy on the way
+    /// asks for tokens, they are necessary, and rules still apply. Rules then know no claims and no scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<AnonymousSpec>,
     /// What clients are told that are to log in. Where the name of an issuer is a URL, each endpoint says who issues tokens
     /// for it (RFC 9728), even without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -309,6 +318,11 @@ pub enum Override {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PassthroughSpec {}
+
+/// Says that callers need no token; there is nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnonymousSpec {}
 
 /// A scope that holds others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -9,6 +9,8 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::likeness;
+use super::nulls::Nulls;
 use super::route;
 use crate::agentgateway;
 use crate::problem::Problem;
@@ -27,13 +29,13 @@ pub(super) enum Read {
 
 /// What is wrong with an object.
 #[derive(Debug)]
-struct Fault {
-    field: String,
-    reason: &'static str,
-    message: String,
+pub(super) struct Fault {
+    pub(super) field: String,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
+pub(super) const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Groups of which every kind matters: one that can't be honoured is said.
 const GROUPS: [&str; 4] = [GATEWAY_API, mcp::GROUP, agentgateway::GROUP, agentgateway::ENTERPRISE_GROUP];
@@ -62,6 +64,7 @@ pub(super) fn read(
     let name = object.name.clone();
     let mut remains = Remains::of(object, &document);
     let group = object.group.as_str();
+    let nulls = Nulls::of(group, origin);
     let result = match (group, object.kind.as_str(), version) {
         ("", "Service", "v1") => native(document, origin).map(|it| drop(resources.services.insert(name, it))),
         ("", "ConfigMap", "v1") => native(document, origin).map(|it| drop(resources.config_maps.insert(name, it))),
@@ -71,38 +74,36 @@ pub(super) fn read(
             native(document, origin).map(|it| drop(resources.endpoint_slices.insert(name, it)))
         }
         (GATEWAY_API, "GatewayClass", "v1" | "v1beta1") => {
-            parse(document).map(|it| drop(resources.gateway_classes.insert(name, it)))
+            parse(document, nulls).map(|it| drop(resources.gateway_classes.insert(name, it)))
         }
         (GATEWAY_API, "Gateway", "v1" | "v1beta1") => {
-            parse(document).map(|it| drop(resources.gateways.insert(name, it)))
+            parse(document, nulls).map(|it| drop(resources.gateways.insert(name, it)))
         }
         (GATEWAY_API, "HTTPRoute", "v1" | "v1beta1") => {
-            parse(document).map(|it| drop(resources.http_routes.insert(name, it)))
+            parse(document, nulls).map(|it| drop(resources.http_routes.insert(name, it)))
         }
         (GATEWAY_API, "ReferenceGrant", "v1" | "v1beta1") => {
-            parse(document).map(|it| drop(resources.reference_grants.insert(name, it)))
+            parse(document, nulls).map(|it| drop(resources.reference_grants.insert(name, it)))
         }
         (GATEWAY_API, "BackendTLSPolicy", "v1") => {
-            parse(document).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
+            parse(document, nulls).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
         }
         (mcp::GROUP, "MCPBackend", "v1alpha1") => {
-            parse(document).map(|it| drop(resources.backends.insert(object.clone(), it)))
+            parse(document, nulls).map(|it| drop(resources.backends.insert(object.clone(), it)))
         }
         (mcp::GROUP, "MCPAccessPolicy", "v1alpha1") => {
-            parse(document).map(|it| drop(resources.policies.insert(object.clone(), it)))
+            parse(document, nulls).map(|it| drop(resources.policies.insert(object.clone(), it)))
         }
         (agentgateway::GROUP, "AgentgatewayBackend", "v1alpha1") => {
-            parse(document).map(|it: agentgateway::AgentgatewayBackend| {
+            parse(document, nulls).map(|it: agentgateway::AgentgatewayBackend| {
                 drop(resources.backends.insert(object.clone(), it.into_backend()));
             })
         }
         (agentgateway::GROUP, "AgentgatewayPolicy", "v1alpha1")
-        | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document)
+        | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document, nulls)
             .and_then(|it: agentgateway::AgentgatewayPolicy| it.into_policy().map_err(invalid))
             .map(|it| drop(resources.policies.insert(object.clone(), it))),
-        _ if GROUPS.contains(&group) || mcp::KINDS.contains(&object.kind.as_str()) => {
-            Err(vec![unsupported(object, version)])
-        }
+        _ if GROUPS.contains(&group) || likeness::is_ours(object) => Err(vec![unsupported(object, version)]),
         _ => return Read::Foreign,
     };
     match result {
@@ -129,7 +130,7 @@ impl Remains {
     fn of(object: &ObjectRef, document: &Value) -> Self {
         Self {
             generation: document.pointer("/metadata/generation").and_then(Value::as_i64),
-            protects: protects(&object.kind, document.pointer("/spec/targetRefs")),
+            protects: protects(object, document),
             asks: asks(object, document),
             current: current(document),
             route: is_route(object).then(|| route::remains(document)),
@@ -248,10 +249,11 @@ pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
 }
 
 /// A policy that can't be read closes what it was meant for; in doubt, its whole namespace.
-fn protects(kind: &str, targets: Option<&Value>) -> Protects {
-    if !kind.ends_with("Policy") || kind == "BackendTLSPolicy" {
+fn protects(object: &ObjectRef, document: &Value) -> Protects {
+    if !likeness::may_be_policy(object, document) {
         return Protects::Nothing;
     }
+    let targets = document.pointer("/spec/targetRefs");
     let targets = targets.and_then(|targets| Vec::<TargetRef>::deserialize(targets).ok());
     match targets {
         Some(targets) if !targets.is_empty() => Protects::Targets(targets),
@@ -286,15 +288,7 @@ fn unsupported(object: &ObjectRef, version: &str) -> Fault {
     Fault {
         field: "kind".to_owned(),
         reason: "UnsupportedKind",
-        message: format!("{} of {}/{version} is not supported{}", object.kind, object.group, elsewhere(object)),
-    }
-}
-
-/// What may have been meant.
-fn elsewhere(object: &ObjectRef) -> String {
-    match mcp::KINDS.contains(&object.kind.as_str()) {
-        true => format!("; {}/v1alpha1 is", mcp::GROUP),
-        false => String::new(),
+        message: format!("{} of {}/{version} is not supported{}", object.kind, object.group, likeness::meant(object)),
     }
 }
 
@@ -305,7 +299,7 @@ fn invalid((field, message): (&str, &str)) -> Vec<Fault> {
 /// Reads a kind of Kubernetes' own.
 fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Vec<Fault>> {
     match origin {
-        Origin::File => parse(document),
+        Origin::File => parse(document, Nulls::Absent),
         Origin::ApiServer => serde_path_to_error::deserialize(document)
             .map_err(|error| vec![invalid_at(&error.path().to_string(), &error.into_inner())]),
     }
@@ -317,7 +311,11 @@ fn invalid_at(path: &str, error: &serde_json::Error) -> Fault {
 
 /// Reads a value into its type. All fields that the type does not know are faults: what was written but is not read
 /// would be a promise not kept.
-fn parse<T: DeserializeOwned>(document: Value) -> Result<T, Vec<Fault>> {
+fn parse<T: DeserializeOwned>(document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
+    let nulls = nulls.faults(&document);
+    if !nulls.is_empty() {
+        return Err(nulls);
+    }
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let parsed = serde_ignored::deserialize(

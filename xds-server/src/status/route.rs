@@ -104,21 +104,26 @@ fn is_of_rule(problem: &Problem) -> bool {
 
 /// Nothing where there is nothing to protect.
 fn protected(protection: &RouteProtection) -> Option<Condition> {
-    let RouteProtection { policies, unprotected, closed, applying } = protection;
+    let RouteProtection { policies, unprotected, opened, closed, applying } = protection;
     let mut lines = Vec::new();
     let open: BTreeSet<usize> = unprotected.iter().filter(|rule| !closed.contains_key(rule)).copied().collect();
     if !open.is_empty() {
         lines.push(format!("no MCPAccessPolicy protects rule {}: everybody may call everything there", list(&open)));
-    } else if unprotected.is_empty() && !policies.is_empty() {
+    } else if unprotected.is_empty() && opened.is_empty() && !policies.is_empty() {
         lines.push(format!("by {}", list(policies)));
     }
     lines.extend(applying.iter().map(|(rule, text)| format!("rule {rule}: {text}")));
-    lines.extend(closed.iter().map(|(rule, message)| format!("rule {rule} answers 503: {message}")));
-    match (unprotected.is_empty(), policies.is_empty()) {
-        (false, _) => Some(Condition::new(PROTECTED, false, "Unprotected", lines.join("\n"))),
-        (true, false) => Some(Condition::new(PROTECTED, true, "Protected", lines.join("\n"))),
-        (true, true) => None,
+    if !opened.is_empty() {
+        lines.push(format!("rule {} is opened on purpose, by authentication.anonymous of a policy", list(opened)));
     }
+    lines.extend(closed.iter().map(|(rule, message)| format!("rule {rule} answers 503: {message}")));
+    let (holds, reason) = match (unprotected.is_empty(), opened.is_empty(), policies.is_empty()) {
+        (false, ..) => (false, "Unprotected"),
+        (true, false, _) => (false, "OpenedOnPurpose"),
+        (true, true, false) => (true, "Protected"),
+        (true, true, true) => return None,
+    };
+    Some(Condition::new(PROTECTED, holds, reason, lines.join("\n")))
 }
 
 fn list<T: ToString>(entries: &BTreeSet<T>) -> String {

@@ -48,8 +48,11 @@ impl Case {
     }
 
     fn read(name: String, path: &Path, folder: &Path) -> Self {
-        let deny = name.starts_with("deny-");
-        let unprotected_routes = if deny { UnprotectedRoutes::Deny } else { UnprotectedRoutes::Allow };
+        let unprotected_routes = match name.split_once('-') {
+            Some(("deny", _)) => UnprotectedRoutes::Deny,
+            Some(("allow", _)) => UnprotectedRoutes::Allow,
+            _ => UnprotectedRoutes::ByKind,
+        };
         let facts = fs::read_to_string(folder.join(format!("{name}.facts.yaml"))).unwrap_or_default();
         Self {
             manifests: fs::read_to_string(path).unwrap(),

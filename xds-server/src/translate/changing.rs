@@ -45,6 +45,10 @@ impl Changing<'_> {
         grants.into_iter().for_each(|name| sources.note(&Source::Grants(&name.namespace)));
         let backends = next.backends.differing(&last.backends);
         let policies = next.policies.differing(&last.policies);
+        for backend in &backends {
+            sources.note(&Source::Names(&backend.kind, &backend.name.namespace));
+            sources.note(&Source::Kind(&backend.kind));
+        }
         backends
             .into_iter()
             .chain(policies)
@@ -70,5 +74,9 @@ impl Changing<'_> {
 }
 
 fn objects<T>(kind: &'static str, next: &Objects<Name, T>, last: &Objects<Name, T>, sources: &mut Sources) {
-    next.differing(last).into_iter().for_each(|name| sources.note(&Source::Object(kind, name)));
+    for name in next.differing(last) {
+        sources.note(&Source::Object(kind, name));
+        sources.note(&Source::Names(kind, &name.namespace));
+        sources.note(&Source::Kind(kind));
+    }
 }

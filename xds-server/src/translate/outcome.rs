@@ -50,8 +50,10 @@ pub struct ParentOutcome {
 pub struct RouteProtection {
     /// The policies.
     pub policies: BTreeSet<ObjectRef>,
-    /// Rules with backends to which there is no policy on the way, by index.
+    /// Rules with backends to which no policy on the way asks for anything, by index.
     pub unprotected: BTreeSet<usize>,
+    /// Rules that a policy opens on purpose, by index.
+    pub opened: BTreeSet<usize>,
     /// Rules that answer 503, by index, with what closes them.
     pub closed: BTreeMap<usize, String>,
     /// Rules on whose way several policies have an authentication section, by index, with the one that applies.
@@ -67,6 +69,8 @@ pub struct UnprotectedRule {
     pub rule: usize,
     /// The Gateway through which it is reached.
     pub gateway: Name,
+    /// Why it answers 503; none: it is open.
+    pub closed: Option<String>,
 }
 
 impl RouteOutcome {
@@ -107,8 +111,12 @@ pub(super) fn unprotected(routes: &Objects<Name, RouteOutcome>) -> BTreeSet<Unpr
     let mut all = BTreeSet::new();
     for (route, outcome) in routes {
         for (gateway, protection) in &outcome.protection {
-            let rules = protection.unprotected.iter();
-            all.extend(rules.map(|&rule| UnprotectedRule { route: route.clone(), rule, gateway: gateway.clone() }));
+            all.extend(protection.unprotected.iter().map(|&rule| UnprotectedRule {
+                route: route.clone(),
+                rule,
+                gateway: gateway.clone(),
+                closed: protection.closed.get(&rule).cloned(),
+            }));
         }
     }
     all
@@ -116,7 +124,11 @@ pub(super) fn unprotected(routes: &Objects<Name, RouteOutcome>) -> BTreeSet<Unpr
 
 impl fmt::Display for UnprotectedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { route, rule, gateway } = self;
-        write!(f, "HTTPRoute {route} rule {rule} on Gateway {gateway}")
+        let Self { route, rule, gateway, closed } = self;
+        write!(f, "HTTPRoute {route} rule {rule} on Gateway {gateway}")?;
+        match closed {
+            Some(message) => write!(f, "; it answers 503: {message}"),
+            None => f.write_str("; it is open to everybody"),
+        }
     }
 }

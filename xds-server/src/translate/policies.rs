@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::problem::Problem;
-use crate::resources::mcp::TargetRef;
+use crate::resources::mcp::{self, TargetRef};
 use crate::resources::{Name, ObjectRef, Protects};
 
 use super::changing::Changing;
@@ -17,6 +17,9 @@ use super::problems::{Fault, Problems, Reporter};
 use super::sections::{self, Sections};
 use super::targets::{Found, Target, Targets};
 use super::view::{Source, Sources, View};
+
+/// What a policy does that names nothing.
+const CLOSES_THE_REST: &str = "routes of this namespace that no other policy protects are closed until this is right";
 
 /// All policies by what they are attached to.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ enum Place {
     At(Target),
     /// It closes a whole namespace.
     Closing(String),
+    /// It names something that is not there: it may have been meant for whatever nobody else protects in this namespace.
+    Lost(String),
 }
 
 /// A policy where it is attached.
@@ -97,6 +102,7 @@ impl Policies {
             changed.note(&match &place {
                 Place::At(target) => Source::Policies(target),
                 Place::Closing(namespace) => Source::Closing(namespace),
+                Place::Lost(namespace) => Source::Lost(namespace),
             });
         }
     }
@@ -115,6 +121,16 @@ impl Policies {
             self.by_place.get(&Place::Closing(namespace.clone()))
         });
         self.by_place.get(&Place::At(target.clone())).into_iter().chain(closing).flatten().collect()
+    }
+
+    /// The policies that may have been meant for a way through or to this namespace which nobody protects: what they name is
+    /// not there, or can't be read. Those that close what can be attached to close the way to a Service, too.
+    pub(super) fn lost(&self, namespace: &str, view: &View<'_>) -> impl Iterator<Item = &ObjectRef> {
+        view.note(&Source::Lost(namespace));
+        view.note(&Source::Closing(namespace));
+        let places = [Place::Lost(namespace.to_owned()), Place::Closing(namespace.to_owned())];
+        let attached = places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten();
+        attached.map(|attached| &attached.policy)
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -189,9 +205,17 @@ fn attach(
     reporter: &mut Reporter<'_, '_>,
 ) -> Vec<(Place, Attached)> {
     let mut places: Vec<(Place, Attached)> = Vec::new();
+    let mut put = |place: Place, content: Arc<Content>, reach: Reach, target_ref: Option<usize>| {
+        // Naming a target twice says nothing new.
+        if !places.iter().any(|(other, attached)| *other == place && attached.reach == reach) {
+            places.push((place, Attached { policy: policy.clone(), content, reach, target_ref }));
+        }
+    };
+    let lost = || Place::Lost(policy.name.namespace.clone());
     if written.is_empty() {
-        let message = "the policy has no targetRefs and protects nothing; name what it is for";
+        let message = format!("the policy has no targetRefs and protects nothing; {CLOSES_THE_REST}");
         reporter.report("spec.targetRefs", Fault::new("Invalid", message));
+        put(lost(), Arc::clone(content), Reach::Named, None);
     }
     for (index, written) in written.iter().enumerate() {
         let field = format!("spec.targetRefs[{index}]");
@@ -202,18 +226,30 @@ fn attach(
                 reporter.report(format!("{field}.sectionName"), fault);
                 (target, closing, Reach::MissingPart)
             }
-            Found::Nothing(fault) => {
+            Found::Unreadable(fault) => {
                 reporter.report(field, fault);
                 continue;
             }
+            Found::Nothing(Fault { reason, message }, question) => {
+                let TargetRef { group, kind, name, .. } = written;
+                let elsewhere = targets.view.namespaces_with(policy, group, kind, name);
+                let hint = match elsewhere.first() {
+                    Some(namespace) => format!(" (there is one in {namespace}, where its policies must be)"),
+                    None => String::new(),
+                };
+                let message = format!("{message}{hint}; {CLOSES_THE_REST}.{question}");
+                reporter.report(field, Fault { reason, message });
+                let elsewhere = elsewhere.into_iter().map(|namespace| Place::Lost(namespace.to_owned()));
+                elsewhere.chain([lost()]).for_each(|place| put(place, Arc::clone(content), Reach::Named, Some(index)));
+                continue;
+            }
         };
-        // Attached nevertheless: should the Gateway become ours, it is never open.
-        reporter.accept(&field, targets.check_owner(&target));
-        let place = Place::At(target);
-        // Naming a target twice says nothing new.
-        if !places.iter().any(|(other, attached)| *other == place && attached.reach == reach) {
-            places.push((place, Attached { policy: policy.clone(), content, reach, target_ref: Some(index) }));
+        // Attached nevertheless: should the Gateway become ours, it is never open. Until then it may have been meant for one
+        // of ours, if it is of our kind: policies of others are for their Gateways as well.
+        if reporter.accept(&field, targets.check_owner(&target)).is_none() && policy.group == mcp::GROUP {
+            put(lost(), Arc::clone(&content), Reach::Named, Some(index));
         }
+        put(Place::At(target), content, reach, Some(index));
     }
     places
 }

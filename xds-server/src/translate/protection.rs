@@ -55,7 +55,7 @@ pub(super) struct Protection {
     /// Those that the policy names.
     pub(super) key_sets: BTreeMap<String, KeySet>,
     /// An issuer that the policy names, for clients that take the gateway for it.
-    issuer_at_gateway: Option<IssuerAtGateway>,
+    pub(super) issuer_at_gateway: Option<IssuerAtGateway>,
     /// Which of several authentication sections applies, in words.
     pub(super) applying: Option<String>,
     /// What is wrong with policies where they meet.
@@ -63,7 +63,7 @@ pub(super) struct Protection {
     /// What policies say in vain.
     pub(super) notes: Vec<Complaint>,
     /// What is wrong with the way itself, where each policy is right.
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
 }
 
 impl Protection {
@@ -77,6 +77,7 @@ impl Protection {
             RoutePolicy::Protected { authentication: Authentication::Passthrough { public_url }, .. } => {
                 Some(Told::Remote { public_url: public_url.clone() })
             }
+            RoutePolicy::Remote {} => Some(Told::Remote { public_url: None }),
             _ => None,
         }
     }
@@ -241,7 +242,7 @@ impl<'p> Levels<'p> {
     }
 
     /// The policies from the most to the least specific, whether they can be carried out or not.
-    pub(super) fn from_inside(&self) -> impl Iterator<Item = &'p ObjectRef> {
+    pub(super) fn inside_first(&self) -> impl Iterator<Item = &'p ObjectRef> {
         let outer = [&self.listener, &self.gateway];
         let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
         levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))
@@ -260,6 +261,14 @@ impl<'p> Levels<'p> {
         let of = |level: &'l Level<'p>| level.policies.as_slice();
         let backend = backend.map(of).unwrap_or_default();
         Chain([of(&self.gateway), of(&self.listener), backend, of(&self.route), of(&self.rule)])
+    }
+
+    /// Whether policies open all of the way on purpose: one outside of the backends, or one at each of them.
+    pub(super) fn are_opened(&self) -> bool {
+        let opens = |attached: &&Attached| matches!(&*attached.content, Content::Working(sections) if sections.opens);
+        let opened = |level: &Level<'_>| level.policies.iter().any(opens);
+        let outer = [&self.gateway, &self.listener, &self.route, &self.rule];
+        outer.into_iter().any(opened) || (!self.backends.is_empty() && self.backends.iter().all(opened))
     }
 
     /// Which policies these are. INVARIANT: they are told by their places in memory, so this is compared only while the

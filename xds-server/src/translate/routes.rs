@@ -52,6 +52,8 @@ pub(super) struct ParsedRule {
     pub(super) is_over_tls: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
     pub(super) policy_targets: Box<[Option<ObjectRef>]>,
+    /// The namespaces of its backends, without the route's own, sorted.
+    pub(super) namespaces: Box<[String]>,
     /// Whether it can be honoured as it is written, wherever its backends are.
     pub(super) valid: bool,
 }
@@ -129,6 +131,7 @@ impl ParsedRule {
         self.request_headers = HeaderChanges::default();
         self.response_headers = HeaderChanges::default();
         self.policy_targets = Box::default();
+        self.namespaces = Box::default();
         self.valid = false;
     }
 }
@@ -181,6 +184,7 @@ fn parse_rule(
         is_remote: false,
         is_over_tls: false,
         policy_targets: Box::default(),
+        namespaces: Box::default(),
         valid: destinations.iter().all(|destination| destination.valid),
     };
     let acts = match (filters, timeouts) {
@@ -229,6 +233,8 @@ impl ParsedRule {
         self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
         self.is_over_tls = upstreams().all(|upstream| upstream.cluster.tls.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
+        let elsewhere = used().filter(|used| used.upstream.is_some()).filter_map(|used| used.elsewhere.clone());
+        self.namespaces = elsewhere.collect::<BTreeSet<_>>().into_iter().collect();
         let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),
@@ -247,6 +253,8 @@ impl ParsedRule {
 /// A backendRef.
 struct Destination {
     weight: u32,
+    /// Its namespace, where that is not the route's.
+    elsewhere: Option<String>,
     /// Whether weight and filters are right.
     valid: bool,
     /// `None`: invalid, as a problem says.
@@ -274,7 +282,9 @@ fn destinations(
             let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default(), &field, reporter);
             let valid = weight.is_some() && filters.is_some();
             let upstream = upstream.filter(|_| valid);
-            Destination { weight: weight.unwrap_or(1), valid, upstream, filters: filters.unwrap_or_default() }
+            let elsewhere = reference.namespace.clone().filter(|namespace| *namespace != route.namespace);
+            let filters = filters.unwrap_or_default();
+            Destination { weight: weight.unwrap_or(1), elsewhere, valid, upstream, filters }
         })
         .collect()
 }

@@ -17,6 +17,7 @@ use crate::resources::mcp::{
 use super::in_place::{self, IssuerAtGateway};
 use super::keys;
 use super::oauth;
+use super::posture;
 use super::problems::Fault;
 use super::syntax;
 use super::view::View;
@@ -34,6 +35,8 @@ pub(super) struct Sections {
     pub(super) authentication: Option<Asked>,
     /// What more specific policies may do with the authentication section.
     pub(super) overriding: Override,
+    /// Whether it opens on purpose what no policy protects.
+    pub(super) opens: bool,
     pub(super) gate: Option<Gate>,
     pub(super) protocol: ProtocolSpec,
     /// What is to be said of it though it can be carried out, with the fields.
@@ -103,7 +106,11 @@ pub(super) fn check(
     view: &View<'_>,
 ) -> Result<Sections, Vec<(String, Fault)>> {
     let (mut faults, mut notes) = (Vec::new(), Vec::new());
-    let authentication = spec.authentication.as_ref().map(|authentication| match authentication.passthrough {
+    let written = spec.authentication.as_ref();
+    let opens = written.is_some_and(|authentication| authentication.anonymous.is_some());
+    faults.extend(written.filter(|_| opens).into_iter().flat_map(posture::anonymous_faults));
+    // What opens asks for nothing, so nothing that asks is replaced by it.
+    let authentication = written.filter(|_| !opens).map(|authentication| match authentication.passthrough {
         None => {
             let table = issuers(authentication, &name.namespace, view, &mut faults, &mut notes);
             Asked::Token(Box::new(table))
@@ -114,13 +121,13 @@ pub(super) fn check(
         faults.extend(oauth::origin_faults(origins));
     }
     let gate = spec.authorization.as_ref().map(|authorization| gate(name, authorization, &mut faults));
-    if authentication.is_none() && gate.is_none() && spec.protocol.is_none() {
+    if written.is_none() && gate.is_none() && spec.protocol.is_none() {
         let message = "the policy says nothing; add authentication, authorization or protocol";
         faults.push(("spec".to_owned(), invalid(message)));
     }
     let protocol = spec.protocol.clone().unwrap_or_default();
     let overriding = spec.authentication.as_ref().map(|section| section.overriding).unwrap_or_default();
-    let sections = Sections { authentication, overriding, gate, protocol, notes };
+    let sections = Sections { authentication, overriding, opens, gate, protocol, notes };
     if faults.is_empty()
         && let Err(error) = PolicyTable::new(&sections.probe())
     {

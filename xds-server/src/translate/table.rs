@@ -7,33 +7,11 @@ use toolward_policy::config::{
 };
 use toolward_policy::policy::PolicyTable;
 
-use super::UnprotectedRoutes;
 use super::problems::{Fault, Reporter};
 use super::protection::Protection;
 
-/// The key of routes to servers that are meant to be open. Keys of protections have a colon in them.
-const OPEN: &str = "open";
-
-/// The key of routes behind which there is nothing to protect.
+/// The key of routes behind which there is nothing to protect. Keys of protections have a colon in them.
 const HARMLESS: &str = "harmless";
-
-/// The key of routes that are meant to be open and lead to a server outside.
-const REMOTE: &str = "remote";
-
-/// The key of routes that no policy protects where that is not allowed.
-const UNPROTECTED: &str = "unprotected";
-
-/// What is said where the gateway itself would be known to a server, and callers to nobody.
-const LENT_MESSAGE: &str = "the backend has credentials, which only verified callers may use; protect it with a policy \
-                            that has issuers";
-
-/// What is said on them.
-pub(super) const UNPROTECTED_MESSAGE: &str = "no policy protects this route, and routes without policy are not allowed";
-
-/// What is wrong with a route that would lend a credential to anybody.
-pub(super) fn lent() -> Fault {
-    Fault::new("CredentialsUnprotected", LENT_MESSAGE)
-}
 
 /// A table that grows.
 #[derive(Debug)]
@@ -100,39 +78,10 @@ impl Table {
         key
     }
 
-    /// The key for a route without any policy that sends requests to a backend.
-    pub(super) fn add_unprotected(&mut self, unprotected: UnprotectedRoutes, is_remote: bool) -> String {
-        match unprotected {
-            UnprotectedRoutes::Allow if is_remote => {
-                self.config.policies.insert(REMOTE.to_owned(), RoutePolicy::Remote {});
-                REMOTE.to_owned()
-            }
-            UnprotectedRoutes::Allow => self.add_open(OPEN),
-            UnprotectedRoutes::Deny => {
-                let closed =
-                    RoutePolicy::Closed { reason: "Unprotected".to_owned(), message: UNPROTECTED_MESSAGE.to_owned() };
-                self.config.policies.insert(UNPROTECTED.to_owned(), closed);
-                UNPROTECTED.to_owned()
-            }
-        }
-    }
-
-    /// The key for a route without any policy to a backend with credentials, and what is wrong with it.
-    pub(super) fn add_lent(&mut self) -> (String, Fault) {
-        let fault = lent();
-        let closed = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
-        self.config.policies.insert(UNPROTECTED.to_owned(), closed);
-        (UNPROTECTED.to_owned(), fault)
-    }
-
     /// The key for a route without any policy behind which there is nothing to protect.
     pub(super) fn add_harmless(&mut self) -> String {
-        self.add_open(HARMLESS)
-    }
-
-    fn add_open(&mut self, key: &str) -> String {
-        self.config.policies.insert(key.to_owned(), RoutePolicy::Open {});
-        key.to_owned()
+        self.config.policies.insert(HARMLESS.to_owned(), RoutePolicy::Open {});
+        HARMLESS.to_owned()
     }
 
     /// Whether what the filter says on a route depends on the URL by which clients know it.

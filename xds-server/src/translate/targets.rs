@@ -6,6 +6,7 @@ use crate::resources::{Name, ObjectRef};
 use super::backends::is_mcp_kind;
 use super::gateways::Gateways;
 use super::problems::{Fault, GATEWAY_API, object};
+use super::suggest;
 use super::view::View;
 
 /// What a policy can be attached to.
@@ -25,7 +26,10 @@ pub(super) enum Found {
     Target(Target),
     /// The named part is not there. What it would be a part of is closed instead: in doubt deny.
     OnlyWhole(Target, Fault),
-    Nothing(Fault),
+    /// It is there and can't be read, so that nothing leads to it.
+    Unreadable(Fault),
+    /// It is not there, or of a kind that is not understood: what was meant is not known. With a question to the reader.
+    Nothing(Fault, String),
 }
 
 /// What policies can name.
@@ -50,8 +54,7 @@ impl Targets<'_, '_> {
     pub(super) fn find(&self, written: &TargetRef, namespace: &str) -> Found {
         let TargetRef { group, kind, name, section_name } = written;
         let name = Name::new(namespace, name);
-        let missing =
-            || Found::Nothing(Fault::new("TargetNotFound", format!("there is no {kind} {name}, or it can't be read")));
+        let missing = || self.missing(written, namespace);
         let no_part = |part: &str, section: &str| {
             let message =
                 format!("the {kind} {name} has no {part} {section:?}; all of it is closed until this is right");
@@ -97,8 +100,18 @@ impl Targets<'_, '_> {
                 let message = format!(
                     "a policy can't be attached to a {kind} of {group:?}; name a Gateway, HTTPRoute or MCPBackend"
                 );
-                Found::Nothing(Fault::new("InvalidKind", message))
+                Found::Nothing(Fault::new("InvalidKind", message), suggest::kind(group, kind))
             }
         }
+    }
+
+    fn missing(&self, written: &TargetRef, namespace: &str) -> Found {
+        let TargetRef { group, kind, name, .. } = written;
+        let name = Name::new(namespace, name);
+        if self.view.malformed(&object(group, kind, &name)).is_some() {
+            return Found::Unreadable(Fault::new("TargetNotFound", format!("the {kind} {name} can't be read")));
+        }
+        let message = format!("there is no {kind} {name}, and a policy can't name what is in another namespace");
+        Found::Nothing(Fault::new("TargetNotFound", message), suggest::name(written, namespace, self.view))
     }
 }

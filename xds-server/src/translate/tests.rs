@@ -46,7 +46,11 @@ fn resources(case: &str, manifests: &str) -> Resources {
 }
 
 fn options(case: &str) -> TranslateOptions {
-    let unprotected_routes = if case.starts_with("deny-") { UnprotectedRoutes::Deny } else { UnprotectedRoutes::Allow };
+    let unprotected_routes = match case.split_once('-') {
+        Some(("deny", _)) => UnprotectedRoutes::Deny,
+        Some(("allow", _)) => UnprotectedRoutes::Allow,
+        _ => UnprotectedRoutes::ByKind,
+    };
     TranslateOptions { unprotected_routes, ..Default::default() }
 }
 

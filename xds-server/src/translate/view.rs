@@ -16,9 +16,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::key_sets::{KeySets, Known, Place};
+use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
 use crate::resources::{Malformed, Name, ObjectRef, Resources};
 
+use super::problems::GATEWAY_API;
 use super::targets::Target;
 
 /// What can be looked at, whether it is there or not.
@@ -47,6 +49,12 @@ pub(super) enum Source<'a> {
     Policies(&'a Target),
     /// What was made of the policies that close a namespace.
     Closing(&'a str),
+    /// What was made of the policies of a namespace that name something that is not there.
+    Lost(&'a str),
+    /// The names of a kind's objects.
+    Kind(&'a str),
+    /// The names of a kind's objects in a namespace.
+    Names(&'a str, &'a str),
 }
 
 /// Sources by their hashes. That two have the same one is unlikely, and then a part is read again for nothing.
@@ -154,6 +162,49 @@ impl<'r> View<'r> {
         from.take_while(move |(name, _)| name.namespace == namespace).map(|(_, grant)| &**grant)
     }
 
+    /// The names of a namespace's Gateways.
+    pub(super) fn gateways_of(&self, namespace: &str) -> impl Iterator<Item = &'r Name> {
+        self.note(&Source::Names("Gateway", namespace));
+        of_namespace(&self.resources.gateways, namespace)
+    }
+
+    /// The names of a namespace's HTTPRoutes.
+    pub(super) fn routes_of(&self, namespace: &str) -> impl Iterator<Item = &'r Name> {
+        self.note(&Source::Names("HTTPRoute", namespace));
+        of_namespace(&self.resources.http_routes, namespace)
+    }
+
+    /// The names of the descriptions of MCP servers that are of the kind and the namespace of this one, which is before them.
+    pub(super) fn backends_of(&self, first: &ObjectRef) -> impl Iterator<Item = &'r ObjectRef> {
+        self.note(&Source::Names(&first.kind, &first.name.namespace));
+        let first = first.clone();
+        let from = self.resources.backends.starting_at(first.clone()).map(|(object, _)| object);
+        from.take_while(move |object| {
+            (&object.group, &object.kind, &object.name.namespace) == (&first.group, &first.kind, &first.name.namespace)
+        })
+    }
+
+    /// The namespaces of a folder in which there is an object of this kind and name. Of an API server's nothing is told: who may
+    /// write into one namespace has no say in another.
+    pub(super) fn namespaces_with(&self, policy: &ObjectRef, group: &str, kind: &str, name: &str) -> Vec<&'r str> {
+        self.note(&Source::Own(policy));
+        if !self.resources.origins.contains_key(policy) {
+            return Vec::new();
+        }
+        self.note(&Source::Kind(kind));
+        let is_named = |other: &&'r Name| other.name == name;
+        let names: Vec<&'r Name> = match (group, kind) {
+            (GATEWAY_API, "Gateway") => self.resources.gateways.keys().filter(is_named).collect(),
+            (GATEWAY_API, "HTTPRoute") => self.resources.http_routes.keys().filter(is_named).collect(),
+            _ => {
+                let of_kind =
+                    self.resources.backends.keys().filter(|object| object.group == group && object.kind == kind);
+                of_kind.map(|object| &object.name).filter(is_named).collect()
+            }
+        };
+        names.into_iter().map(|name| name.namespace.as_str()).collect()
+    }
+
     /// Why an object can't be read; of several faults the first.
     pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
         self.note(&Source::Own(object));
@@ -164,4 +215,10 @@ impl<'r> View<'r> {
         self.note(&Source::KeySet(place));
         self.key_sets.known(place)
     }
+}
+
+fn of_namespace<'r, T>(objects: &'r Objects<Name, T>, namespace: &str) -> impl Iterator<Item = &'r Name> {
+    let namespace = namespace.to_owned();
+    let from = objects.starting_at(Name::new(namespace.as_str(), "")).map(|(name, _)| name);
+    from.take_while(move |name| name.namespace == namespace)
 }

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::resources::{Name, ObjectRef};
 
+use super::TranslateOptions;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::in_place::{self, Claim};
@@ -24,12 +25,12 @@ use super::narrowing::Complaint;
 use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
+use super::posture::{self, Posture};
 use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
-use super::table::{self, Table, UNPROTECTED_MESSAGE};
+use super::table::Table;
 use super::view::View;
-use super::{TranslateOptions, UnprotectedRoutes};
 
 /// What all Gateways have in common.
 pub(super) struct World<'w> {
@@ -171,17 +172,24 @@ struct RuleRoutes {
 
 /// What ways have in common that are protected alike.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alike {
+struct Alike<'b> {
     policies: Identity,
+    leads_to_server: bool,
+    /// Whether one of the backends is of a kind that is there to be protected.
+    to_own_kind: bool,
+    is_remote: bool,
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
     has_several_servers: bool,
+    /// Policies that may have been meant for the way.
+    lost: BTreeSet<&'b ObjectRef>,
 }
 
 /// What protects a way, and its key in the table.
 struct Judged {
     protection: Protection,
+    posture: Posture,
     key: String,
     /// The policy that says which client the clients are.
     client: Option<ObjectRef>,
@@ -194,13 +202,13 @@ struct Builder<'b, 'r> {
     /// Whether the listener at hand speaks TLS.
     secure: bool,
     table: Table,
-    judged: BTreeMap<Alike, Rc<Judged>>,
+    judged: BTreeMap<Alike<'b>, Rc<Judged>>,
     /// What protects each route.
     protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
 }
 
-impl Builder<'_, '_> {
+impl<'b> Builder<'b, '_> {
     /// The virtual hosts of a listener by domain, beside the hostnames of the port's other listeners.
     fn hosts(
         &mut self,
@@ -338,78 +346,81 @@ impl Builder<'_, '_> {
             backends: &rule.policy_targets,
         };
         let levels = Levels::new(self.world.policies, &way, self.world.view);
-        let judged = self.judged(
-            &levels,
-            Alike {
-                policies: levels.identity(),
-                has_credential: rule.has_credential,
-                for_many_hosts: leads_to_server && !one_by_one,
-                has_several_servers: rule.has_several_servers(),
-            },
-        );
+        let ways = Alike {
+            policies: levels.identity(),
+            leads_to_server,
+            to_own_kind: posture::leads_to_own_kind(&way),
+            is_remote: rule.is_remote,
+            has_credential: rule.has_credential,
+            for_many_hosts: leads_to_server && !one_by_one,
+            has_several_servers: rule.has_several_servers(),
+            lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
+        };
+        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
+        let Judged { protection, posture, key, client } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
-        match judged {
-            Some(judged) => {
-                let Judged { protection, key, client } = &*judged;
-                outcome.policies.extend(protection.attached.iter().cloned());
-                if let RoutePolicy::Closed { message, .. } = &protection.policy {
-                    outcome.closed.insert(index, message.clone());
-                }
-                if let Some((field, fault)) = protection.fault(index) {
-                    self.problems.of(route_ref(&route.name)).report(field, fault);
-                }
-                for Complaint { policy, field, fault } in &protection.complaints {
-                    self.problems.of(policy.clone()).report(field, fault.clone());
-                }
-                for Complaint { policy, field, fault } in &protection.notes {
-                    self.problems.of(policy.clone()).note(field, fault.clone());
-                }
-                if let Some(applying) = &protection.applying {
-                    outcome.applying.insert(index, applying.clone());
-                    let note = Fault::new(notes::APPLYING, applying.clone());
-                    self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
-                }
-                if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
-                    self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
-                }
-                let told = protection.told().filter(|_| leads_to_server);
-                (key.clone(), told, client.clone().filter(|_| leads_to_server))
-            }
-            None if rule.has_credential => {
-                let (key, fault) = self.table.add_lent();
-                outcome.unprotected.insert(index);
-                outcome.closed.insert(index, fault.message.clone());
-                let mut reporter = self.problems.of(route_ref(&route.name));
-                reporter.report(format!("spec.rules[{index}].backendRefs"), fault);
-                (key, None, None)
-            }
-            None if matches!(rule.action, RouteAction::Forward(_)) => {
-                outcome.unprotected.insert(index);
-                let unprotected = self.world.options.unprotected_routes;
-                if unprotected == UnprotectedRoutes::Deny {
-                    outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
-                }
-                let told = rule.is_remote.then_some(Told::Remote { public_url: None });
-                let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
-                (self.table.add_unprotected(unprotected, rule.is_remote), told, None)
-            }
-            None => (self.table.add_harmless(), None, None),
+        outcome.policies.extend(protection.attached.iter().cloned());
+        match posture {
+            Posture::Unprotected if leads_to_server => drop(outcome.unprotected.insert(index)),
+            Posture::OpenedOnPurpose if leads_to_server => drop(outcome.opened.insert(index)),
+            _ => {}
         }
+        if let RoutePolicy::Closed { reason, message } = &protection.policy {
+            outcome.closed.insert(index, format!("{message} ({reason})"));
+        }
+        if let Some((field, fault)) = protection.fault(index) {
+            self.problems.of(route_ref(&route.name)).report(field, fault);
+        }
+        for Complaint { policy, field, fault } in &protection.complaints {
+            self.problems.of(policy.clone()).report(field, fault.clone());
+        }
+        for Complaint { policy, field, fault } in &protection.notes {
+            self.problems.of(policy.clone()).note(field, fault.clone());
+        }
+        if let Some(applying) = &protection.applying {
+            outcome.applying.insert(index, applying.clone());
+            let note = Fault::new(notes::APPLYING, applying.clone());
+            self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
+        }
+        if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
+            self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
+        }
+        let told = protection.told().filter(|_| leads_to_server);
+        (key.clone(), told, client.clone().filter(|_| leads_to_server))
     }
 
-    /// What these policies make of ways like this one; `None`: there is none.
-    fn judged(&mut self, levels: &Levels<'_>, ways: Alike) -> Option<Rc<Judged>> {
+    /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.
+    fn lost(&self, way: &Way<'_>, namespaces: &[String]) -> BTreeSet<&'b ObjectRef> {
+        let World { policies, view, .. } = *self.world;
+        let own = [&way.route.namespace, &way.gateway.namespace];
+        own.into_iter().chain(namespaces).flat_map(|namespace| policies.lost(namespace, view)).collect()
+    }
+
+    /// What these policies make of ways like this one; `None`: there is neither a policy nor anything to protect.
+    fn judged(&mut self, levels: &Levels<'_>, ways: Alike<'b>) -> Option<Rc<Judged>> {
         if let Some(judged) = self.judged.get(&ways) {
             return Some(Rc::clone(judged));
         }
-        let protection = levels.protection()?;
+        let protection = levels.protection();
+        if protection.is_none() && !ways.leads_to_server {
+            return None;
+        }
+        let posture = Posture::of(protection.as_ref().map(|protection| &protection.policy), levels.are_opened());
+        let protection = protection.unwrap_or_else(|| Protection::none(ways.is_remote));
+        let is_closed = matches!(protection.policy, RoutePolicy::Closed { .. });
         let lends = ways.has_credential && !protection.verifies_callers();
-        let open = matches!(protection.policy, RoutePolicy::Protected { .. });
-        let protection = if lends && open { protection.closed(table::lent()) } else { protection };
-        let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
-        let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
-        let client = in_place::of_way(levels.from_inside(), self.world.view);
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection, client: client.cloned() });
+        let closing = posture::closing(self.world.options.unprotected_routes, ways.to_own_kind, &ways.lost);
+        let unprotected = closing.filter(|_| posture == Posture::Unprotected && ways.leads_to_server);
+        let protection = match unprotected {
+            _ if lends && !is_closed => protection.lent(),
+            Some(fault) => protection.unprotected(fault, &ways.lost),
+            None => {
+                let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
+                if ways.for_many_hosts { protection.for_many_hosts() } else { protection }
+            }
+        };
+        let client = in_place::of_way(levels.inside_first(), self.world.view).cloned();
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), posture, protection, client });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }

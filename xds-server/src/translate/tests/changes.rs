@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use toolward_policy::config::KeySet;
+use toolward_policy::config::{KeySet, Mode};
 
 use super::cases;
 use crate::key_sets::{Failing, KeySets, Known};
 use crate::model::{Gateway, GatewayName, Model};
 use crate::render::{RenderOptions, render_after, render_gateway};
+use crate::resources::mcp::{AnonymousSpec, AuthenticationSpec, ProtocolSpec};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, Translator, places, translate};
+use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, places, translate};
 
 /// Walks from each case.
 const WALKS: u64 = 3;
@@ -89,7 +90,10 @@ impl<'v> Walk<'v> {
     fn new(case: &str, manifests: &str, walk: u64, versions: &'v BTreeMap<ObjectRef, Vec<Resources>>) -> Self {
         let name = format!("{case}, walk {walk}");
         let random = name.bytes().fold(walk, |random, byte| random.wrapping_mul(31).wrapping_add(byte.into()));
-        let (world, there, options) = (Resources::default(), BTreeMap::new(), TranslateOptions::default());
+        use UnprotectedRoutes::{Allow, ByKind, Deny};
+        let unprotected_routes = [ByKind, Allow, Deny][(random % 3) as usize];
+        let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
+        let (world, there) = (Resources::default(), BTreeMap::new());
         let (translator, rendered) = (Translator::default(), BTreeMap::new());
         let mut walk = Self { name, random, versions, there, world, options, translator, rendered };
         for object in objects(case, manifests) {
@@ -137,7 +141,8 @@ impl<'v> Walk<'v> {
     }
 
     fn change(&mut self) -> String {
-        match self.below(10) {
+        match self.below(12) {
+            10.. => self.bend(),
             0..3 => {
                 let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
                 self.remove(&object);
@@ -174,6 +179,37 @@ impl<'v> Walk<'v> {
                 "key sets fetched".to_owned()
             }
         }
+    }
+
+    /// Makes a policy ask for nothing, or for something that is not there.
+    fn bend(&mut self) -> String {
+        let policies: Vec<ObjectRef> = self.world.policies.keys().cloned().collect();
+        if policies.is_empty() {
+            return "nothing".to_owned();
+        }
+        let policy = policies[self.below(policies.len())].clone();
+        let kind = self.below(6);
+        let spec = &mut self.world.policies.get_mut(&policy).unwrap().spec;
+        match kind {
+            0 => spec.target_refs.iter_mut().for_each(|target| target.name.push('s')),
+            1 => spec.target_refs.iter_mut().for_each(|target| target.kind = target.kind.to_lowercase()),
+            2 => spec.target_refs.clear(),
+            3 => {
+                spec.authentication = None;
+                spec.protocol = Some(ProtocolSpec::default());
+                spec.authorization.iter_mut().for_each(|section| section.mode = Mode::DryRun);
+            }
+            4 => spec.authentication = None,
+            _ => {
+                let anonymous = Some(AnonymousSpec {});
+                spec.authentication = Some(AuthenticationSpec { anonymous, ..AuthenticationSpec::default() });
+            }
+        }
+        // What is removed is what is there now.
+        if let Some(object) = self.there.get_mut(&policy) {
+            object.policies.share(policy.clone(), self.world.policies.get(&policy).unwrap().clone());
+        }
+        format!("{policy} bent in way {kind}")
     }
 
     fn one_of_there(&mut self) -> Option<ObjectRef> {
