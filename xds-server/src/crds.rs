@@ -40,6 +40,7 @@ pub fn definitions() -> Result<[Value; 2], serde_json::Error> {
             versions.into_iter().flatten().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
         {
             structural(schema);
+            schema.pointer_mut("/properties/spec").into_iter().for_each(keep_nulls);
         }
     }
     Ok(definitions)
@@ -48,7 +49,6 @@ pub fn definitions() -> Result<[Value; 2], serde_json::Error> {
 /// Makes of JSON Schema what an API server takes without a warning.
 fn structural(schema: &mut Value) {
     let Value::Object(fields) = schema else { return };
-    // An absent field is left out and not null. Otherwise `has` would be true for a null.
     fields.remove("nullable");
     // A structural schema has no place for "a string, an integer or a boolean"; what else there is, we refuse.
     if fields.remove("anyOf").is_some() {
@@ -66,6 +66,20 @@ fn structural(schema: &mut Value) {
     children.for_each(structural);
     fields.get_mut("items").into_iter().for_each(structural);
     fields.get_mut("additionalProperties").into_iter().for_each(structural);
+}
+
+/// A null that an API server drops would be an absent section, and its author believes it to be there. So it stays, and closes
+/// what it stands in. Where a rule asks for the field with `has`, it is not there.
+fn keep_nulls(schema: &mut Value) {
+    let Value::Object(fields) = schema else { return };
+    let required = fields.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (name, child) in fields.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        keep_nulls(child);
+        if let Some(child) = child.as_object_mut().filter(|_| !required.contains(&Value::from(name.as_str()))) {
+            child.insert("nullable".to_owned(), Value::Bool(true));
+        }
+    }
+    fields.get_mut("items").into_iter().for_each(keep_nulls);
 }
 
 #[cfg(test)]
@@ -140,7 +154,7 @@ mod tests {
     #[test]
     fn no_schema_has_what_is_not_structural() {
         for (path, schema) in schemas() {
-            for word in ["anyOf", "nullable", "$ref", "additionalProperties", "uniqueItems", "const"] {
+            for word in ["anyOf", "$ref", "additionalProperties", "uniqueItems", "const"] {
                 assert!(schema.get(word).is_none(), "{path}: {word}");
             }
             let free = schema.get("x-kubernetes-preserve-unknown-fields").is_some();
@@ -150,6 +164,21 @@ mod tests {
                 "{path} takes everything"
             );
         }
+    }
+
+    /// In a spec what is required can't be null, and all else shows when it is.
+    #[test]
+    fn no_null_is_dropped() {
+        let mut count = 0;
+        for (path, schema) in schemas().into_iter().filter(|(path, _)| path.contains(".spec")) {
+            let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+            for (name, child) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                let is_nullable = child.get("nullable") == Some(&Value::Bool(true));
+                assert_ne!(is_nullable, required.contains(&Value::from(name.as_str())), "{path}.{name}");
+                count += usize::from(is_nullable);
+            }
+        }
+        assert!(count >= 50, "only {count} fields can be null");
     }
 
     #[test]

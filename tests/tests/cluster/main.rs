@@ -5,6 +5,7 @@ mod deployment;
 mod flood;
 mod identity;
 mod key_sets;
+mod nulls;
 mod outages;
 mod refusals;
 mod rights;

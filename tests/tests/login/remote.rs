@@ -55,7 +55,8 @@ spec:
         );
         folder.write("policy.yaml", policy);
         let authorities = remote.authority_file();
-        let toolward = Toolward::serve_with(folder.path(), &["--system-ca-file", &authorities]);
+        let toolward =
+            Toolward::serve_with(folder.path(), &["--system-ca-file", &authorities, "--unprotected-routes", "allow"]);
         toolward.wait_until_ready();
         let envoy = Envoy::with_names("default/mcp-gateway", toolward.xds, remote.names.port);
         let origin = format!("http://127.0.0.1:{port}");

@@ -1,7 +1,8 @@
 //! Nulls where something should stand: a section whose content is commented out is null in YAML, and its author believes it to
 //! be there. So it is no absent one, but a fault of the object.
 //!
-//! Of Gateway API's own kinds this goes for files: an API server drops their nulls before anybody sees them.
+//! Of Gateway API's own kinds this goes for files: an API server drops their nulls before anybody sees them. Of ours it keeps
+//! them, as their definitions say; `kubectl apply` does not even send them, and keeps what it was given in an annotation.
 
 use serde_json::Value;
 
@@ -43,6 +44,34 @@ impl Nulls {
             }
         }
         found.into_iter().map(fault).collect()
+    }
+}
+
+/// Puts nulls back into an object that `kubectl apply` was given and did not send, where nobody has written the field since.
+pub(super) fn put_back(applied: &Value, object: &mut Value) {
+    let applied = applied.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let applied = applied.as_ref().and_then(|applied| applied.get("spec"));
+    if let Some((applied, spec)) = applied.zip(object.get_mut("spec")) {
+        put_back_into(applied, spec);
+    }
+}
+
+fn put_back_into(applied: &Value, value: &mut Value) {
+    match (applied, value) {
+        (Value::Object(applied), Value::Object(members)) => {
+            for (name, applied) in applied {
+                match members.get_mut(name) {
+                    Some(member) => put_back_into(applied, member),
+                    None if applied.is_null() => drop(members.insert(name.clone(), Value::Null)),
+                    None => {}
+                }
+            }
+        }
+        // Of a list that was changed since it is not known which item is which.
+        (Value::Array(applied), Value::Array(items)) if applied.len() == items.len() => {
+            applied.iter().zip(items).for_each(|(applied, item)| put_back_into(applied, item));
+        }
+        _ => {}
     }
 }
 
@@ -102,6 +131,41 @@ mod tests {
         }
         assert_eq!(fields(mcp::GROUP, Origin::File, &json!({ "spec": null })), ["spec"]);
         assert_eq!(fields(mcp::GROUP, Origin::File, &json!({ "spec": vec![Value::Null; 99] })).len(), MAX_FAULTS);
+    }
+
+    #[test]
+    fn what_kubectl_did_not_send() {
+        let applied = json!({ "spec": { "authentication": null, "authorization": { "rules": [{ "name": "a", "claims": null }] } } });
+        let applied = Value::from(applied.to_string());
+        let rows = [
+            (
+                "as it was sent",
+                json!({ "authorization": { "rules": [{ "name": "a" }] } }),
+                vec!["spec.authentication", "spec.authorization.rules[0].claims"],
+            ),
+            (
+                "one was written since",
+                json!({ "authentication": {}, "authorization": { "rules": [{ "name": "a" }] } }),
+                vec!["spec.authorization.rules[0].claims"],
+            ),
+            (
+                "a rule is new",
+                json!({ "authorization": { "rules": [{ "name": "b" }, { "name": "a" }] } }),
+                vec!["spec.authentication"],
+            ),
+        ];
+        for (row, spec, expected) in rows {
+            let mut object = json!({ "spec": spec });
+            put_back(&applied, &mut object);
+            let mut found = fields(mcp::GROUP, Origin::ApiServer, &object);
+            found.sort();
+            assert_eq!(found, expected, "{row}");
+        }
+        for nonsense in [Value::Null, Value::from("{"), Value::from("[]"), Value::from("{\"spec\":3}")] {
+            let mut object = json!({ "spec": { "a": 1 } });
+            put_back(&nonsense, &mut object);
+            assert_eq!(object, json!({ "spec": { "a": 1 } }), "{nonsense}");
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

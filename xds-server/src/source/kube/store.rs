@@ -8,7 +8,11 @@ use serde_json::Value;
 use super::kinds::{Content, KINDS, Kind};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::Change;
+use crate::source::nulls::{self, Nulls};
 use crate::source::object::{self, Origin, Read};
+
+/// The annotation in which `kubectl apply` keeps what it was given.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What happened to a kind's objects.
 #[derive(Clone, Debug)]
@@ -223,8 +227,10 @@ fn strip(kind: &Kind, object: &mut Value) {
         if matches!(kind.kind, "Namespace" | "Service" | "EndpointSlice") {
             metadata.remove("annotations");
         }
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
+        let applied = annotations.and_then(|annotations| annotations.remove(LAST_APPLIED));
+        if let Some(applied) = applied.filter(|_| Nulls::of(kind.group, Origin::ApiServer) == Nulls::Refused) {
+            nulls::put_back(&applied, object);
         }
     }
 }

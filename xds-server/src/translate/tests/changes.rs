@@ -142,7 +142,6 @@ impl<'v> Walk<'v> {
 
     fn change(&mut self) -> String {
         match self.below(12) {
-            10.. => self.bend(),
             0..3 => {
                 let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
                 self.remove(&object);
@@ -160,6 +159,7 @@ impl<'v> Walk<'v> {
                 self.put_version(&object);
                 format!("{object} put in")
             }
+            9..11 => self.bend(),
             _ => {
                 let known = places(&self.world).into_iter().filter_map(|place| {
                     let failing = || Failing { last_good: 1, error: "down".to_owned() };
