@@ -46,9 +46,9 @@ impl<'r> Claim<'r> {
 
 /// The policy that says which client the clients of a way are: the most specific one with an authentication section, if that
 /// says so.
-pub(super) fn of_way<'p>(from_inside: impl Iterator<Item = &'p ObjectRef>, view: &View<'_>) -> Option<&'p ObjectRef> {
+pub(super) fn of_way<'p>(inside_first: impl Iterator<Item = &'p ObjectRef>, view: &View<'_>) -> Option<&'p ObjectRef> {
     let asks = |policy: &ObjectRef| view.policy(policy).is_some_and(|policy| policy.spec.authentication.is_some());
-    from_inside.into_iter().find(|policy| asks(policy)).filter(|policy| Claim::of(policy, view).is_some())
+    inside_first.into_iter().find(|policy| asks(policy)).filter(|policy| Claim::of(policy, view).is_some())
 }
 
 /// Whose client the clients of a host are to be, of several policies that say so: the oldest one's, or else that of the first

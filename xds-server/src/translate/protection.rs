@@ -241,7 +241,7 @@ impl<'p> Levels<'p> {
     }
 
     /// The policies from the most to the least specific, whether they can be carried out or not.
-    pub(super) fn from_inside(&self) -> impl Iterator<Item = &'p ObjectRef> {
+    pub(super) fn inside_first(&self) -> impl Iterator<Item = &'p ObjectRef> {
         let outer = [&self.listener, &self.gateway];
         let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
         levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))

@@ -408,7 +408,7 @@ impl Builder<'_, '_> {
         let protection = if lends && open { protection.closed(table::lent()) } else { protection };
         let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
         let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
-        let client = in_place::of_way(levels.from_inside(), self.world.view);
+        let client = in_place::of_way(levels.inside_first(), self.world.view);
         let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection, client: client.cloned() });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)

@@ -159,12 +159,18 @@ struct Way {
     servers: BTreeSet<Option<usize>>,
 }
 
+/// A route with the Gateways that are its parents, and the servers of each of its rules.
+#[derive(Clone, Debug)]
+struct Route {
+    parents: Vec<usize>,
+    rules: Vec<Vec<Option<usize>>>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct World {
     /// How many listeners each Gateway has.
     gateways: Vec<usize>,
-    /// The Gateways that each route has as parents, and the servers of its rules.
-    routes: Vec<(Vec<usize>, Vec<Vec<Option<usize>>>)>,
+    routes: Vec<Route>,
     backends: usize,
     policies: Vec<Policy>,
 }
@@ -206,7 +212,7 @@ impl World {
                 let count = 1 + usize::from(random.one_in(3));
                 rules.push((0..count).map(|_| random.of(&servers)).collect());
             }
-            routes.push((parents, rules));
+            routes.push(Route { parents, rules });
         }
         let mut world = Self { gateways, routes, backends, policies: Vec::new() };
         for index in 0..=1 + random.below(4) {
@@ -227,7 +233,7 @@ impl World {
             4 => Target::Route(random.below(self.routes.len())),
             _ => {
                 let route = random.below(self.routes.len());
-                Target::Rule(route, random.below(self.routes[route].1.len()))
+                Target::Rule(route, random.below(self.routes[route].rules.len()))
             }
         };
         let audiences = [vec!["x"], vec!["x"], vec!["x", "y"], vec!["y"]];
@@ -266,10 +272,10 @@ impl World {
     /// All ways by the Gateway's port and the name of the route in the model.
     fn ways(&self) -> BTreeMap<(usize, u16, String), Way> {
         let mut ways = BTreeMap::new();
-        for (route, (parents, rules)) in self.routes.iter().enumerate() {
+        for (route, Route { parents, rules }) in self.routes.iter().enumerate() {
             for (rule, servers) in rules.iter().enumerate() {
                 for &gateway in parents {
-                    for listener in 0..self.gateways[gateway] {
+                    for (listener, port) in PORTS.into_iter().enumerate().take(self.gateways[gateway]) {
                         let servers: BTreeSet<_> = servers.iter().copied().collect();
                         let backends = servers.iter().flatten().map(|backend| Target::Backend(*backend));
                         let others = [
@@ -279,10 +285,7 @@ impl World {
                             Target::Rule(route, rule),
                         ];
                         let targets = others.into_iter().chain(backends).collect();
-                        ways.insert(
-                            (gateway, PORTS[listener], format!("apps/r{route}/{rule}/0")),
-                            Way { targets, servers },
-                        );
+                        ways.insert((gateway, port, format!("apps/r{route}/{rule}/0")), Way { targets, servers });
                     }
                 }
             }
@@ -311,7 +314,7 @@ impl World {
             let spec = json!({ "gatewayClassName": "toolward", "listeners": listeners });
             documents.push(with(named("Gateway", format!("g{index}")), spec));
         }
-        for (index, (parents, rules)) in self.routes.iter().enumerate() {
+        for (index, Route { parents, rules }) in self.routes.iter().enumerate() {
             let parents: Vec<Value> = parents.iter().map(|one| json!({ "name": format!("g{one}") })).collect();
             let server = |server: &Option<usize>| match server {
                 Some(backend) => {
