@@ -285,10 +285,7 @@ impl World {
                             Target::Rule(route, rule),
                         ];
                         let targets = others.into_iter().chain(backends).collect();
-                        ways.insert(
-                            (gateway, port, format!("apps/r{route}/{rule}/0")),
-                            Way { targets, servers },
-                        );
+                        ways.insert((gateway, port, format!("apps/r{route}/{rule}/0")), Way { targets, servers });
                     }
                 }
             }
