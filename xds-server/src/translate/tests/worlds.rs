@@ -616,13 +616,7 @@ enum NobodyElse {
 }
 
 /// Property 1.
-fn each_policy_lets_pass(
-    world: &World,
-    policies: &[Policy],
-    nobody_else: NobodyElse,
-    outcome: &Outcome,
-    what: &str,
-) {
+fn each_policy_lets_pass(world: &World, policies: &[Policy], nobody_else: NobodyElse, outcome: &Outcome, what: &str) {
     let ways = world.ways();
     for (way, caller, tool) in &outcome.passing {
         let found = &ways[way];
