@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use toolward_policy::config::FilterConfig;
 use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Verification};
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::jwks;
 use toolward_policy::jwt::verify::Portable;
@@ -51,7 +52,7 @@ impl World {
             vec![key(Signer::Es256, "l"), key(Signer::Ed25519, "k")],
             vec![key(Signer::Es256, "k")],
         ];
-        let set = jwks::parse(json!({ "keys": keys[self.keys] }).to_string().as_bytes()).expect("keys").keys;
+        let set = jwks::parse(json!({ "keys": keys[self.keys] }).to_string().as_bytes(), 4096).expect("keys").keys;
         let audience = ["mcp", "mcp", "other"][self.audience];
         let issuer = |name: &str| {
             let audience = json!({ "oneOf": [audience] });
@@ -90,7 +91,8 @@ fn token() -> String {
 
 /// A stream as this table opens it at this time; none: it does not.
 fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
-    let mut verification = Verification { verifier: &Portable, cache: &mut TokenCache::new(NonZeroUsize::MIN), now };
+    let (cache, budget) = (&mut TokenCache::new(NonZeroUsize::MIN), &mut Budget::default());
+    let mut verification = Verification { verifier: &Portable, cache, now, budget, millis: 0 };
     let headers = [(":method", "GET"), (":path", "/mcp"), ("authorization", &format!("Bearer {token}"))];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
     let (mut exchange, step) =

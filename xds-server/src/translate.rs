@@ -33,6 +33,7 @@ mod in_place;
 mod keys;
 mod matches;
 mod metadata;
+mod narrowing;
 mod notes;
 mod oauth;
 mod outcome;
@@ -59,6 +60,7 @@ mod when;
 
 pub use gateways::CONTROLLER_NAME;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
+pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use translator::Translator;
 

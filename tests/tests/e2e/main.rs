@@ -11,6 +11,7 @@ mod https;
 mod keys;
 mod lists;
 mod metrics_and_log;
+mod narrowing;
 mod render;
 mod restart;
 mod routes;

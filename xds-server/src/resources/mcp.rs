@@ -285,9 +285,13 @@ pub struct AuthenticationSpec {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuer"]))]
     pub issuers: Vec<IssuerSpec>,
     /// The server has an authorization server of its own: callers' tokens go to it unread, and what it says of where to log
-    /// in is told as the gateway's. Rules then know no claims and no scopes.
+    /// in is told as the gateway's. Rules then know no claims and no scopes. The rule of a route then has one server alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<PassthroughSpec>,
+    /// Whether the sections of more specific policies on the way of a request may replace this one, or only narrow it. From
+    /// the least to the most specific: Gateway, listener, backend, route, rule.
+    #[serde(default, rename = "override")]
+    pub overriding: Override,
     /// Opens on purpose what no policy protects: callers need no token. It takes nothing away: where another policy on the way
     /// asks for tokens, they are necessary, and rules still apply. Rules then know no claims and no scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -301,6 +305,17 @@ pub struct AuthenticationSpec {
     #[schemars(length(max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["scope"]))]
     pub scope_implies: Vec<ScopeSpec>,
+}
+
+/// What more specific policies may do with an authentication section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Override {
+    /// They may ask for more, of the same callers: fewer of the issuers with the same keys, fewer audiences and algorithms.
+    /// What accepts anybody else is closed.
+    #[default]
+    Narrow,
+    /// They may put a section of their own in its place.
+    Allow,
 }
 
 /// Says that callers' tokens go to the server; there is nothing to set.

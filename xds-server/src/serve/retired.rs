@@ -301,6 +301,7 @@ mod tests {
             response_headers: HeaderChanges::default(),
             policy: (*key).to_owned(),
             origin: None,
+            transport: Default::default(),
         };
         let host = VirtualHost { name: "h".into(), domain: "*".into(), routes: routes.iter().map(route).collect() };
         let listener = Listener { virtual_hosts: vec![host], ..Listener::clone(gateway.listeners.get(&80).unwrap()) };

@@ -104,7 +104,7 @@ fn is_of_rule(problem: &Problem) -> bool {
 
 /// Nothing where there is nothing to protect.
 fn protected(protection: &RouteProtection) -> Option<Condition> {
-    let RouteProtection { policies, unprotected, opened, closed } = protection;
+    let RouteProtection { policies, unprotected, opened, closed, applying } = protection;
     let mut lines = Vec::new();
     let open: BTreeSet<usize> = unprotected.iter().filter(|rule| !closed.contains_key(rule)).copied().collect();
     if !open.is_empty() {
@@ -112,6 +112,7 @@ fn protected(protection: &RouteProtection) -> Option<Condition> {
     } else if unprotected.is_empty() && opened.is_empty() && !policies.is_empty() {
         lines.push(format!("by {}", list(policies)));
     }
+    lines.extend(applying.iter().map(|(rule, text)| format!("rule {rule}: {text}")));
     if !opened.is_empty() {
         lines.push(format!("rule {} is opened on purpose, by authentication.anonymous of a policy", list(opened)));
     }

@@ -46,17 +46,12 @@ pub(super) enum Matched {
 
 /// The changes that a header modifier of either filter type asks for; the generated types differ only by name.
 macro_rules! header_changes {
-    ($modifier:expr) => {
+    ($modifier:expr, $name:path) => {
         $modifier.as_ref().ok_or_else(missing).and_then(|modifier| {
             Ok(HeaderChanges {
-                set: headers(modifier.set.iter().flatten().map(|header| (&*header.name, &*header.value)))?,
-                add: headers(modifier.add.iter().flatten().map(|header| (&*header.name, &*header.value)))?,
-                remove: modifier
-                    .remove
-                    .iter()
-                    .flatten()
-                    .map(|name| syntax::changeable_header_name(name))
-                    .collect::<Result<_, _>>()?,
+                set: headers(modifier.set.iter().flatten().map(|header| (&*header.name, &*header.value)), $name)?,
+                add: headers(modifier.add.iter().flatten().map(|header| (&*header.name, &*header.value)), $name)?,
+                remove: modifier.remove.iter().flatten().map(|name| $name(name)).collect::<Result<_, _>>()?,
             })
         })
     };
@@ -87,10 +82,16 @@ pub(super) fn of_rule(
 fn add_rule_filter(mut read: RuleFilters, filter: &RuleFilter, matched: Matched) -> Result<RuleFilters, Fault> {
     match filter.r#type {
         RuleFilterType::RequestHeaderModifier => {
-            once(&mut read.request_headers, header_changes!(filter.request_header_modifier)?)?;
+            once(
+                &mut read.request_headers,
+                header_changes!(filter.request_header_modifier, syntax::changeable_request_header)?,
+            )?;
         }
         RuleFilterType::ResponseHeaderModifier => {
-            once(&mut read.response_headers, header_changes!(filter.response_header_modifier)?)?;
+            once(
+                &mut read.response_headers,
+                header_changes!(filter.response_header_modifier, syntax::changeable_response_header)?,
+            )?;
         }
         RuleFilterType::RequestRedirect => {
             let written = filter.request_redirect.as_ref().ok_or_else(missing)?;
@@ -125,10 +126,16 @@ pub(super) fn of_backend(
 fn add_backend_filter(mut read: BackendFilters, filter: &BackendFilter) -> Result<BackendFilters, Fault> {
     match filter.r#type {
         BackendFilterType::RequestHeaderModifier => {
-            once(&mut read.request_headers, header_changes!(filter.request_header_modifier)?)?;
+            once(
+                &mut read.request_headers,
+                header_changes!(filter.request_header_modifier, syntax::changeable_request_header)?,
+            )?;
         }
         BackendFilterType::ResponseHeaderModifier => {
-            once(&mut read.response_headers, header_changes!(filter.response_header_modifier)?)?;
+            once(
+                &mut read.response_headers,
+                header_changes!(filter.response_header_modifier, syntax::changeable_response_header)?,
+            )?;
         }
         BackendFilterType::RequestRedirect => return Err(unsupported("RequestRedirect on a backendRef")),
         BackendFilterType::UrlRewrite => return Err(unsupported("URLRewrite on a backendRef")),
@@ -155,10 +162,13 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result<(), Fault> {
 }
 
 /// Of equal names the first counts.
-fn headers<'a>(written: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Vec<(String, String)>, Fault> {
+fn headers<'a>(
+    written: impl Iterator<Item = (&'a str, &'a str)>,
+    changeable: impl Fn(&str) -> Result<String, Fault>,
+) -> Result<Vec<(String, String)>, Fault> {
     let mut headers: Vec<(String, String)> = Vec::new();
     for (name, value) in written {
-        let (name, value) = (syntax::changeable_header_name(name)?, syntax::header_value(value)?);
+        let (name, value) = (changeable(name)?, syntax::header_value(value)?);
         if headers.iter().all(|(other, _)| *other != name) {
             headers.push((name, value));
         }

@@ -6,10 +6,12 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::resources::ObjectRef;
 use crate::resources::mcp::{AuthenticationSpec, ClientSpec};
 
 use super::oauth;
 use super::problems::Fault;
+use super::view::View;
 
 /// Where clients are told who they are.
 pub(super) const REGISTRATION: &str = "/.well-known/toolward-registration";
@@ -21,6 +23,51 @@ pub(super) struct IssuerAtGateway {
     pub(super) metadata: String,
     /// Which client to be (RFC 7591 section 3.2.1), as JSON; none: the issuer registers clients itself.
     pub(super) registration: Option<String>,
+}
+
+/// Which client a policy has clients be, and of which issuer, for a gateway that they know by which URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim<'r> {
+    issuer: &'r str,
+    client: &'r ClientSpec,
+    public_url: Option<&'r str>,
+}
+
+impl<'r> Claim<'r> {
+    /// What a policy says, whether its issuer's metadata are known already or not.
+    pub(super) fn of(policy: &ObjectRef, view: &View<'r>) -> Option<Self> {
+        let section = view.policy(policy)?.spec.authentication.as_ref()?;
+        let (issuer, client) =
+            section.issuers.iter().find_map(|issuer| Some((issuer.issuer.as_str(), issuer.client.as_ref()?)))?;
+        let public_url = section.resource.as_ref().and_then(|resource| resource.public_url.as_deref());
+        Some(Self { issuer, client, public_url })
+    }
+}
+
+/// The policy that says which client the clients of a way are: the most specific one with an authentication section, if that
+/// says so.
+pub(super) fn of_way<'p>(inside_first: impl Iterator<Item = &'p ObjectRef>, view: &View<'_>) -> Option<&'p ObjectRef> {
+    let asks = |policy: &ObjectRef| view.policy(policy).is_some_and(|policy| policy.spec.authentication.is_some());
+    inside_first.into_iter().find(|policy| asks(policy)).filter(|policy| Claim::of(policy, view).is_some())
+}
+
+/// Whose client the clients of a host are to be, of several policies that say so: the oldest one's, or else that of the first
+/// by name (GEP-713, "Conflict Resolution").
+pub(super) fn first<'a>(policies: impl Iterator<Item = &'a ObjectRef>, view: &View<'_>) -> Option<&'a ObjectRef> {
+    policies.min_by_key(|policy| {
+        let created = view.policy(policy).and_then(|policy| policy.metadata.creation_timestamp.clone());
+        // One without a timestamp is younger than all that have one.
+        (created.is_none(), created, *policy)
+    })
+}
+
+/// What is wrong with a policy whose client nobody is told of.
+pub(super) fn conflict(host: &str, first: &ObjectRef) -> Fault {
+    let message = format!(
+        "only one policy for each host may set `client`: for the host {host} that is {first}, which is older, or the first by \
+         name; clients are not told of this one's issuer and client, all else of the policy is in force"
+    );
+    Fault::new("Conflicted", message)
 }
 
 /// What is wrong with the client of a policy, by the part of the field that it concerns.

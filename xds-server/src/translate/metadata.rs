@@ -44,6 +44,11 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// Whether clients take the gateway for the issuer.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.metadata.is_none()
+    }
+
     /// The metadata of what a route leads to; none where they would be metadata of metadata, where Envoy would not take the
     /// expression, or where it is not clear which server to ask for them.
     pub(super) fn new(route: &Route, told: &Told, is_over_tls: bool, table: &mut Table) -> Option<Self> {

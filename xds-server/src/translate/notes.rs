@@ -7,6 +7,9 @@ use crate::resources::mcp::AuthorizationSpec;
 
 use super::problems::Fault;
 
+/// Of several authentication sections on a way one applies.
+pub(super) const APPLYING: &str = "AuthenticationApplies";
+
 /// Rules that grant nothing to anybody, and paths that could be read in another way, by field.
 pub(super) fn of_rules(spec: &AuthorizationSpec) -> Vec<(String, Fault)> {
     let mut notes = Vec::new();

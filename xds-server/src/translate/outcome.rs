@@ -56,6 +56,8 @@ pub struct RouteProtection {
     pub opened: BTreeSet<usize>,
     /// Rules that answer 503, by index, with what closes them.
     pub closed: BTreeMap<usize, String>,
+    /// Rules on whose way several policies have an authentication section, by index, with the one that applies.
+    pub applying: BTreeMap<usize, String>,
 }
 
 /// A rule of a route that no policy protects.

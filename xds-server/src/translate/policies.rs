@@ -148,8 +148,7 @@ impl Policies {
         {
             if let Some(fault) = conflict(attached) {
                 for one in attached.iter().filter(|one| one.asks_for_a_token()) {
-                    let field = one.target_ref.map(|index| format!("spec.targetRefs[{index}]")).unwrap_or_default();
-                    problems.of(one.policy.clone()).report(field, fault.clone());
+                    problems.of(one.policy.clone()).report(one.field(), fault.clone());
                 }
             }
         }
@@ -272,6 +271,11 @@ pub(super) fn conflict<'a>(attached: impl IntoIterator<Item = &'a Attached>) -> 
 impl Attached {
     fn asks_for_a_token(&self) -> bool {
         matches!(&*self.content, Content::Working(sections) if sections.authentication.is_some())
+    }
+
+    /// The field by which it came.
+    pub(super) fn field(&self) -> String {
+        self.target_ref.map(|index| format!("spec.targetRefs[{index}]")).unwrap_or_default()
     }
 
     /// Names the policy, and nothing of what it says.

@@ -108,6 +108,9 @@ impl Protection {
             policy,
             key_sets: BTreeMap::new(),
             issuer_at_gateway: None,
+            applying: None,
+            complaints: Vec::new(),
+            notes: Vec::new(),
             fault: None,
         }
     }

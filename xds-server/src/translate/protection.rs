@@ -1,24 +1,32 @@
 //! What the policies on the way of a request make of it together.
 //!
 //! Gates add up: each policy with an authorization section must let a call pass. For authentication the most specific
-//! section applies: rule, route, backend, listener, Gateway.
+//! section applies: rule, route, backend, listener, Gateway; it narrows the others (see [`super::narrowing`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Audience, Authentication, Gate, KeySet, Protocol, RoutePolicy};
+use toolward_policy::config::{Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding};
 
+use crate::resources::mcp::{Override, ProtocolSpec};
 use crate::resources::{Name, ObjectRef};
 
 use super::in_place::IssuerAtGateway;
 use super::metadata::Told;
+use super::narrowing::{Chain, Complaint, Section};
 use super::policies::{Attached, Content, Policies, conflict};
 use super::problems::Fault;
-use super::sections::{self, Asked};
+use super::sections::{self, Asked, Voice};
 use super::targets::Target;
 use super::view::View;
 
 /// It can't be told for which host a token must be.
 const HOST_UNKNOWN: &str = "HostUnknown";
+
+/// A token for one server would go to another one.
+const SEVERAL_SERVERS: &str = "PassthroughToSeveralServers";
+
+/// A policy says what a less specific one does not let it.
+const NO_EFFECT: &str = "NotLoosened";
 
 /// The way of a request through one rule.
 #[derive(Clone, Debug)]
@@ -48,6 +56,12 @@ pub(super) struct Protection {
     pub(super) key_sets: BTreeMap<String, KeySet>,
     /// An issuer that the policy names, for clients that take the gateway for it.
     pub(super) issuer_at_gateway: Option<IssuerAtGateway>,
+    /// Which of several authentication sections applies, in words.
+    pub(super) applying: Option<String>,
+    /// What is wrong with policies where they meet.
+    pub(super) complaints: Vec<Complaint>,
+    /// What policies say in vain.
+    pub(super) notes: Vec<Complaint>,
     /// What is wrong with the way itself, where each policy is right.
     pub(super) fault: Option<Fault>,
 }
@@ -96,6 +110,18 @@ impl Protection {
         Self { key, ..self.closed(Fault::new(HOST_UNKNOWN, message)) }
     }
 
+    /// The same for a rule with several servers: closed where a caller's token goes through. It is for one server, and the
+    /// others could use it there.
+    pub(super) fn for_several_servers(self) -> Self {
+        if !matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Passthrough { .. }, .. }) {
+            return self;
+        }
+        let message = "with passthrough the token that a caller has for one server would go to another one; give each of \
+                       the backendRefs a rule of its own, with a path or hostname of its own";
+        let key = format!("{}; several servers", self.key);
+        Self { key, ..self.closed(Fault::new(SEVERAL_SERVERS, message)) }
+    }
+
     /// What is wrong with the way itself, by the field of the route.
     pub(super) fn fault(&self, rule: usize) -> Option<(String, Fault)> {
         let fault = self.fault.clone()?;
@@ -109,7 +135,8 @@ impl Protection {
     /// The same, closed.
     pub(super) fn closed(self, fault: Fault) -> Self {
         let policy = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
-        Self { policy, key_sets: BTreeMap::new(), issuer_at_gateway: None, fault: Some(fault), ..self }
+        let key_sets = BTreeMap::new();
+        Self { policy, key_sets, issuer_at_gateway: None, applying: None, fault: Some(fault), ..self }
     }
 }
 
@@ -165,6 +192,9 @@ impl<'p> Levels<'p> {
             policy: RoutePolicy::Closed { reason, message },
             key_sets: BTreeMap::new(),
             issuer_at_gateway: None,
+            applying: None,
+            complaints: Vec::new(),
+            notes: Vec::new(),
             fault: None,
         };
         for attached in self.all() {
@@ -175,21 +205,62 @@ impl<'p> Levels<'p> {
         if let Some(fault) = self.each().find_map(|level| conflict(level.policies.iter().copied())) {
             return Some(closed(fault.reason.to_owned(), fault.message));
         }
-        let authentication = match self.authentication() {
-            Ok(authentication) => authentication,
+        let chains = self.chains();
+        let complaints: Vec<Complaint> = chains.iter().flat_map(Chain::complaints).collect();
+        if let Some(Complaint { fault, .. }) = complaints.first() {
+            let closed = closed(fault.reason.to_owned(), fault.message.clone());
+            return Some(Protection { complaints, ..closed });
+        }
+        let section = match applying(&chains) {
+            Ok(section) => section,
             Err(fault) => {
                 let closed = closed(fault.reason.to_owned(), fault.message.clone());
                 return Some(Protection { fault: Some(fault), ..closed });
             }
         };
-        let key_sets = authentication.map(|(_, asked)| asked.key_sets()).unwrap_or_default();
-        let issuer_at_gateway = authentication.and_then(|(_, asked)| asked.issuer_at_gateway().cloned());
-        let authentication = match authentication {
-            Some((policy, asked)) => asked.authentication(policy.name.to_string()),
+        let key_sets = section.map(|section| section.asked.key_sets()).unwrap_or_default();
+        let issuer_at_gateway = section.and_then(|section| section.asked.issuer_at_gateway().cloned());
+        let authentication = match section {
+            Some(section) => section.asked.authentication(section.policy().name.to_string()),
             None => Authentication::Anonymous {},
         };
-        let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol: self.protocol() };
-        Some(Protection { key: self.key(), attached: attached(), policy, key_sets, issuer_at_gateway, fault: None })
+        let applying: BTreeSet<String> = chains.iter().filter_map(Chain::told).collect();
+        let applying: Vec<String> = applying.into_iter().collect();
+        let (protocol, notes) = self.protocol();
+        let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol };
+        Some(Protection {
+            key: self.key(),
+            attached: attached(),
+            policy,
+            key_sets,
+            issuer_at_gateway,
+            applying: (!applying.is_empty()).then(|| applying.join("; ")),
+            complaints: Vec::new(),
+            notes,
+            fault: None,
+        })
+    }
+
+    /// The policies from the most to the least specific, whether they can be carried out or not.
+    pub(super) fn inside_first(&self) -> impl Iterator<Item = &'p ObjectRef> {
+        let outer = [&self.listener, &self.gateway];
+        let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
+        levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))
+    }
+
+    /// The policies on the way to each backend, from the outside to the inside.
+    fn chains(&self) -> Vec<Chain<'_, 'p>> {
+        if self.backends.is_empty() {
+            vec![self.chain(None)]
+        } else {
+            self.backends.iter().map(|one| self.chain(Some(one))).collect()
+        }
+    }
+
+    fn chain<'l>(&'l self, backend: Option<&'l Level<'p>>) -> Chain<'l, 'p> {
+        let of = |level: &'l Level<'p>| level.policies.as_slice();
+        let backend = backend.map(of).unwrap_or_default();
+        Chain([of(&self.gateway), of(&self.listener), backend, of(&self.route), of(&self.rule)])
     }
 
     /// Whether policies open all of the way on purpose: one outside of the backends, or one at each of them.
@@ -229,23 +300,6 @@ impl<'p> Levels<'p> {
         parts.collect::<Vec<_>>().join("; ")
     }
 
-    /// The section that applies, with the policy that it is of.
-    fn authentication(&self) -> Result<Option<(&'p ObjectRef, &'p Asked)>, Fault> {
-        if let Some(specific) = self.rule.authentication().or_else(|| self.route.authentication()) {
-            return Ok(Some(specific));
-        }
-        let outer = self.listener.authentication().or_else(|| self.gateway.authentication());
-        let mut effective = self.backends.iter().map(|backend| backend.authentication().or(outer));
-        let Some(first) = effective.next() else { return Ok(outer) };
-        let asked = |section: Option<(_, &'p Asked)>| section.map(|(_, asked)| asked);
-        if effective.all(|other| asked(other) == asked(first)) {
-            return Ok(first);
-        }
-        let message = "the policies of this rule's backends differ in whose tokens they accept; the rule is closed until \
-                       it, or its route, has a policy with an authentication section of its own";
-        Err(Fault::new("Conflicted", message))
-    }
-
     fn gates(&self) -> Vec<Gate> {
         let mut seen = BTreeSet::new();
         let attached = self.all().filter(|attached| seen.insert(&attached.policy));
@@ -256,20 +310,74 @@ impl<'p> Levels<'p> {
         gates.collect()
     }
 
-    fn protocol(&self) -> Protocol {
-        let sections: Vec<_> = self.all().collect();
-        sections::protocol(sections.iter().filter_map(|attached| match &*attached.content {
-            Content::Working(sections) => Some(&sections.protocol),
-            Content::Broken { .. } => None,
-        }))
+    /// What the policies ask for together, and what of it has no effect.
+    fn protocol(&self) -> (Protocol, Vec<Complaint>) {
+        let sections = |level: &Level<'p>| {
+            let sections = level.policies.iter().filter_map(|attached| match &*attached.content {
+                Content::Working(sections) => Some((*attached, &**sections)),
+                Content::Broken { .. } => None,
+            });
+            sections.collect::<Vec<_>>()
+        };
+        let backends = self.backends.iter().flat_map(sections).collect();
+        let levels =
+            [sections(&self.gateway), sections(&self.listener), backends, sections(&self.route), sections(&self.rule)];
+        let voices = levels.each_ref().map(|level| {
+            let voice = |(_, sections): &(_, &'p sections::Sections)| Voice {
+                said: &sections.protocol,
+                keeps_defaults: matches!(sections.authentication, Some(Asked::Token(_)))
+                    && sections.overriding == Override::Narrow,
+            };
+            level.iter().map(voice).collect::<Vec<_>>()
+        });
+        let notes = levels.iter().enumerate().flat_map(|(index, level)| {
+            // What is further inside may be stricter without making anything vain.
+            let holds = sections::protocol(voices.get(..=index).unwrap_or(&voices));
+            let vain = level.iter().flat_map(move |(attached, sections)| {
+                let fields = in_vain(&sections.protocol, &holds).into_iter();
+                fields.map(|field| (attached.policy.clone(), field)).collect::<Vec<_>>()
+            });
+            vain.map(|(policy, field)| Complaint {
+                policy,
+                field: format!("spec.protocol.{field}"),
+                fault: Fault::new(
+                    NO_EFFECT,
+                    "it is looser than what a less specific policy on the way of requests asks for, which holds",
+                ),
+            })
+        });
+        let protocol = sections::protocol(&voices);
+        let notes = notes.collect();
+        (protocol, notes)
     }
 }
 
-impl<'p> Level<'p> {
-    fn authentication(&self) -> Option<(&'p ObjectRef, &'p Asked)> {
-        self.policies.iter().find_map(|attached| match &*attached.content {
-            Content::Working(sections) => sections.authentication.as_ref().map(|asked| (&attached.policy, asked)),
-            Content::Broken { .. } => None,
-        })
+/// The fields that say something looser than what holds.
+fn in_vain(said: &ProtocolSpec, holds: &Protocol) -> Vec<&'static str> {
+    let mut fields = Vec::new();
+    if said.batches == Some(Batches::Allow) && holds.batches != Batches::Allow {
+        fields.push("batches");
     }
+    if said.session_binding == Some(SessionBinding::None) && holds.session_binding != SessionBinding::None {
+        fields.push("sessionBinding");
+    }
+    let origins = said.allowed_origins.as_deref().unwrap_or_default();
+    let allowed = |origin: &String| holds.allowed_origins.iter().any(|one| one == origin || one == "*");
+    if !origins.iter().all(allowed) {
+        fields.push("allowedOrigins");
+    }
+    fields
+}
+
+/// The section that applies to the ways to all backends.
+fn applying<'p>(chains: &[Chain<'_, 'p>]) -> Result<Option<Section<'p>>, Fault> {
+    let mut sections = chains.iter().map(Chain::applying);
+    let first = sections.next().flatten();
+    let asked = |section: Option<Section<'p>>| section.map(|section| section.asked);
+    if sections.all(|other| asked(other) == asked(first)) {
+        return Ok(first);
+    }
+    let message = "the policies of this rule's backends differ in whose tokens they accept; the rule is closed until \
+                   it, or its route, has a policy with an authentication section that narrows them all";
+    Err(Fault::new("Conflicted", message))
 }

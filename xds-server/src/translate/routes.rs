@@ -119,6 +119,13 @@ impl ParsedRoute {
 }
 
 impl ParsedRule {
+    /// Whether requests may go to one server or to another one.
+    pub(super) fn has_several_servers(&self) -> bool {
+        let RouteAction::Forward(forward) = &self.action else { return false };
+        let servers = forward.clusters.iter().map(|share| share.cluster.as_str());
+        servers.filter(|cluster| *cluster != INVALID_BACKEND).collect::<BTreeSet<_>>().len() > 1
+    }
+
     fn refuse(&mut self) {
         self.action = INTERNAL_SERVER_ERROR;
         self.request_headers = HeaderChanges::default();

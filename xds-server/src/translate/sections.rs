@@ -12,7 +12,8 @@ use toolward_policy::policy::PolicyTable;
 
 use crate::resources::Name;
 use crate::resources::mcp::{
-    AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, PassthroughSpec, ProtocolSpec, ResourceSpec,
+    AuthenticationSpec, AuthorizationSpec, IssuerSpec, MCPAccessPolicySpec, Override, PassthroughSpec, ProtocolSpec,
+    ResourceSpec,
 };
 
 use super::in_place::{self, IssuerAtGateway};
@@ -34,6 +35,8 @@ const DEFAULT_CLOCK_SKEW: u32 = 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sections {
     pub(super) authentication: Option<Asked>,
+    /// What more specific policies may do with the authentication section.
+    pub(super) overriding: Override,
     /// Whether it opens on purpose what no policy protects.
     pub(super) opens: bool,
     pub(super) gate: Option<Gate>,
@@ -125,7 +128,8 @@ pub(super) fn check(
         faults.push(("spec".to_owned(), invalid(message)));
     }
     let protocol = spec.protocol.clone().unwrap_or_default();
-    let sections = Sections { authentication, opens, gate, protocol, notes };
+    let overriding = spec.authentication.as_ref().map(|section| section.overriding).unwrap_or_default();
+    let sections = Sections { authentication, overriding, opens, gate, protocol, notes };
     if faults.is_empty()
         && let Err(error) = PolicyTable::new(&sections.probe())
     {
@@ -154,19 +158,45 @@ impl Sections {
     }
 }
 
-/// What several policies ask for together: what is looser than the default needs one that says so and none that says
-/// otherwise.
-pub(super) fn protocol<'s>(sections: impl Iterator<Item = &'s ProtocolSpec> + Clone) -> Protocol {
-    fn loosened<T: Copy + PartialEq + Default>(mut said: impl Iterator<Item = T>, loose: T) -> T {
-        let first = said.next().filter(|first| *first == loose);
-        if first.is_some() && said.all(|other| other == loose) { loose } else { T::default() }
-    }
+/// What one policy says of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Voice<'s> {
+    pub(super) said: &'s ProtocolSpec,
+    /// Whether the default is meant where it says nothing: it asks for tokens, and may not be replaced.
+    pub(super) keeps_defaults: bool,
+}
+
+/// What several policies ask for together, level by level from the outside to the inside. What is looser than the default
+/// needs one that says so, none that says otherwise, and none further outside that keeps to the default.
+pub(super) fn protocol(levels: &[Vec<Voice<'_>>]) -> Protocol {
+    let all = || levels.iter().flatten().map(|voice| voice.said);
     Protocol {
-        batches: loosened(sections.clone().filter_map(|section| section.batches), Batches::Allow),
-        session_binding: loosened(sections.clone().filter_map(|section| section.session_binding), SessionBinding::None),
-        transport: loosened(sections.clone().filter_map(|section| section.transport), Transport::HTTPSSE),
-        allowed_origins: oauth::common_origins(sections.filter_map(|section| section.allowed_origins.as_deref())),
+        batches: loosened(levels, |said| said.batches, Batches::Allow),
+        session_binding: loosened(levels, |said| said.session_binding, SessionBinding::None),
+        transport: transport(all().filter_map(|said| said.transport)),
+        // Which pages a browser lets ask makes no caller of anybody: where nobody further outside says, the inside may.
+        allowed_origins: oauth::common_origins(all().filter_map(|section| section.allowed_origins.as_deref())),
     }
+}
+
+/// No transport is looser than the other, so no policy keeps to one by saying nothing.
+fn transport(mut said: impl Iterator<Item = Transport>) -> Transport {
+    let first = said.next().unwrap_or_default();
+    if said.all(|other| other == first) { first } else { Transport::default() }
+}
+
+fn loosened<T: Copy + PartialEq + Default>(
+    levels: &[Vec<Voice<'_>>],
+    says: impl Fn(&ProtocolSpec) -> Option<T>,
+    loose: T,
+) -> T {
+    if levels.iter().flatten().any(|voice| says(voice.said).is_some_and(|said| said != loose)) {
+        return T::default();
+    }
+    let is_loose = |voice: &Voice<'_>| says(voice.said).is_some();
+    let Some(first) = levels.iter().position(|level| level.iter().any(is_loose)) else { return T::default() };
+    let kept = levels.iter().take(first).flatten().any(|voice| voice.keeps_defaults);
+    if kept { T::default() } else { loose }
 }
 
 fn invalid(message: impl Into<String>) -> Fault {
@@ -346,24 +376,39 @@ mod tests {
             ("they differ", vec![said(Some(HTTPSSE)), said(Some(StreamableHTTP))], StreamableHTTP),
         ];
         for (row, sections, expected) in rows {
-            assert_eq!(protocol(sections.iter()).transport, expected, "{row}");
+            let levels: Vec<_> = sections.iter().map(|said| vec![Voice { said, keeps_defaults: true }]).collect();
+            assert_eq!(protocol(&levels).transport, expected, "{row}");
         }
     }
 
     #[test]
     fn of_several_policies_the_strictest_holds() {
         use SessionBinding::{None as Unbound, Subject};
-        let said = |session_binding| ProtocolSpec { session_binding, ..ProtocolSpec::default() };
         let rows = [
             ("nobody says", vec![], Subject),
-            ("nothing is said", vec![said(None)], Subject),
-            ("one is loose", vec![said(None), said(Some(Unbound))], Unbound),
-            ("both are", vec![said(Some(Unbound)), said(Some(Unbound))], Unbound),
-            ("the inner one is strict", vec![said(Some(Unbound)), said(Some(Subject))], Subject),
-            ("the outer one is strict", vec![said(Some(Subject)), said(Some(Unbound))], Subject),
+            ("nothing is said", vec![(None, false)], Subject),
+            ("one is loose", vec![(None, false), (Some(Unbound), false)], Unbound),
+            ("both are", vec![(Some(Unbound), true), (Some(Unbound), true)], Unbound),
+            ("the inner one is strict", vec![(Some(Unbound), true), (Some(Subject), true)], Subject),
+            ("the outer one is strict", vec![(Some(Subject), true), (Some(Unbound), true)], Subject),
+            ("the outer one asks for tokens and says nothing", vec![(None, true), (Some(Unbound), true)], Subject),
+            ("the inner one says nothing", vec![(Some(Unbound), false), (None, true)], Unbound),
+            (
+                "one in the middle says nothing",
+                vec![(Some(Unbound), true), (None, true), (Some(Unbound), true)],
+                Unbound,
+            ),
         ];
-        for (row, sections, expected) in rows {
-            assert_eq!(protocol(sections.iter()).session_binding, expected, "{row}");
+        for (row, levels, expected) in rows {
+            let specs: Vec<(ProtocolSpec, bool)> = levels
+                .into_iter()
+                .map(|(session_binding, keeps)| (ProtocolSpec { session_binding, ..ProtocolSpec::default() }, keeps))
+                .collect();
+            let levels: Vec<_> = specs
+                .iter()
+                .map(|(said, keeps_defaults)| vec![Voice { said, keeps_defaults: *keeps_defaults }])
+                .collect();
+            assert_eq!(protocol(&levels).session_binding, expected, "{row}");
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use toolward_policy::exchange::changes_header;
+
 use super::problems::Fault;
 
 /// A header name (RFC 9110 section 5.1), in lower case.
@@ -15,8 +17,31 @@ pub(super) fn header_name(name: &str) -> Result<String, Fault> {
     }
 }
 
-/// A header name that a filter may change. `Host` is not one: a route changes it by a URLRewrite filter.
-pub(super) fn changeable_header_name(name: &str) -> Result<String, Fault> {
+/// A header of requests that a filter may change: not those by which requests are judged. The server would read another request
+/// than the one that policies let pass.
+pub(super) fn changeable_request_header(name: &str) -> Result<String, Fault> {
+    const JUDGED: [&str; 4] = ["content-type", "content-encoding", "transfer-encoding", "last-event-id"];
+    let name = changeable(name)?;
+    // What the filter itself takes away from callers, a route may put there: it is the server's own.
+    let is_changed = changes_header(&name) && name != "authorization";
+    if is_changed || name.starts_with(PROTOCOL) || JUDGED.contains(&name.as_str()) {
+        return Err(judged(&name));
+    }
+    Ok(name)
+}
+
+/// A header of answers that a filter may change: not those by which clients are told where to log in, and which session is
+/// theirs.
+pub(super) fn changeable_response_header(name: &str) -> Result<String, Fault> {
+    let name = changeable(name)?;
+    if name == "www-authenticate" || name.starts_with(PROTOCOL) {
+        return Err(judged(&name));
+    }
+    Ok(name)
+}
+
+/// Envoy changes no `Host`, wherever it stands.
+fn changeable(name: &str) -> Result<String, Fault> {
     let name = header_name(name)?;
     if name == "host" {
         return Err(Fault::unsupported(
@@ -24,6 +49,13 @@ pub(super) fn changeable_header_name(name: &str) -> Result<String, Fault> {
         ));
     }
     Ok(name)
+}
+
+/// The prefix of MCP's own headers.
+const PROTOCOL: &str = "mcp-";
+
+fn judged(name: &str) -> Fault {
+    Fault::unsupported(format!("the header {name} can't be changed here: policies are carried out by it"))
 }
 
 /// A header value: no control characters but the tab (RFC 9110 section 5.5).
@@ -128,6 +160,32 @@ mod tests {
         ];
         for (row, text, fits) in rows {
             assert_eq!(path(text).is_ok(), fits, "{row}");
+        }
+    }
+
+    #[test]
+    fn headers_by_which_policies_are_carried_out_are_not_changed() {
+        let rows = [
+            ("x-team", true, true),
+            ("authorization", true, true),
+            ("Content-Type", false, true),
+            ("content-encoding", false, true),
+            ("transfer-encoding", false, true),
+            ("content-length", false, true),
+            ("accept-encoding", false, true),
+            ("host", false, false),
+            ("Mcp-Session-Id", false, false),
+            ("mcp-name", false, false),
+            ("Mcp-Param-Region", false, false),
+            ("mcp-protocol-version", false, false),
+            ("last-event-id", false, true),
+            ("X-HTTP-Method-Override", false, true),
+            ("x-toolward-subject", false, true),
+            ("WWW-Authenticate", true, false),
+        ];
+        for (name, request, response) in rows {
+            assert_eq!(changeable_request_header(name).is_ok(), request, "{name} of a request");
+            assert_eq!(changeable_response_header(name).is_ok(), response, "{name} of an answer");
         }
     }
 

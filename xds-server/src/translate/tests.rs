@@ -16,6 +16,8 @@ use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
 
 mod changes;
+mod clients;
+mod worlds;
 
 /// What a case is compared by.
 #[derive(Serialize)]

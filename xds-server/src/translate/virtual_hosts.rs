@@ -18,13 +18,15 @@ use crate::resources::{Name, ObjectRef};
 use super::TranslateOptions;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
+use super::in_place::{self, Claim};
 use super::matches;
 use super::metadata::{self, Described, Told};
+use super::narrowing::Complaint;
 use super::notes;
 use super::outcome::RouteProtection;
 use super::policies::Policies;
 use super::posture::{self, Posture};
-use super::problems::{Problems, gateway_ref, route_ref};
+use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::table::Table;
@@ -115,16 +117,15 @@ fn in_order<'a>(
     domain: &Hostname,
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
+    passed_over: &BTreeSet<ObjectRef>,
 ) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
-    for (attached, rules) in listener.routes.iter().zip(protected) {
-        let Some(hostname) = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max() else {
-            continue;
-        };
+    for (hostname, attached, rules) in on_host(domain, listener, protected) {
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
         for rule in rules {
+            let is_passed_over = rule.client.as_ref().is_some_and(|policy| passed_over.contains(policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
             let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
@@ -134,7 +135,8 @@ fn in_order<'a>(
             };
             for (index, route, described) in &rule.routes {
                 add(*index, route, None);
-                for route in described.iter().flat_map(|described| &described.routes) {
+                let told = described.iter().filter(|described| !(is_passed_over && described.is_in_place()));
+                for route in told.flat_map(|described| &described.routes) {
                     add(*index, route, described.as_ref());
                 }
             }
@@ -148,9 +150,23 @@ fn in_order<'a>(
     (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
 }
 
+/// The routes of a listener for a domain, each with the hostname by which it is for it.
+fn on_host<'h, 'a>(
+    domain: &'h Hostname,
+    listener: &'h AttachedListener<'h>,
+    protected: &'a [Vec<RuleRoutes>],
+) -> impl Iterator<Item = (&'h Hostname, &'h AttachedRoute<'h>, &'a [RuleRoutes])> {
+    listener.routes.iter().zip(protected).filter_map(move |(attached, rules)| {
+        let hostname = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max()?;
+        Some((hostname, attached, rules.as_slice()))
+    })
+}
+
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
+    /// The policy that says which client the clients of these routes are to be.
+    client: Option<ObjectRef>,
     routes: Vec<(usize, Rc<Route>, Option<Described>)>,
 }
 
@@ -165,6 +181,7 @@ struct Alike<'b> {
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
+    has_several_servers: bool,
     /// Policies that may have been meant for the way.
     lost: BTreeSet<&'b ObjectRef>,
 }
@@ -174,6 +191,8 @@ struct Judged {
     protection: Protection,
     posture: Posture,
     key: String,
+    /// The policy that says which client the clients are.
+    client: Option<ObjectRef>,
 }
 
 struct Builder<'b, 'r> {
@@ -201,7 +220,8 @@ impl<'b> Builder<'b, '_> {
         let protected: Vec<_> =
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
         let host = |hostname: Hostname| {
-            let (mut routes, described) = in_order(&hostname, listener, &protected);
+            let passed_over = self.passed_over(&hostname, listener, &protected);
+            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over);
             let at_root = metadata::at_root(&routes, &described, &mut self.table);
             routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
@@ -218,6 +238,27 @@ impl<'b> Builder<'b, '_> {
             (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
         };
         hosts.into_iter().map(host).collect()
+    }
+
+    /// The policies of a host whose client nobody is told of, since another one's is: each says so.
+    fn passed_over(
+        &mut self,
+        hostname: &Hostname,
+        listener: &AttachedListener<'_>,
+        protected: &[Vec<RuleRoutes>],
+    ) -> BTreeSet<ObjectRef> {
+        let view = self.world.view;
+        let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
+        let clients: BTreeSet<&ObjectRef> = rules.filter_map(|rule| rule.client.as_ref()).collect();
+        let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
+        let told = Claim::of(first, view);
+        let others = clients.into_iter().filter(|policy| Claim::of(policy, view) != told);
+        let others: BTreeSet<ObjectRef> = others.cloned().collect();
+        for policy in &others {
+            let fault = in_place::conflict(&hostname.domain(), first);
+            self.problems.of(policy.clone()).report("spec.authentication.issuers[0].client", fault);
+        }
+        others
     }
 
     /// The virtual hosts of listeners that are not served: requests for them must not fall to a looser one.
@@ -262,7 +303,7 @@ impl<'b> Builder<'b, '_> {
         let route = attached.route;
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, told) = self.policy(listener, attached, index, rule);
+            let (policy, told, client) = self.policy(listener, attached, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -283,19 +324,19 @@ impl<'b> Builder<'b, '_> {
                 (*match_index, Rc::new(route), described)
             });
             let routes = routes.collect();
-            rules.push(RuleRoutes { index, routes });
+            rules.push(RuleRoutes { index, client, routes });
         }
         rules
     }
 
-    /// The policy key of a rule, and what clients are told that are to log in.
+    /// The policy key of a rule, what clients are told that are to log in, and the policy that says which client they are.
     fn policy(
         &mut self,
         listener: &str,
         attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<Told>) {
+    ) -> (String, Option<Told>, Option<ObjectRef>) {
         let AttachedRoute { route, hostnames } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
@@ -314,10 +355,11 @@ impl<'b> Builder<'b, '_> {
             is_remote: rule.is_remote,
             has_credential: rule.has_credential,
             for_many_hosts: leads_to_server && !one_by_one,
+            has_several_servers: rule.has_several_servers(),
             lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
         };
-        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None) };
-        let Judged { protection, posture, key } = &*judged;
+        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
+        let Judged { protection, posture, key, client } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         outcome.policies.extend(protection.attached.iter().cloned());
         match posture {
@@ -331,11 +373,22 @@ impl<'b> Builder<'b, '_> {
         if let Some((field, fault)) = protection.fault(index) {
             self.problems.of(route_ref(&route.name)).report(field, fault);
         }
+        for Complaint { policy, field, fault } in &protection.complaints {
+            self.problems.of(policy.clone()).report(field, fault.clone());
+        }
+        for Complaint { policy, field, fault } in &protection.notes {
+            self.problems.of(policy.clone()).note(field, fault.clone());
+        }
+        if let Some(applying) = &protection.applying {
+            outcome.applying.insert(index, applying.clone());
+            let note = Fault::new(notes::APPLYING, applying.clone());
+            self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
+        }
         if let Some(note) = notes::of_way(&protection.policy).filter(|_| leads_to_server) {
             self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
         }
         let told = protection.told().filter(|_| leads_to_server);
-        (key.clone(), told)
+        (key.clone(), told, client.clone().filter(|_| leads_to_server))
     }
 
     /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.
@@ -363,10 +416,13 @@ impl<'b> Builder<'b, '_> {
         let protection = match unprotected {
             _ if lends && !is_closed => protection.lent(),
             Some(fault) => protection.unprotected(fault, &ways.lost),
-            None if ways.for_many_hosts => protection.for_many_hosts(),
-            None => protection,
+            None => {
+                let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
+                if ways.for_many_hosts { protection.for_many_hosts() } else { protection }
+            }
         };
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), posture, protection });
+        let client = in_place::of_way(levels.inside_first(), self.world.view).cloned();
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), posture, protection, client });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }
