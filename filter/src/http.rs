@@ -11,7 +11,7 @@ use toolward_policy::exchange::{Edits, Exchange, Headers, RequestStep, ResponseS
 use crate::host::{self, Side};
 use crate::metrics;
 use crate::missing_keys;
-use crate::root::{Configured, with_tokens};
+use crate::root::{Configured, with_budget, with_tokens};
 
 /// One exchange.
 pub(crate) struct Http {
@@ -61,7 +61,10 @@ impl Http {
     fn judge_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         let Some(exchange) = &mut self.exchange else { return Action::Pause };
         let judged = match exchange.request_body_size(size) {
-            Ok(()) if !end_of_stream => return Action::Pause,
+            Ok(()) if !end_of_stream => {
+                metrics::held();
+                return Action::Pause;
+            }
             Ok(()) => exchange.request_body(&host::body(Side::Request)),
             Err(answer) => Err(answer),
         };
@@ -85,6 +88,7 @@ impl Http {
             self.phase = Phase::Drop;
             return Action::Continue;
         }
+        metrics::held();
         if !end_of_stream {
             return Action::Pause;
         }
@@ -125,13 +129,16 @@ impl HttpContext for Http {
             return self.answer(&answer);
         }
         let configured = Rc::clone(&self.configured);
-        let (exchange, step) = with_tokens(|cache| {
+        let (mut exchange, step) = with_tokens(|cache| {
             let mut verification = Verification { verifier: &configured.verifier, cache, now: host::now() };
             let headers = Headers(&headers);
             Exchange::request_headers(&configured.table, key, &headers, end_of_stream, &mut verification)
         });
         if let Some(key) = &exchange.record().missing_key {
             missing_keys::tell(key, self.configured.root, self.id);
+        }
+        if let RequestStep::Continue(_) | RequestStep::AwaitBody(_) = step {
+            with_budget(|budget| exchange.charge(budget, key));
         }
         self.exchange = Some(exchange);
         match step {
@@ -167,6 +174,8 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let (Some(exchange), Phase::Pass) = (&mut self.exchange, self.phase) else { return Action::Continue };
+        exchange.release();
+        metrics::held();
         // Envoy chooses the new route behind this filter, so that it is not known earlier.
         if self.edited && host::policy_key() != self.policy_key {
             let answer = exchange.route_changed();
@@ -224,8 +233,10 @@ impl HttpContext for Http {
 /// The end of the exchange.
 impl Drop for Http {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange {
+        if let Some(exchange) = self.exchange.take() {
             metrics::count(exchange.record());
+            drop(exchange);
+            metrics::held();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use toolward_policy::exchange::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::policy::{ConfigError, PolicyTable};
 
@@ -20,6 +21,9 @@ thread_local! {
     /// verified against is part of the entries' keys.
     static TOKENS: RefCell<TokenCache> = RefCell::new(TokenCache::new(NonZeroUsize::MIN));
 
+    /// What all exchanges of this VM hold of bodies.
+    static HELD: Budget = Budget::default();
+
     /// What the host proved once for all.
     static VERIFIER: HostVerifier = HostVerifier::prove();
 
@@ -30,6 +34,11 @@ thread_local! {
 /// Asks the worker's cache of verified tokens.
 pub(crate) fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
     TOKENS.with(|tokens| ask(&mut tokens.borrow_mut()))
+}
+
+/// The worker's budget of held bytes.
+pub(crate) fn with_budget<T>(ask: impl FnOnce(&Budget) -> T) -> T {
+    HELD.with(ask)
 }
 
 /// What one configuration says, shared by its exchanges.
@@ -72,6 +81,7 @@ impl RootContext for Root {
             Ok(table) => {
                 let entries = NonZeroUsize::new(table.limits.token_cache_entries).unwrap_or(NonZeroUsize::MIN);
                 with_tokens(|tokens| tokens.resize(entries));
+                with_budget(|budget| budget.resize(&table.limits));
                 let verifier = VERIFIER.with(|verifier| *verifier);
                 info!("configured; {}", verifier.describe());
                 let configured = Rc::new(Configured { table, root: self.id, verifier });

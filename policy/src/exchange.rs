@@ -27,9 +27,12 @@ use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, 
 use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 use crate::remote;
+use crate::route_choice::RouteChoice;
 
+mod ambiguous;
 mod endpoint;
 mod headers;
+mod held;
 mod judge;
 mod metadata;
 mod origin;
@@ -37,6 +40,7 @@ mod revision;
 
 pub use endpoint::changes_parameter;
 pub use headers::{Edits, Headers, changes_header};
+pub use held::{Budget, Holding, Payer, SMALL_BYTES, TooMuch};
 
 use judge::{AnswerFilter, Judge, UnknownTask};
 
@@ -103,6 +107,8 @@ pub struct Exchange {
     route_origin: Option<String>,
     /// Where the metadata of a server are told that asks for tokens itself.
     remote: Option<String>,
+    /// What it holds of bodies.
+    holding: Option<Holding>,
 }
 
 #[derive(Debug)]
@@ -142,12 +148,17 @@ impl Exchange {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
-        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None };
+        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None, holding: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
             return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY)));
         };
+        if let Err(fault) = exchange.check_route(&policy, key.and_then(|key| key.choice), headers) {
+            exchange.record.method_class = headers.http_method_class();
+            let refusal = exchange.refuse(fault, None);
+            return (exchange, RequestStep::Answer(refusal));
+        }
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
                 exchange.settle(Outcome::Open, "Unprotected");
@@ -183,16 +194,30 @@ impl Exchange {
         (exchange, step)
     }
 
+    /// Counts what the exchange holds from now on with its caller's share of this budget.
+    pub fn charge(&mut self, budget: &Budget, policy_key: Option<&[u8]>) {
+        let payer = match self.record.caller.as_deref() {
+            Some(caller) if !caller.issuer.is_empty() => {
+                Payer::Caller { issuer: caller.issuer.clone(), subject: caller.subject.clone() }
+            }
+            _ => {
+                let key = policy_key.map(String::from_utf8_lossy).unwrap_or_default();
+                Payer::Policy(RouteKey::parse(&key).policy.to_owned())
+            }
+        };
+        self.holding = Some(budget.holding(payer));
+    }
+
     /// Looks at the size of the request's body so far, in bytes.
     ///
     /// # Errors
-    /// The answer to a body that is too large.
+    /// The answer to a body that is too large, or for which there is no room.
     pub fn request_body_size(&mut self, size: usize) -> Result<(), Answer> {
-        if size <= self.limits.request_body_bytes {
-            return Ok(());
+        if size > self.limits.request_body_bytes {
+            let refusal = self.refuse(RequestFault::BodyTooLarge, None);
+            return Err(self.origin.shown(refusal));
         }
-        let refusal = self.refuse(RequestFault::BodyTooLarge, None);
-        Err(self.origin.shown(refusal))
+        self.hold(size).map_err(|too_much| self.origin.shown(denial::too_much(too_much)))
     }
 
     /// Judges the request's whole body; with `Ok`, headers and body may go upstream, as they are or rewritten.
@@ -255,7 +280,8 @@ impl Exchange {
 
     /// Looks at the size of a buffered answer so far, in bytes; gives the body to send in place of one that is too large.
     pub fn response_json_size(&mut self, size: usize) -> Option<Vec<u8>> {
-        if size <= self.limits.list_response_bytes {
+        let too_much = self.hold(size).err();
+        if size <= self.limits.list_response_bytes && too_much.is_none() {
             return None;
         }
         let id = match &self.state {
@@ -263,9 +289,12 @@ impl Exchange {
             State::Metadata(..) => None,
             _ => return None,
         };
-        let error = denial::unreadable_list_body(id, "ListTooLarge");
+        let error = match too_much {
+            Some(too_much) => denial::too_much_body(id, too_much),
+            None => denial::unreadable_list_body(id, "ListTooLarge"),
+        };
         self.state = State::Done;
-        self.settle(Outcome::Refused, "ListTooLarge");
+        self.settle(Outcome::Refused, too_much.map_or("ListTooLarge", TooMuch::reason));
         Some(error.into_bytes())
     }
 
@@ -294,13 +323,23 @@ impl Exchange {
     pub fn response_events<'c>(&mut self, chunk: &'c [u8]) -> Result<Cow<'c, [u8]>, TooLarge> {
         let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
         let passed = filter.push(chunk, &mut AnswerFilter::new(judge, &mut self.record));
+        let carried = filter.held();
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
         }
         if passed.is_err() {
             self.settle(Outcome::Refused, "EventTooLarge");
+            return passed;
         }
+        self.hold(carried).map_err(|_| TooLarge)?;
         passed
+    }
+
+    /// Says that what was held of the request or the answer has gone on.
+    pub fn release(&mut self) {
+        if let Some(holding) = &mut self.holding {
+            holding.release();
+        }
     }
 
     /// Says that the request, with the changes made to its headers, took a route with another policy than the one that
@@ -322,6 +361,21 @@ impl Exchange {
     /// The endpoint that is asked, by the URL that is known of it, or else by the one that the request names.
     fn endpoint(&self, public_url: Option<&str>, headers: &Headers<'_>) -> Option<Endpoint> {
         Endpoint::of(public_url.or(self.route_origin.as_deref()), headers)
+    }
+
+    /// Refuses what a server could read as a request for another route. In doubt deny.
+    fn check_route(
+        &mut self,
+        policy: &RoutePolicy,
+        choice: Option<&str>,
+        headers: &Headers<'_>,
+    ) -> Result<(), RequestFault> {
+        let choice = choice.map(RouteChoice::parse);
+        ambiguous::check_host(headers)?;
+        if choice.is_some() || matches!(policy, RoutePolicy::Protected(_)) {
+            ambiguous::check_path(headers, choice.as_ref())?;
+        }
+        choice.map_or(Ok(()), |choice| ambiguous::check_choice(headers, &choice))
     }
 
     /// Judges all that the headers tell.
@@ -597,6 +651,15 @@ impl Exchange {
         }
         let is_judged = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
         Ok(is_judged.then(|| Answered { id: Some(request.id.clone()) }))
+    }
+
+    /// Counts so many bytes with what the worker holds; where there is no room, the exchange is refused.
+    fn hold(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        let held = self.holding.as_mut().map_or(Ok(()), |holding| holding.hold(bytes));
+        if let Err(too_much) = held {
+            self.settle(Outcome::Refused, too_much.reason());
+        }
+        held
     }
 
     fn settle(&mut self, outcome: Outcome, reason: &'static str) {

@@ -186,6 +186,8 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         limits.sse_event_bytes,
         limits.token_bytes,
         limits.token_cache_entries,
+        limits.held_bytes,
+        limits.held_bytes_per_caller,
     ];
     if all.contains(&0) { Err(at("limits", ConfigFault::ZeroLimit)) } else { Ok(()) }
 }

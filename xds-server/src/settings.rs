@@ -68,6 +68,14 @@ struct LimitArgs {
     /// Verified tokens that each worker remembers; past it the oldest is forgotten
     #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = Limits::default().token_cache_entries, env = "TOOLWARD_TOKEN_CACHE")]
     token_cache: usize,
+
+    /// Bytes of bodies that each worker holds at a time; past it the answer is 503. Without it four times what a caller may hold
+    #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD")]
+    max_held: Option<usize>,
+
+    /// The same of one caller; past it the answer is 429. Without it four times the largest body, answer or event
+    #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD_PER_CALLER")]
+    max_held_per_caller: Option<usize>,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -81,13 +89,18 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache } = self.limits;
+        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, max_held, max_held_per_caller } =
+            self.limits;
+        let largest = max_request_body.max(max_list).max(max_event);
+        let held_bytes_per_caller = max_held_per_caller.unwrap_or_else(|| largest.saturating_mul(4));
         let limits = Limits {
             request_body_bytes: max_request_body,
             list_response_bytes: max_list,
             sse_event_bytes: max_event,
             token_bytes: max_token,
             token_cache_entries: token_cache,
+            held_bytes: max_held.unwrap_or_else(|| held_bytes_per_caller.saturating_mul(4)),
+            held_bytes_per_caller,
         };
         TranslateOptions {
             unprotected_routes: self.unprotected_routes,

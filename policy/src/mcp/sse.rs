@@ -138,6 +138,12 @@ impl EventFilter {
         }
     }
 
+    /// How many bytes of an event are held that is not complete yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.carry.len()
+    }
+
     /// Whether some list so far could not be read; the client got an error in its place.
     #[must_use]
     pub fn met_unreadable_list(&self) -> bool {
