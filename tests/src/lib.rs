@@ -17,6 +17,7 @@ pub mod folder;
 pub mod hostile;
 pub mod http;
 pub mod inspector_page;
+pub mod lenient;
 pub mod mcp_server;
 pub mod name_server;
 pub mod ports;

@@ -7,6 +7,7 @@ mod differential;
 mod flood;
 mod paths;
 mod readings;
+mod routes;
 mod suite;
 mod trap;
 mod verifiers;
