@@ -16,6 +16,7 @@ pub mod examples;
 pub mod folder;
 pub mod hostile;
 pub mod http;
+pub mod http2;
 pub mod inspector_page;
 pub mod lenient;
 pub mod mcp_server;

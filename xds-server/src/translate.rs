@@ -41,6 +41,7 @@ mod policies;
 mod problems;
 mod protection;
 mod routes;
+mod same_server;
 mod sections;
 mod selector;
 mod services;

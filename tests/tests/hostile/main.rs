@@ -5,6 +5,7 @@ mod bodies;
 mod capabilities;
 mod differential;
 mod flood;
+mod held;
 mod paths;
 mod readings;
 mod routes;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::objects::Objects;
 use crate::resources::{Name, ObjectRef};
 
+use super::same_server::Way;
+
 /// A listener of one of our Gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOutcome {
@@ -54,6 +56,8 @@ pub struct RouteProtection {
     pub unprotected: BTreeSet<usize>,
     /// Rules that answer 503, by index, with what closes them.
     pub closed: BTreeMap<usize, String>,
+    /// The ways to servers that are not closed.
+    pub ways: BTreeSet<Way>,
 }
 
 /// A rule of a route that no policy protects.

@@ -52,6 +52,8 @@ pub(super) struct ParsedRule {
     pub(super) is_over_tls: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
     pub(super) policy_targets: Box<[Option<ObjectRef>]>,
+    /// The servers that it leads to, sorted.
+    pub(super) servers: Arc<[String]>,
     /// Whether it can be honoured as it is written, wherever its backends are.
     pub(super) valid: bool,
 }
@@ -122,6 +124,7 @@ impl ParsedRule {
         self.request_headers = HeaderChanges::default();
         self.response_headers = HeaderChanges::default();
         self.policy_targets = Box::default();
+        self.servers = Arc::default();
         self.valid = false;
     }
 }
@@ -174,6 +177,7 @@ fn parse_rule(
         is_remote: false,
         is_over_tls: false,
         policy_targets: Box::default(),
+        servers: Arc::default(),
         valid: destinations.iter().all(|destination| destination.valid),
     };
     let acts = match (filters, timeouts) {
@@ -222,6 +226,8 @@ impl ParsedRule {
         self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
         self.is_over_tls = upstreams().all(|upstream| upstream.cluster.tls.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
+        let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
+        self.servers = servers.into_iter().collect();
         let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),

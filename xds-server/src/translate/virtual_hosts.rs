@@ -25,6 +25,7 @@ use super::policies::Policies;
 use super::problems::{Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
+use super::same_server::{Strictness, Way as ServerWay};
 use super::table::{self, Table, UNPROTECTED_MESSAGE};
 use super::view::View;
 use super::{TranslateOptions, UnprotectedRoutes};
@@ -166,6 +167,8 @@ struct Alike {
 struct Judged {
     protection: Protection,
     key: String,
+    /// None: closed.
+    strictness: Option<Strictness>,
 }
 
 struct Builder<'b, 'r> {
@@ -308,7 +311,14 @@ impl Builder<'_, '_> {
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         match judged {
             Some(judged) => {
-                let Judged { protection, key } = &*judged;
+                let Judged { protection, key, strictness } = &*judged;
+                let guarded = levels.guards_backends();
+                outcome.ways.extend(strictness.clone().filter(|_| leads_to_server).map(|strictness| ServerWay {
+                    rule: index,
+                    servers: Arc::clone(&rule.servers),
+                    strictness: Some(strictness),
+                    guarded,
+                }));
                 outcome.policies.extend(protection.attached.iter().cloned());
                 if let RoutePolicy::Closed { message, .. } = &protection.policy {
                     outcome.closed.insert(index, message.clone());
@@ -333,8 +343,12 @@ impl Builder<'_, '_> {
             None if matches!(rule.action, RouteAction::Forward(_)) => {
                 outcome.unprotected.insert(index);
                 let unprotected = self.world.options.unprotected_routes;
-                if unprotected == UnprotectedRoutes::Deny {
-                    outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned());
+                match unprotected {
+                    UnprotectedRoutes::Deny => drop(outcome.closed.insert(index, UNPROTECTED_MESSAGE.to_owned())),
+                    UnprotectedRoutes::Allow => {
+                        let servers = Arc::clone(&rule.servers);
+                        outcome.ways.insert(ServerWay { rule: index, servers, strictness: None, guarded: false });
+                    }
                 }
                 let told = rule.is_remote.then_some(Told::Remote { public_url: None });
                 let told = told.filter(|_| unprotected == UnprotectedRoutes::Allow);
@@ -354,7 +368,8 @@ impl Builder<'_, '_> {
         let open = matches!(protection.policy, RoutePolicy::Protected { .. });
         let protection = if lends && open { protection.closed(table::lent()) } else { protection };
         let protection = if ways.for_many_hosts { protection.for_many_hosts() } else { protection };
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection });
+        let strictness = Strictness::of(&protection.policy);
+        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), protection, strictness });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }
