@@ -148,7 +148,8 @@ impl Exchange {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
-        let mut exchange = Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None, holding: None };
+        let mut exchange =
+            Self { limits: table.limits.clone(), state, record, origin, route_origin, remote: None, holding: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Connection {
     socket: TcpStream,
     /// What may still be sent, on all streams.
     window: Arc<AtomicI64>,
+    /// Streams that were answered or reset; none is told of after the connection's end.
+    ended: Receiver<u32>,
 }
 
 impl Connection {
@@ -40,10 +43,11 @@ impl Connection {
         let mut socket = TcpStream::connect(host).expect("it listens");
         socket.set_write_timeout(Some(Duration::from_secs(5))).expect("a duration");
         socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it reads");
-        let mut connection = Self { socket, window: Arc::new(AtomicI64::new(65_535)) };
-        let _ = connection.frame(SETTINGS, 0, 0, &[]);
+        let (tell, ended) = mpsc::channel();
+        let mut connection = Self { socket, window: Arc::new(AtomicI64::new(65_535)), ended };
+        let _ = frame(&mut connection.socket, SETTINGS, 0, 0, &[]);
         let mut reading = connection.socket.try_clone().expect("a socket");
-        let mut acknowledging = Self { socket: reading.try_clone().expect("a socket"), window: Arc::default() };
+        let mut acknowledging = connection.socket.try_clone().expect("a socket");
         let window = Arc::clone(&connection.window);
         thread::spawn(move || {
             let mut head = [0; 9];
@@ -54,7 +58,10 @@ impl Connection {
                     break;
                 }
                 match (head[3], head[4], &head[5..]) {
-                    (SETTINGS, flags, _) if flags & ACK == 0 => drop(acknowledging.frame(SETTINGS, ACK, 0, &[])),
+                    (SETTINGS, flags, _) if flags & ACK == 0 => drop(frame(&mut acknowledging, SETTINGS, ACK, 0, &[])),
+                    (HEADERS | RESET, _, [first, second, third, fourth]) => {
+                        let _ = tell.send(u32::from_be_bytes([*first, *second, *third, *fourth]));
+                    }
                     (WINDOW_UPDATE, _, [0, 0, 0, 0]) => {
                         let bytes: [u8; 4] = payload.try_into().unwrap_or_default();
                         window.fetch_add(i64::from(u32::from_be_bytes(bytes)), Ordering::SeqCst);
@@ -77,7 +84,7 @@ impl Connection {
                 block.extend_from_slice(text.as_bytes());
             }
         }
-        let _ = self.frame(HEADERS, END_HEADERS, stream, &block);
+        let _ = frame(&mut self.socket, HEADERS, END_HEADERS, stream, &block);
     }
 
     /// Sends bytes of a request's body, as far as the connection's window allows.
@@ -93,7 +100,7 @@ impl Connection {
             }
             self.window.fetch_sub(length, Ordering::SeqCst);
             let flags = if end && index + 1 == count { END_STREAM } else { 0 };
-            if self.frame(DATA, flags, stream, chunk).is_err() {
+            if frame(&mut self.socket, DATA, flags, stream, chunk).is_err() {
                 return;
             }
         }
@@ -106,22 +113,37 @@ impl Connection {
             integer(&mut block, text.len());
             block.extend_from_slice(text.as_bytes());
         }
-        let _ = self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
+        let _ = frame(&mut self.socket, HEADERS, END_HEADERS | END_STREAM, stream, &block);
     }
 
     /// Takes a request back.
     pub fn reset(&mut self, stream: u32) {
-        let _ = self.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+        let _ = frame(&mut self.socket, RESET, 0, stream, &8_u32.to_be_bytes());
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        self.socket.write_all(&frame)
+    /// Waits for an answer.
+    ///
+    /// # Panics
+    /// When none comes, and the connection stays.
+    pub fn wait_until_answered_or_closed(&self, stream: u32) {
+        loop {
+            match self.ended.recv_timeout(Duration::from_secs(10)) {
+                Ok(ended) if ended == stream => return,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => panic!("no answer on stream {stream}"),
+            }
+        }
     }
+}
+
+fn frame(socket: &mut TcpStream, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    socket.write_all(&frame)
 }
 
 impl Drop for Connection {

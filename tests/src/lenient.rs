@@ -96,7 +96,8 @@ impl Got {
     /// Whether it could be for a path that begins so.
     #[must_use]
     pub fn is_for_path(&self, prefix: &str) -> bool {
-        let told = self.headers.iter().filter(|(name, _)| ["url", "uri", "path"].iter().any(|word| name.contains(word)));
+        let told =
+            self.headers.iter().filter(|(name, _)| ["url", "uri", "path"].iter().any(|word| name.contains(word)));
         let target = self.target();
         told.map(|(_, value)| value.clone()).chain([target]).any(|target| {
             let path = decoded(&target).replace('\\', "/");

@@ -106,7 +106,8 @@ impl Holding {
     pub fn hold(&mut self, bytes: usize) -> Result<(), TooMuch> {
         let mut account = self.budget.0.borrow_mut();
         let (of_all, of_caller) = account.limits;
-        let others_of_caller = account.by_payer.get(&self.payer).copied().unwrap_or_default().saturating_sub(self.bytes);
+        let others_of_caller =
+            account.by_payer.get(&self.payer).copied().unwrap_or_default().saturating_sub(self.bytes);
         let others = account.held.saturating_sub(self.bytes);
         if bytes > self.bytes {
             if bytes > room(of_caller, bytes).saturating_sub(others_of_caller) {

@@ -144,7 +144,8 @@ fn nothing_stays_held() {
         body
     };
     let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
-    for _ in 0..20 {
+    let mut went_on = 0;
+    for round in 1..=20 {
         let mut connection = Connection::open(&world.host);
         // Ended well, denied, not JSON, by trailers, reset, and not at all.
         for (stream, body) in [(1, call("add")), (3, call("multiply")), (5, "x".to_owned()), (7, list.clone())] {
@@ -157,6 +158,10 @@ fn nothing_stays_held() {
         world.begin(&mut connection, 11, &alice);
         connection.send(11, &padded(call("add")), false);
         connection.reset(11);
+        while went_on < 3 * round {
+            eventually("a call goes on", || !world.upstream.is_idle());
+            went_on += world.upstream.take_recorded().len();
+        }
         world.begin(&mut connection, 13, &alice);
         connection.send(13, &padded(call("add")), false);
         eventually("one of them is held", || world.held() > 0);
@@ -166,6 +171,4 @@ fn nothing_stays_held() {
     // 20 rounds of 3.5 MiB are more than a caller may hold.
     assert!(world.takes_a_large_call(&alice));
     assert_eq!(world.refused("CallerHoldsTooMuch"), 0);
-    let recorded = world.upstream.take_recorded();
-    assert!(recorded.len() >= 3 * 20, "{} calls went on", recorded.len());
 }

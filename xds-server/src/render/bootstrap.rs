@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::view::{ViewError, message};
 use super::overload::Bounds;
+use super::view::{ViewError, message};
 use super::{RenderOptions, cluster, listener, secret, yaml};
 use crate::model::Gateway;
 

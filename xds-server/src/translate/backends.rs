@@ -263,10 +263,12 @@ fn server(target: &Target, object: &ObjectRef, view: &View<'_>) -> String {
     let of_service = |name: &Name, port: u16| format!("service/{name}/{port}");
     match (&target.service, &target.host) {
         (Some(service), _) => of_service(&Name::new(&object.name.namespace, &service.name), service.port),
-        (None, Some(StaticTarget { host, port })) => match service_name(host).filter(|name| Services::has(name, view)) {
-            Some(service) => of_service(&service, *port),
-            None => format!("{}:{port}", host.to_ascii_lowercase()),
-        },
+        (None, Some(StaticTarget { host, port })) => {
+            match service_name(host).filter(|name| Services::has(name, view)) {
+                Some(service) => of_service(&service, *port),
+                None => format!("{}:{port}", host.to_ascii_lowercase()),
+            }
+        }
         (None, None) => String::new(),
     }
 }
