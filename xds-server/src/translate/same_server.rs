@@ -29,7 +29,7 @@ pub struct Way {
 
 /// How a way is protected, as far as two ways can differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Strictness {
+pub(super) struct Strictness {
     /// Of callers and gates.
     gates: Arc<str>,
     binds_sessions: bool,
