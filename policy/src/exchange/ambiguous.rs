@@ -134,7 +134,7 @@ fn parameter_has_one_reading(query: &[u8], name: &str) -> bool {
     let count = occurrences(query, name);
     match own.as_slice() {
         [] => count == 0,
-        [value] => count == 1 && !value.iter().any(|byte| b"%+".contains(byte)),
+        [value] => count == 1 && !value.iter().any(|byte| b"%+;?#".contains(byte)),
         _ => false,
     }
 }
@@ -299,6 +299,7 @@ mod tests {
             ("behind an octet of the separator", "a=1%26tenant=prod", false),
             ("behind another question mark", "?tenant=prod", false),
             ("twice in another case", "tenant=dev&TENANT=prod", false),
+            ("a semicolon behind the value", "tenant=prod;x", false),
             ("an octet of the equals sign", "tenant%3dprod", false),
             ("a zero", "tenant%00=prod", false),
         ];
