@@ -12,7 +12,7 @@ use toolward_policy::policy::PolicyTable;
 
 const KEY: &[u8] = b"open\n\nroutes\nheader x-tenant\nsingle x-tenant\nparameter tenant";
 
-const ROUNDS: u64 = 100_000;
+const ROUNDS: u64 = 30_000;
 
 /// What targets are put together of.
 const PIECES: [&str; 40] = [
