@@ -150,6 +150,15 @@ pub(crate) fn count(counter: u32, by: u32) {
     let _ = hostcalls::increment_metric(counter, i64::from(by));
 }
 
+pub(crate) fn define_gauge(name: &str) -> Option<u32> {
+    hostcalls::define_metric(MetricType::Gauge, name).ok()
+}
+
+/// Of a gauge of all workers.
+pub(crate) fn add(gauge: u32, difference: i64) {
+    let _ = hostcalls::increment_metric(gauge, difference);
+}
+
 /// Envoy's `verify_signature`: `EVP_DigestVerify` of its TLS library. None where this host has no such function.
 pub(crate) fn verify_signature(hash: &str, key: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
     let mut arguments = Vec::with_capacity(hash.len() + key.len() + signature.len() + message.len() + 24);

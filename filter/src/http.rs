@@ -10,13 +10,13 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use toolward_policy::denial::{self, Answer};
 use toolward_policy::exchange::{
-    Edits, Exchange, Headers, Holding, RequestStep, ResponseStep, Rewritten, Verification,
+    Edits, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Rewritten, Verification,
 };
 
 use crate::host::{self, Side};
 use crate::metrics;
 use crate::missing_keys;
-use crate::root::{Configured, with_tokens_and_budget};
+use crate::root::{Configured, with_held, with_tokens_and_budget};
 use crate::streams::{self, Judged};
 
 /// One exchange.
@@ -81,7 +81,10 @@ impl Http {
         let sized = self.judged.borrow_mut().exchange.as_mut().map(|exchange| exchange.request_body_size(size));
         let judged = match sized {
             None => return Action::Pause,
-            Some(Ok(())) if !end_of_stream => return Action::Pause,
+            Some(Ok(())) if !end_of_stream => {
+                metrics::held();
+                return Action::Pause;
+            }
             Some(Ok(())) => self.renewed(|exchange| exchange.request_body(&host::body(Side::Request))),
             Some(Err(answer)) => Err(answer),
         };
@@ -108,10 +111,11 @@ impl Http {
 
     fn filter_json(&mut self, size: usize, end_of_stream: bool) -> Action {
         let holding = self.judged.borrow_mut().exchange.as_mut().map(|exchange| exchange.response_json_size(size));
+        metrics::held();
         match holding {
-            Some(Holding::Replace(error)) => self.replace_response(&error, Phase::Drop),
-            Some(Holding::Release) if !end_of_stream => {
-                match self.renewed(|exchange| exchange.release(&host::body(Side::Response))) {
+            Some(HeldAnswer::Replace(error)) => self.replace_response(&error, Phase::Drop),
+            Some(HeldAnswer::Release) if !end_of_stream => {
+                match self.renewed(|exchange| exchange.pass_on(&host::body(Side::Response))) {
                     Ok(Some(Some(released))) => self.replace_response(&released, Phase::LookThrough),
                     Ok(_) => Action::Pause,
                     Err(answer) => self.answer(&answer),
@@ -188,7 +192,7 @@ impl HttpContext for Http {
             return self.answer(&answer);
         }
         let configured = Rc::clone(&judged.configured);
-        let (exchange, step) = with_tokens_and_budget(|cache, budget| {
+        let (mut exchange, step) = with_tokens_and_budget(|cache, budget| {
             let (verifier, now, millis) = (&configured.verifier, host::now(), host::now_millis());
             let mut verification = Verification { verifier, cache, now, budget, millis };
             let key = policy_key.as_deref();
@@ -196,6 +200,9 @@ impl HttpContext for Http {
         });
         if let Some(place) = &exchange.record().missing_key {
             missing_keys::tell(place, self.root, self.id);
+        }
+        if let RequestStep::Continue(_) | RequestStep::AwaitBody(_) = step {
+            with_held(|held| exchange.charge(held, policy_key.as_deref()));
         }
         (judged.exchange, judged.policy_key) = (Some(exchange), policy_key);
         match step {
@@ -233,6 +240,10 @@ impl HttpContext for Http {
         if self.phase != Phase::Pass {
             return Action::Continue;
         }
+        if let Some(exchange) = &mut self.judged.borrow_mut().exchange {
+            exchange.release();
+        }
+        metrics::held();
         // Envoy chooses the new route behind this filter, so that it is not known earlier.
         if self.edited && host::policy_key() != self.judged.borrow().policy_key {
             let answer = self.judged.borrow_mut().exchange.as_mut().map(Exchange::route_changed);
@@ -294,8 +305,11 @@ impl HttpContext for Http {
 impl Drop for Http {
     fn drop(&mut self) {
         streams::close(self.id);
-        if let Some(exchange) = &self.judged.borrow().exchange {
+        let exchange = self.judged.borrow_mut().exchange.take();
+        if let Some(exchange) = exchange {
             metrics::count(exchange.record());
+            drop(exchange);
+            metrics::held();
         }
     }
 }

@@ -1,16 +1,23 @@
 //! What is counted and what the access log is told of an exchange.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 
+use toolward_policy::exchange::SMALL_BYTES;
 use toolward_policy::record::Record;
 
 use crate::host;
+use crate::root::with_held;
 
 thread_local! {
     /// Ids of counters by what they count: members of bounded sets only, never what callers send.
     static COUNTERS: RefCell<HashMap<Counted, Option<u32>>> = RefCell::default();
+
+    /// What was last told of the bytes that this worker holds.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+
+    static HELD_GAUGE: Option<u32> = host::define_gauge("toolward_held_bytes");
 }
 
 /// What a counter counts.
@@ -42,6 +49,20 @@ pub(crate) fn count(record: &Record) {
         let hidden = u32::try_from(record.hidden.count()).unwrap_or(u32::MAX);
         increment(Counted::ItemsHidden { class }, hidden);
     }
+}
+
+/// Tells how many bytes of bodies are held, `toolward_held_bytes`, by steps that are no small call's: those need not be told.
+pub(crate) fn held() {
+    let now = with_held(|held| held.bytes());
+    let told = HELD.get();
+    if now.abs_diff(told) < SMALL_BYTES && (now > 0 || told == 0) {
+        return;
+    }
+    let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    if let Some(gauge) = HELD_GAUGE.with(|gauge| *gauge) {
+        host::add(gauge, signed(now) - signed(told));
+    }
+    HELD.set(now);
 }
 
 /// Counts a signature that was verified, by whom: `toolward_signatures.VERIFIER`.

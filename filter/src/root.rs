@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use toolward_policy::exchange::Held;
 use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::policy::{ConfigError, PolicyTable};
@@ -24,6 +25,9 @@ thread_local! {
 
     /// Bounds the time for wrong signatures, of all configurations together.
     static BUDGET: RefCell<Budget> = RefCell::default();
+
+    /// What all exchanges of this VM hold of bodies.
+    static HELD: Held = Held::default();
 
     /// What the host proved once for all.
     static VERIFIER: HostVerifier = HostVerifier::prove();
@@ -47,6 +51,11 @@ pub(crate) fn current(configured: &Rc<Configured>) -> Rc<Configured> {
 /// Asks the worker's cache of verified tokens, and its budget for signatures.
 pub(crate) fn with_tokens_and_budget<T>(ask: impl FnOnce(&mut TokenCache, &mut Budget) -> T) -> T {
     with_tokens(|tokens| BUDGET.with_borrow_mut(|budget| ask(tokens, budget)))
+}
+
+/// The worker's budget of held bytes.
+pub(crate) fn with_held<T>(ask: impl FnOnce(&Held) -> T) -> T {
+    HELD.with(ask)
 }
 
 /// What one configuration says, shared by its exchanges.
@@ -103,6 +112,7 @@ impl RootContext for Root {
             Ok(table) => {
                 let entries = NonZeroUsize::new(table.limits.token_cache_entries).unwrap_or(NonZeroUsize::MIN);
                 with_tokens(|tokens| tokens.resize(entries));
+                with_held(|held| held.resize(&table.limits));
                 let verifier = VERIFIER.with(|verifier| *verifier);
                 info!("configured; {}", verifier.describe());
                 let configured = Rc::new(Configured { table, name: name.clone(), verifier });

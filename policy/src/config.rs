@@ -23,8 +23,8 @@ pub const METADATA_NAMESPACE: &str = "toolward";
 /// The field in [`METADATA_NAMESPACE`] whose string value is a [`RouteKey`].
 pub const METADATA_POLICY_FIELD: &str = "policy";
 
-/// What a route tells the filter: a string, of two lines where there is an origin. Two fields would have no order, and
-/// equal routes are to be equal bytes.
+/// What a route tells the filter: a string, of two lines where there is an origin, and of more where the routes of its host
+/// are told apart. Several fields would have no order, and equal routes are to be equal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteKey<'r> {
     /// Names an entry of [`FilterConfig::policies`].
@@ -32,23 +32,27 @@ pub struct RouteKey<'r> {
     /// Scheme, host and port by which clients know the route's host; none: the route is for many hosts, or it does not
     /// matter.
     pub origin: Option<&'r str>,
+    /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.
+    pub choice: Option<&'r str>,
 }
 
 impl<'r> RouteKey<'r> {
     /// Reads what [`fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &'r str) -> Self {
-        match text.split_once('\n') {
-            Some((policy, origin)) => Self { policy, origin: Some(origin) },
-            None => Self { policy: text, origin: None },
-        }
+        let mut lines = text.splitn(3, '\n');
+        let policy = lines.next().unwrap_or_default();
+        Self { policy, origin: lines.next().filter(|origin| !origin.is_empty()), choice: lines.next() }
     }
 }
 
 impl fmt::Display for RouteKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.policy)?;
-        self.origin.map_or(Ok(()), |origin| write!(f, "\n{origin}"))
+        if self.origin.is_some() || self.choice.is_some() {
+            write!(f, "\n{}", self.origin.unwrap_or_default())?;
+        }
+        self.choice.map_or(Ok(()), |choice| write!(f, "\n{choice}"))
     }
 }
 
@@ -153,6 +157,10 @@ pub struct Limits {
     /// answer to tokens that it does not remember is 503. At most 1000.
     #[serde(skip_serializing_if = "is_default_signature_millis")]
     pub signature_millis: u32,
+    /// Bytes of bodies that each worker holds at a time, of all callers; past it the answer is 503.
+    pub held_bytes: usize,
+    /// The same of one caller, or of all callers of a policy where nobody verifies them; past it the answer is 429.
+    pub held_bytes_per_caller: usize,
 }
 
 fn is_default_rsa_bits(bits: &u32) -> bool {
@@ -173,6 +181,8 @@ impl Default for Limits {
             token_cache_entries: 1024,
             rsa_bits: 4096,
             signature_millis: 200,
+            held_bytes: 64 * 1024 * 1024,
+            held_bytes_per_caller: 16 * 1024 * 1024,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::config::Denial;
+use crate::exchange::TooMuch;
 use crate::jwt::TokenFault;
 use crate::jwt::budget::RETRY_AFTER;
 use crate::mcp::message::{Id, MessageFault, Request, TASKS_EXTENSION};
@@ -58,6 +59,16 @@ pub enum RequestFault {
     HeaderMismatch,
     #[error("params._meta must name the revision, as the header MCP-Protocol-Version does")]
     NoVersion,
+    #[error("the host must be a name or an address, with a port or without")]
+    Host,
+    #[error("the path has a ; or an octet that servers read in different ways")]
+    Path,
+    #[error("a header by which the route is chosen stands twice, or is a list")]
+    RouteHeader,
+    #[error("a query parameter by which the route is chosen stands twice, or in another spelling")]
+    RouteParameter,
+    #[error("the method by which the route is chosen could be read as another one")]
+    RouteMethod,
 }
 
 impl RequestFault {
@@ -82,6 +93,11 @@ impl RequestFault {
             Self::Unnameable => "Unnameable",
             Self::MetadataMethod => "MetadataMethod",
             Self::RegistrationMethod => "RegistrationMethod",
+            Self::Host => "InvalidHost",
+            Self::Path => "AmbiguousPath",
+            Self::RouteHeader => "AmbiguousHeader",
+            Self::RouteParameter => "AmbiguousParameter",
+            Self::RouteMethod => "AmbiguousMethod",
         }
     }
 
@@ -209,6 +225,27 @@ pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
         _ => Vec::new(),
     };
     Answer { status: fault.status(), headers, body: error(id, fault.code(), &fault.to_string(), fault.reason()) }
+}
+
+/// More bodies are held than may be.
+#[must_use]
+pub fn too_much(too_much: TooMuch) -> Answer {
+    let status = match too_much {
+        TooMuch::OfCaller => 429,
+        TooMuch::OfAll => 503,
+    };
+    let headers = vec![("retry-after", "1".to_owned())];
+    Answer { status, headers, body: too_much_body(None, too_much) }
+}
+
+/// The body of [`too_much`], for where the server's status is already decided.
+#[must_use]
+pub fn too_much_body(id: Option<&Id>, too_much: TooMuch) -> String {
+    let message = match too_much {
+        TooMuch::OfCaller => "This caller has too many large requests at a time",
+        TooMuch::OfAll => "There are too many large requests at a time",
+    };
+    error(id, -32603, message, too_much.reason())
 }
 
 /// The body is not acceptable.

@@ -30,11 +30,14 @@ use crate::policy::{CallerAuthentication, Item, JwtAuthentication, PolicyTable, 
 use crate::protected_resource::{Endpoint, Hints};
 use crate::record::{Outcome, Reason, Record};
 use crate::remote;
+use crate::route_choice::RouteChoice;
 
+mod ambiguous;
 mod caching;
 mod endpoint;
 mod handles;
 mod headers;
+mod held;
 mod judge;
 mod metadata;
 mod origin;
@@ -47,6 +50,7 @@ pub use standing::Ended;
 
 pub use endpoint::{ENDPOINT, changes_parameter};
 pub use headers::{Edits, Headers, changes_header};
+pub use held::{Held, Holding, Payer, SMALL_BYTES, TooMuch};
 pub use verification::Verification;
 
 use handles::{NotFound, UnknownHandle};
@@ -98,7 +102,7 @@ pub enum ResponseStep {
 
 /// What to do with an answer that is held, by its size so far.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Holding {
+pub enum HeldAnswer {
     /// Wait for the rest; [`Exchange::response_json`] judges the whole.
     Hold,
     /// It need not be held if [`Exchange::release`] finds no list in it.
@@ -125,6 +129,8 @@ pub struct Exchange {
     route_origin: Option<String>,
     /// Where the metadata of a server are told that asks for tokens itself.
     remote: Option<String>,
+    /// What it holds of bodies.
+    holding: Option<Holding>,
 }
 
 #[derive(Debug)]
@@ -178,12 +184,18 @@ impl Exchange {
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
         let (limits, now) = (table.limits.clone(), verification.now);
-        let mut exchange = Self { limits, standing: None, now, state, record, origin, route_origin, remote: None };
+        let mut exchange =
+            Self { limits, standing: None, now, state, record, origin, route_origin, remote: None, holding: None };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
             return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY, None)));
         };
+        if let Err(fault) = exchange.check_route(&policy, key.and_then(|key| key.choice), headers) {
+            exchange.record.method_class = headers.http_method_class();
+            let refusal = exchange.refuse(fault, None);
+            return (exchange, RequestStep::Answer(refusal));
+        }
         exchange.standing = Some(Standing::new(&policy));
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
@@ -220,16 +232,30 @@ impl Exchange {
         (exchange, step)
     }
 
+    /// Counts what the exchange holds from now on with its caller's share of this budget.
+    pub fn charge(&mut self, held: &Held, policy_key: Option<&[u8]>) {
+        let payer = match self.record.caller.as_deref() {
+            Some(caller) if !caller.issuer.is_empty() => {
+                Payer::Caller { issuer: caller.issuer.clone(), subject: caller.subject.clone() }
+            }
+            _ => {
+                let key = policy_key.map(String::from_utf8_lossy).unwrap_or_default();
+                Payer::Policy(RouteKey::parse(&key).policy.to_owned())
+            }
+        };
+        self.holding = Some(held.holding(payer));
+    }
+
     /// Looks at the size of the request's body so far, in bytes.
     ///
     /// # Errors
-    /// The answer to a body that is too large.
+    /// The answer to a body that is too large, or for which there is no room.
     pub fn request_body_size(&mut self, size: usize) -> Result<(), Answer> {
-        if size <= self.limits.request_body_bytes {
-            return Ok(());
+        if size > self.limits.request_body_bytes {
+            let refusal = self.refuse(RequestFault::BodyTooLarge, None);
+            return Err(self.origin.shown(refusal));
         }
-        let refusal = self.refuse(RequestFault::BodyTooLarge, None);
-        Err(self.origin.shown(refusal))
+        self.hold(size).map_err(|too_much| self.origin.shown(denial::too_much(too_much)))
     }
 
     /// Judges the request's whole body; with `Ok`, headers and body may go upstream, as they are or rewritten.
@@ -300,23 +326,27 @@ impl Exchange {
     }
 
     /// Looks at the size of a held answer so far, in bytes.
-    pub fn response_json_size(&mut self, size: usize) -> Holding {
+    pub fn response_json_size(&mut self, size: usize) -> HeldAnswer {
+        let too_much = self.hold(size).err();
         let id = match &self.state {
-            State::Upstream(_, answered) if !answered.is_list && size > HELD_BYTES => return Holding::Release,
-            _ if size <= self.limits.list_response_bytes => return Holding::Hold,
+            State::Upstream(_, answered) if !answered.is_list && size > HELD_BYTES => return HeldAnswer::Release,
+            _ if size <= self.limits.list_response_bytes && too_much.is_none() => return HeldAnswer::Hold,
             State::Upstream(_, answered) => answered.id.as_ref(),
             State::Metadata(..) => None,
-            _ => return Holding::Hold,
+            _ => return HeldAnswer::Hold,
         };
-        let error = denial::unreadable_list_body(id, "ListTooLarge");
+        let error = match too_much {
+            Some(too_much) => denial::too_much_body(id, too_much),
+            None => denial::unreadable_list_body(id, "ListTooLarge"),
+        };
         self.state = State::Done;
-        self.settle(Outcome::Refused, "ListTooLarge");
-        Holding::Replace(Rewritten::answer(error))
+        self.settle(Outcome::Refused, too_much.map_or("ListTooLarge", TooMuch::reason));
+        HeldAnswer::Replace(Rewritten::answer(error))
     }
 
     /// Looks through what is held of an answer that is not expected to hold a list. If there is none so far, this passes in its
     /// place, and the rest through [`Exchange::response_part`]; otherwise all of it is held.
-    pub fn release(&mut self, body: &[u8]) -> Option<Rewritten> {
+    pub fn pass_on(&mut self, body: &[u8]) -> Option<Rewritten> {
         let lifetime_ms = self.lifetime_ms();
         let State::Upstream(_, answered) = &mut self.state else { return None };
         let mut passing = Passing::new(lifetime_ms);
@@ -325,6 +355,7 @@ impl Exchange {
             return None;
         };
         self.state = State::Passing(passing);
+        self.release();
         Some(Rewritten { body: body.into_owned(), edits: Edits::of_changed_body() })
     }
 
@@ -369,13 +400,23 @@ impl Exchange {
         let lifetime_ms = self.lifetime_ms();
         let State::Events(judge, filter) = &mut self.state else { return Ok(Cow::Borrowed(chunk)) };
         let passed = filter.push(chunk, &mut AnswerFilter::new(judge, lifetime_ms, &mut self.record));
+        let carried = filter.held();
         if filter.met_unreadable_list() {
             self.settle(Outcome::Refused, "UnreadableList");
         }
         if let Err(end) = &passed {
             self.settle(Outcome::Refused, end.reason());
+            return passed;
         }
+        self.hold(carried).map_err(|_| StreamEnd::NoRoom)?;
         passed
+    }
+
+    /// Says that what was held of the request or the answer has gone on.
+    pub fn release(&mut self) {
+        if let Some(holding) = &mut self.holding {
+            holding.release();
+        }
     }
 
     /// Says that the request, with the changes made to its headers, took a route with another policy than the one that
@@ -397,6 +438,21 @@ impl Exchange {
     /// The endpoint that is asked, by the URL that is known of it, or else by the one that the request names.
     fn endpoint(&self, public_url: Option<&str>, headers: &Headers<'_>) -> Option<Endpoint> {
         Endpoint::of(public_url.or(self.route_origin.as_deref()), headers)
+    }
+
+    /// Refuses what a server could read as a request for another route. In doubt deny.
+    fn check_route(
+        &mut self,
+        policy: &RoutePolicy,
+        choice: Option<&str>,
+        headers: &Headers<'_>,
+    ) -> Result<(), RequestFault> {
+        let choice = choice.map(RouteChoice::parse);
+        ambiguous::check_host(headers)?;
+        if choice.is_some() || matches!(policy, RoutePolicy::Protected(_)) {
+            ambiguous::check_path(headers, choice.as_ref())?;
+        }
+        choice.map_or(Ok(()), |choice| ambiguous::check_choice(headers, &choice))
     }
 
     /// Judges all that the headers tell.
@@ -683,6 +739,15 @@ impl Exchange {
         }
         let is_list = request.method.may_answer_with_list() || (request.may_become_task && judge.binds());
         Ok(Answered { id: Some(request.id.clone()), is_list })
+    }
+
+    /// Counts so many bytes with what the worker holds; where there is no room, the exchange is refused.
+    fn hold(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        let held = self.holding.as_mut().map_or(Ok(()), |holding| holding.hold(bytes));
+        if let Err(too_much) = held {
+            self.settle(Outcome::Refused, too_much.reason());
+        }
+        held
     }
 
     fn settle(&mut self, outcome: Outcome, reason: &'static str) {

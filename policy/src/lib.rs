@@ -25,5 +25,6 @@ pub mod policy;
 pub mod protected_resource;
 pub mod record;
 pub mod remote;
+pub mod route_choice;
 mod scan;
 mod strict;

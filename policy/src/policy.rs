@@ -240,6 +240,8 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         limits.sse_event_bytes,
         limits.token_bytes,
         limits.token_cache_entries,
+        limits.held_bytes,
+        limits.held_bytes_per_caller,
     ];
     if all.contains(&0) {
         return Err(at("limits", ConfigFault::ZeroLimit));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use toolward_policy::config::FilterConfig;
 use toolward_policy::denial::Answer;
-use toolward_policy::exchange::{Edits, Ended, Exchange, Headers, Holding, RequestStep, ResponseStep, Verification};
+use toolward_policy::exchange::{Edits, Ended, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Verification};
 use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::jwks;
@@ -213,9 +213,9 @@ fn shown_response(first: &PolicyTable, exchange: &mut Exchange, answer: &Answere
             let ended = changed(first, exchange, answer, Some(0)).map(|ended| exchange.ended(&ended));
             let whole = answer.body.concat();
             let mut held = || match exchange.response_json_size(whole.len()) {
-                Holding::Hold => exchange.response_json(whole.as_bytes()),
-                Holding::Release => exchange.release(whole.as_bytes()),
-                Holding::Replace(rewritten) => Some(rewritten),
+                HeldAnswer::Hold => exchange.response_json(whole.as_bytes()),
+                HeldAnswer::Release => exchange.pass_on(whole.as_bytes()),
+                HeldAnswer::Replace(rewritten) => Some(rewritten),
             };
             if let Some(answer) = ended {
                 return shown_answer(&answer);

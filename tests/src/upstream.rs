@@ -72,6 +72,15 @@ impl Upstream {
         Self { port: address.port(), recorded, _runtime: runtime }
     }
 
+    /// Whether nothing has reached the server since the last time.
+    ///
+    /// # Panics
+    /// When the server panicked.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.recorded.lock().expect("no panic in the server").is_empty()
+    }
+
     /// What has reached the server since the last time, oldest first.
     ///
     /// # Panics

@@ -55,7 +55,7 @@ pub fn all(resources: &Resources, translation: &Translation, options: &Provision
 #[must_use]
 pub fn objects(gateway: &Gateway, parameters: &Parameters, options: &ProvisionOptions) -> Vec<Value> {
     let own = Owned::new(gateway);
-    let bootstrap = yaml::document(&bootstrap::bootstrap(&own.gateway, options));
+    let bootstrap = yaml::document(&bootstrap::bootstrap(&own.gateway, parameters, options));
     let authorities = match &options.xds_trust {
         Trust::System => None,
         Trust::Authorities(certificates) => Some(certificates.trim_end()),

@@ -24,6 +24,7 @@ mod endpoint;
 pub mod filter;
 mod listener;
 mod message;
+pub(crate) mod overload;
 mod path;
 pub mod print;
 mod route;

@@ -77,6 +77,13 @@ struct LimitArgs {
     /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=1000), default_value_t = Limits::default().signature_millis, env = "TOOLWARD_SIGNATURE_BUDGET")]
     signature_budget: u32,
+    /// Bytes of bodies that each worker holds at a time; past it the answer is 503. Without it four times what a caller may hold
+    #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD")]
+    max_held: Option<usize>,
+
+    /// The same of one caller; past it the answer is 429. Without it four times the largest body, answer or event
+    #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD_PER_CALLER")]
+    max_held_per_caller: Option<usize>,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -90,8 +97,10 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, max_rsa_bits, signature_budget } =
-            self.limits;
+        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, .. } = self.limits;
+        let LimitArgs { max_rsa_bits, signature_budget, max_held, max_held_per_caller, .. } = self.limits;
+        let largest = max_request_body.max(max_list).max(max_event);
+        let held_bytes_per_caller = max_held_per_caller.unwrap_or_else(|| largest.saturating_mul(4));
         let limits = Limits {
             request_body_bytes: max_request_body,
             list_response_bytes: max_list,
@@ -100,6 +109,8 @@ impl Settings {
             token_cache_entries: token_cache,
             rsa_bits: max_rsa_bits,
             signature_millis: signature_budget,
+            held_bytes: max_held.unwrap_or_else(|| held_bytes_per_caller.saturating_mul(4)),
+            held_bytes_per_caller,
         };
         TranslateOptions {
             unprotected_routes: self.unprotected_routes.unwrap_or_default(),

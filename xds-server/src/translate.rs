@@ -43,6 +43,7 @@ mod posture;
 mod problems;
 mod protection;
 mod routes;
+mod same_server;
 mod sections;
 mod selector;
 mod services;

@@ -63,7 +63,16 @@ impl Judge {
             _ => Hints::default(),
         };
         let (session, authority) = (String::new(), authority.to_owned());
-        Self { policy: Rc::clone(policy), caller, handles, transport: transport(policy), session, http, authority, hints }
+        Self {
+            policy: Rc::clone(policy),
+            caller,
+            handles,
+            transport: transport(policy),
+            session,
+            http,
+            authority,
+            hints,
+        }
     }
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the

@@ -29,7 +29,9 @@ impl Parameters {
         if self.0.is_empty() {
             return true;
         }
-        let (Method::ToolsCall, Given::Arguments(arguments)) = (request.method, request.arguments()) else { return false };
+        let (Method::ToolsCall, Given::Arguments(arguments)) = (request.method, request.arguments()) else {
+            return false;
+        };
         let mut leaves = Vec::new();
         add_leaves(arguments, &mut leaves);
         self.0.iter().all(|(name, text)| {

@@ -69,6 +69,9 @@ pub enum StreamEnd {
     /// An event grew past the limit.
     #[error("an event is too large")]
     TooLarge,
+    /// Too much is held of this caller's bodies, or of all.
+    #[error("there is no room for an event that is not complete yet")]
+    NoRoom,
     /// It announces an endpoint, where no policy says `protocol: { transport: HTTPSSE }`.
     #[error("the server speaks HTTP+SSE; `protocol: {{ transport: HTTPSSE }}` in the policies of this way allows it")]
     TransportNotAllowed,
@@ -83,6 +86,7 @@ impl StreamEnd {
     pub fn reason(self) -> &'static str {
         match self {
             Self::TooLarge => "EventTooLarge",
+            Self::NoRoom => "TooMuchHeld",
             Self::TransportNotAllowed => "TransportNotAllowed",
             Self::EndpointNotAllowed => "EndpointNotAllowed",
         }
@@ -176,6 +180,12 @@ impl EventFilter {
                 Some(text)
             }
         })
+    }
+
+    /// How many bytes of an event are held that is not complete yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.carry.len()
     }
 
     /// Whether some list so far could not be read; the client got an error in its place.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_PORT, ProvisionOptions, STATUS_PORT, Trust};
+use super::{ADMIN_PORT, Parameters, ProvisionOptions, STATUS_PORT, Trust};
+use crate::render::overload::{self, Bounds};
 use crate::resources::Name;
 
 /// Where the ConfigMap is mounted.
@@ -23,12 +24,14 @@ pub(super) const TOKEN_FILE: &str = "token";
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Envoy's bootstrap. The node's id is given on its command line.
-pub(super) fn bootstrap(gateway: &Name, options: &ProvisionOptions) -> Value {
+pub(super) fn bootstrap(gateway: &Name, parameters: &Parameters, options: &ProvisionOptions) -> Value {
+    let memory = parameters.resources.limits.get("memory").and_then(|memory| overload::bytes(memory));
     // Without a timeout: an Envoy is not ready before it has been told what to serve.
     let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({
         "node": { "cluster": gateway.to_string() },
-        "admin": { "address": address("127.0.0.1", ADMIN_PORT) },
+        "admin": { "address": address("127.0.0.1", ADMIN_PORT), "ignore_global_conn_limit": true },
+        "overload_manager": Bounds::of_memory(memory).manager(),
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
@@ -155,6 +158,9 @@ fn status() -> Value {
     json!({
         "name": "status",
         "address": address("0.0.0.0", STATUS_PORT),
+        // An Envoy under attack is not one that has to be replaced.
+        "ignore_global_conn_limit": true,
+        "bypass_overload_manager": true,
         "filter_chains": [{ "filters": [{
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {

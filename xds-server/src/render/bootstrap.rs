@@ -2,9 +2,13 @@
 
 use serde_json::json;
 
+use super::overload::Bounds;
 use super::view::{ViewError, message};
 use super::{RenderOptions, cluster, listener, secret, yaml};
 use crate::model::Gateway;
+
+/// What such an Envoy may use of memory, where nobody says otherwise: whoever runs it knows its machine.
+const MEMORY: u64 = 1 << 30;
 
 /// The configuration of an Envoy that is one Gateway, in YAML.
 ///
@@ -23,5 +27,6 @@ pub fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<String, V
     if let (false, Some(members)) = (secrets.is_empty(), resources.as_object_mut()) {
         members.insert("secrets".to_owned(), secrets.into());
     }
-    Ok(yaml::document(&json!({ "static_resources": resources })))
+    let overload_manager = Bounds::of_memory(Some(MEMORY)).manager();
+    Ok(yaml::document(&json!({ "static_resources": resources, "overload_manager": overload_manager })))
 }

@@ -32,6 +32,13 @@ const SLOW_HEADERS: Duration = Duration::from_secs(10);
 /// hold memory.
 const SLOW_REQUEST: Duration = Duration::from_secs(60);
 
+/// How long Envoy waits for a client that reads nothing of the end of its answer.
+const SLOW_READER: Duration = Duration::from_secs(60);
+
+/// Streams of one HTTP/2 connection. Each may hold answers that its client does not read; a client has one stream of events
+/// for each session, and opens another connection for more.
+const STREAMS: u32 = 50;
+
 /// What Envoy may hold of a body beyond the filter's own limit. Past the filter's limit the caller gets a JSON-RPC
 /// error; past Envoy's he would get a bare 413 or 500.
 const BUFFER_MARGIN: u32 = 1024 * 1024;
@@ -122,7 +129,8 @@ fn connection_manager(
                 ..Default::default()
             },
         ],
-        // One spelling of each path: what the route matches is what the server gets.
+        // One spelling of each host and path: what the route matches is what the server gets.
+        strip_trailing_host_dot: true,
         normalize_path: Some(yes()),
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::RejectRequest.into(),
@@ -133,13 +141,14 @@ fn connection_manager(
             ..Default::default()
         }),
         http2_protocol_options: Some(core::Http2ProtocolOptions {
-            max_concurrent_streams: Some(uint32(100)),
+            max_concurrent_streams: Some(uint32(STREAMS)),
             // With HTTP/2 the window is also the limit of what is held of a body.
             initial_stream_window_size: Some(uint32(buffer)),
             initial_connection_window_size: Some(uint32(buffer.saturating_mul(2).min(i32::MAX as u32))),
             ..Default::default()
         }),
         stream_idle_timeout: Some(duration(QUIET_STREAM)),
+        stream_flush_timeout: Some(duration(SLOW_READER)),
         request_headers_timeout: Some(duration(SLOW_HEADERS)),
         request_timeout: Some(duration(SLOW_REQUEST)),
         // Envoy stands at the edge: the peer is the client, what clients say in `x-forwarded-for` is not believed, and

@@ -16,9 +16,34 @@ use super::message::{no, regex, string, string_matcher};
 use super::path::without_slash;
 use crate::model::{self, PathMatch, RouteAction, StringMatch};
 
+mod choice;
 mod forward;
 mod headers;
 mod redirect;
+
+/// Headers by which servers are told of another host, path or method than the request's own. Toolward stands at the edge,
+/// so what clients say there is nobody's word; a route is chosen without them. What a route sets itself is kept.
+const NOBODYS_WORD: [&str; 19] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-path",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-uri",
+    "x-rewrite-url",
+];
 
 /// All routes of these hosts on this port.
 pub(super) fn configuration(name: &str, hosts: &[model::VirtualHost], port: u16) -> RouteConfiguration {
@@ -27,6 +52,9 @@ pub(super) fn configuration(name: &str, hosts: &[model::VirtualHost], port: u16)
         virtual_hosts: hosts.iter().map(|host| virtual_host(host, port)).collect(),
         // A hostname means all ports; the server still sees the port that the client wrote.
         ignore_port_in_host_matching: true,
+        request_headers_to_remove: NOBODYS_WORD.map(str::to_owned).to_vec(),
+        // First this is done, then what a route says.
+        most_specific_header_mutations_wins: true,
         // The cluster for the share of invalid backends does not exist, on purpose.
         validate_clusters: Some(no()),
         ..Default::default()
@@ -34,16 +62,17 @@ pub(super) fn configuration(name: &str, hosts: &[model::VirtualHost], port: u16)
 }
 
 fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
+    let choice = choice::of(&host.routes).map(|choice| choice.to_string());
     VirtualHost {
         name: host.name.clone(),
         domains: vec![host.domain.clone()],
-        routes: host.routes.iter().flat_map(|route| routes(route, port)).collect(),
+        routes: host.routes.iter().flat_map(|route| routes(route, choice.as_deref(), port)).collect(),
         ..Default::default()
     }
 }
 
 /// One route, or several that take shares of its requests.
-fn routes(route: &model::Route, port: u16) -> Vec<Route> {
+fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
     let matches = route_match(&route.matches);
     let path = &route.matches.path;
     let actions: Vec<(RouteMatch, _, Action)> = match &route.action {
@@ -62,7 +91,7 @@ fn routes(route: &model::Route, port: u16) -> Vec<Route> {
     let build = |(matches, runtime_fraction, action)| Route {
         name: route.name.clone(),
         r#match: Some(RouteMatch { runtime_fraction, ..matches }),
-        metadata: Some(policy_metadata(&RouteKey { policy: &route.policy, origin: route.origin.as_deref() })),
+        metadata: Some(policy_metadata(&RouteKey { policy: &route.policy, origin: route.origin.as_deref(), choice })),
         request_headers_to_add: headers::to_add(&route.request_headers),
         request_headers_to_remove: route.request_headers.remove.clone(),
         response_headers_to_add: headers::to_add(&route.response_headers),

@@ -12,7 +12,8 @@ use crate::resources::mcp::{self, TargetRef};
 use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
 use crate::translate::{
-    CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, NOT_NARROWER, TOO_SPECIFIC,
+    CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, NOT_NARROWER,
+    TOO_SPECIFIC,
 };
 
 const KIND: &str = "MCPAccessPolicy";

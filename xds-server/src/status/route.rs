@@ -104,7 +104,7 @@ fn is_of_rule(problem: &Problem) -> bool {
 
 /// Nothing where there is nothing to protect.
 fn protected(protection: &RouteProtection) -> Option<Condition> {
-    let RouteProtection { policies, unprotected, opened, closed, applying } = protection;
+    let RouteProtection { policies, unprotected, opened, closed, applying, ways: _ } = protection;
     let mut lines = Vec::new();
     let open: BTreeSet<usize> = unprotected.iter().filter(|rule| !closed.contains_key(rule)).copied().collect();
     if !open.is_empty() {

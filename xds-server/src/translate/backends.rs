@@ -36,6 +36,8 @@ pub(super) fn is_mcp_kind(group: &str, kind: &str) -> bool {
 pub(super) struct Upstream {
     pub(super) cluster_name: String,
     pub(super) cluster: Arc<Cluster>,
+    /// Names the server, whatever leads there: `service/namespace/name/port` or `host:port`.
+    pub(super) server: String,
     /// The server's own path.
     pub(super) path: Option<String>,
     /// The `Host` that it expects, where it is not the client's.
@@ -131,6 +133,7 @@ impl Backends {
         Ok(Upstream {
             cluster_name: format!("service/{name}/{port}"),
             cluster: Arc::new(self.of_service(name, port, None, view)?),
+            server: format!("service/{name}/{port}"),
             path: None,
             host: None,
             request_timeout: None,
@@ -209,6 +212,7 @@ impl Backends {
         let tls = tls.transpose().map_err(|(field, fault)| (format!(".tls{field}"), fault))?;
         let credential = target.credentials.as_ref().map(|written| credentials::credential(written, object, view));
         let credential = credential.transpose().map_err(at(".credentials"))?;
+        let server = server(target, object, view);
         let (cluster, host) = match (&target.service, &target.host) {
             (Some(service), None) => {
                 let name = Name::new(&object.name.namespace, &service.name);
@@ -221,6 +225,7 @@ impl Backends {
         Ok(Upstream {
             cluster_name: format!("backend/{}/{name}/{}", kind.to_ascii_lowercase(), target.name),
             cluster: Arc::new(Cluster { credential, ..cluster }),
+            server,
             path,
             host,
             request_timeout,
@@ -250,6 +255,21 @@ impl Backends {
         let authority = if port == usual { written } else { format!("{written}:{port}") };
         let endpoints = Endpoints::Dns { host: host.clone(), port };
         Ok((Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None }, Some(authority)))
+    }
+}
+
+/// The server that a target describes, by the name that all ways to it have in common.
+fn server(target: &Target, object: &ObjectRef, view: &View<'_>) -> String {
+    let of_service = |name: &Name, port: u16| format!("service/{name}/{port}");
+    match (&target.service, &target.host) {
+        (Some(service), _) => of_service(&Name::new(&object.name.namespace, &service.name), service.port),
+        (None, Some(StaticTarget { host, port })) => {
+            match service_name(host).filter(|name| Services::has(name, view)) {
+                Some(service) => of_service(&service, *port),
+                None => format!("{}:{port}", host.to_ascii_lowercase()),
+            }
+        }
+        (None, None) => String::new(),
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::objects::Objects;
 use crate::resources::{Name, ObjectRef};
 
+use super::same_server::Way;
+
 /// A listener of one of our Gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOutcome {
@@ -58,6 +60,8 @@ pub struct RouteProtection {
     pub closed: BTreeMap<usize, String>,
     /// Rules on whose way several policies have an authentication section, by index, with the one that applies.
     pub applying: BTreeMap<usize, String>,
+    /// The ways to servers that are not closed.
+    pub ways: BTreeSet<Way>,
 }
 
 /// A rule of a route that no policy protects.

@@ -279,6 +279,11 @@ impl<'p> Levels<'p> {
         Identity(self.each().map(|level| (level.label.clone(), policies(level))).collect())
     }
 
+    /// Whether each backend has a policy of its own.
+    pub(super) fn guards_backends(&self) -> bool {
+        !self.backends.is_empty() && self.backends.iter().all(|backend| !backend.policies.is_empty())
+    }
+
     fn each(&self) -> impl Iterator<Item = &Level<'p>> {
         [&self.gateway, &self.listener, &self.route, &self.rule].into_iter().chain(&self.backends)
     }

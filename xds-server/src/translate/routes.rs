@@ -54,6 +54,8 @@ pub(super) struct ParsedRule {
     pub(super) policy_targets: Box<[Option<ObjectRef>]>,
     /// The namespaces of its backends, without the route's own, sorted.
     pub(super) namespaces: Box<[String]>,
+    /// The servers that it leads to, sorted.
+    pub(super) servers: Arc<[String]>,
     /// Whether it can be honoured as it is written, wherever its backends are.
     pub(super) valid: bool,
 }
@@ -132,6 +134,7 @@ impl ParsedRule {
         self.response_headers = HeaderChanges::default();
         self.policy_targets = Box::default();
         self.namespaces = Box::default();
+        self.servers = Arc::default();
         self.valid = false;
     }
 }
@@ -185,6 +188,7 @@ fn parse_rule(
         is_over_tls: false,
         policy_targets: Box::default(),
         namespaces: Box::default(),
+        servers: Arc::default(),
         valid: destinations.iter().all(|destination| destination.valid),
     };
     let acts = match (filters, timeouts) {
@@ -235,6 +239,8 @@ impl ParsedRule {
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
         let elsewhere = used().filter(|used| used.upstream.is_some()).filter_map(|used| used.elsewhere.clone());
         self.namespaces = elsewhere.collect::<BTreeSet<_>>().into_iter().collect();
+        let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
+        self.servers = servers.into_iter().collect();
         let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),

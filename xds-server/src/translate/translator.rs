@@ -7,6 +7,7 @@
 //! Each stage reads its stale parts again and adds what it made to what has changed for the stages after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::{Certificate, Cluster, Gateway, GatewayName, Listener, Model};
@@ -23,6 +24,7 @@ use super::parts::{Part, Parts};
 use super::policies::Policies;
 use super::problems::{Problems, route_ref};
 use super::routes::{self, ParsedRoute};
+use super::same_server;
 use super::view::{Sources, View};
 use super::virtual_hosts::{self, AttachedListener, AttachedRoute};
 use super::{TranslateOptions, Translation};
@@ -44,6 +46,8 @@ pub struct Translator {
     outcomes: Objects<Name, RouteOutcome>,
     /// Of these outcomes.
     unprotected: (Objects<Name, RouteOutcome>, BTreeSet<UnprotectedRule>),
+    /// Of the same outcomes, without the files of objects, which change without them.
+    same_server: Vec<Problem>,
 }
 
 /// A route that names a Gateway of ours.
@@ -121,6 +125,7 @@ impl Translator {
         routes.iter().for_each(|name| self.update_outcome(name));
         if !self.unprotected.0.is_same(&self.outcomes) {
             self.unprotected = (self.outcomes.clone(), outcome::unprotected(&self.outcomes));
+            self.same_server = same_server::notes(&self.outcomes);
         }
     }
 
@@ -205,7 +210,13 @@ impl Translator {
         let later = self.policies.problems().chain(self.served.values().flat_map(|part| &part.problems));
         let problems: BTreeSet<&Problem> = malformed.chain(earlier).chain(later).chain(&conflicts).collect();
         let notes = self.routes.notes().chain(self.policies.notes());
-        let notes: BTreeSet<&Problem> = notes.chain(self.served.values().flat_map(|part| &part.notes)).collect();
+        let same_server = self.same_server.iter().map(|note| {
+            let file = note.resource.as_ref().and_then(|route| resources.origins.get(route));
+            Problem { file: file.map(|path| PathBuf::clone(path)), ..note.clone() }
+        });
+        let same_server: Vec<Problem> = same_server.collect();
+        let notes = notes.chain(self.served.values().flat_map(|part| &part.notes)).chain(&same_server);
+        let notes: BTreeSet<&Problem> = notes.collect();
         let parameters = self.gateways.iter();
         let parameters = parameters.filter_map(|(name, gateway)| Some((name.clone(), gateway.parameters.clone()?)));
         Translation {

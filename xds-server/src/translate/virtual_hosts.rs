@@ -29,6 +29,7 @@ use super::posture::{self, Posture};
 use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
+use super::same_server::{Strictness, Way as ServerWay};
 use super::table::Table;
 use super::view::View;
 
@@ -191,6 +192,8 @@ struct Judged {
     protection: Protection,
     posture: Posture,
     key: String,
+    /// How it is protected; none: it is not.
+    strictness: Option<Strictness>,
     /// The policy that says which client the clients are.
     client: Option<ObjectRef>,
 }
@@ -359,13 +362,19 @@ impl<'b> Builder<'b, '_> {
             lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
         };
         let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
-        let Judged { protection, posture, key, client } = &*judged;
+        let Judged { protection, posture, key, strictness, client } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         outcome.policies.extend(protection.attached.iter().cloned());
         match posture {
             Posture::Unprotected if leads_to_server => drop(outcome.unprotected.insert(index)),
             Posture::OpenedOnPurpose if leads_to_server => drop(outcome.opened.insert(index)),
             _ => {}
+        }
+        let is_closed = matches!(protection.policy, RoutePolicy::Closed { .. });
+        if leads_to_server && !is_closed {
+            let strictness = strictness.clone().filter(|_| *posture == Posture::Protected);
+            let (servers, guarded) = (Arc::clone(&rule.servers), levels.guards_backends());
+            outcome.ways.insert(ServerWay { rule: index, servers, strictness, guarded });
         }
         if let RoutePolicy::Closed { reason, message } = &protection.policy {
             outcome.closed.insert(index, format!("{message} ({reason})"));
@@ -422,7 +431,9 @@ impl<'b> Builder<'b, '_> {
             }
         };
         let client = in_place::of_way(levels.inside_first(), self.world.view).cloned();
-        let judged = Rc::new(Judged { key: self.table.add(protection.clone()), posture, protection, client });
+        let strictness = Strictness::of(&protection.policy);
+        let key = self.table.add(protection.clone());
+        let judged = Rc::new(Judged { key, posture, strictness, protection, client });
         self.judged.insert(ways, Rc::clone(&judged));
         Some(judged)
     }

@@ -59,15 +59,18 @@ fn told(manifests: &str) -> (Vec<(String, String)>, Vec<String>) {
         br#"{"keys":[{"kty":"OKP","kid":"k","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     let keys = toolward_policy::jwt::jwks::parse(set, 4096).unwrap().keys;
     let metadata = Some(r#"{"issuer":"https://login.example.com"}"#.to_owned());
-    let known = places(&resources)
-        .into_iter()
-        .map(|place| (place, Known::Good {
-            keys: keys.clone(),
-            left_out: Vec::new(),
-            removed: Vec::new(),
-            metadata: metadata.clone(),
-            failing: None,
-        }));
+    let known = places(&resources).into_iter().map(|place| {
+        (
+            place,
+            Known::Good {
+                keys: keys.clone(),
+                left_out: Vec::new(),
+                removed: Vec::new(),
+                metadata: metadata.clone(),
+                failing: None,
+            },
+        )
+    });
     let key_sets = Arc::new(KeySets(known.collect()));
     let translation = translate(&resources, &TranslateOptions { key_sets, ..TranslateOptions::default() });
     let listener = listeners(&translation).next().unwrap();
