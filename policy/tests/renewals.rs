@@ -92,8 +92,15 @@ fn token() -> String {
 /// A stream as this table opens it at this time; none: it does not.
 fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
     let (cache, budget) = (&mut TokenCache::new(NonZeroUsize::MIN), &mut Budget::default());
+    budget.set(table.limits.signature_millis, 1);
     let mut verification = Verification { verifier: &Portable, cache, now, budget, millis: 0 };
-    let headers = [(":method", "GET"), (":path", "/mcp"), ("authorization", &format!("Bearer {token}"))];
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        (":method", "GET"),
+        (":authority", "mcp.example.com"),
+        (":path", "/mcp"),
+        ("authorization", authorization.as_str()),
+    ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
     let (mut exchange, step) =
         Exchange::request_headers(table, Some(b"p"), &Headers(&headers), true, &mut verification);

@@ -271,7 +271,10 @@ mod tests {
 
     /// RSA keys allow six algorithms.
     fn rsa() -> Value {
-        let n = format!("{}Q", "3".repeat(341));
+        let n = "zXuGYWu5BsnvufLGqmHkiIQ2aCaUskcA76xt5sfGb1Od5VLdK_zWhmqofAm6-HExq71elLg9X3sULqTNsQFEakhpZQ56LFSg2pY6\
+                 Re_4PwRcre1B1iy_JTLa758qiknw-u60DIeC1NUkUNHDhKTJP1WXQef03kOPXUEbDfnjJN5zJQxgsDbZ3d3x15_esoDmLCcxBdfG\
+                 9OLsHgfXWZyPHGiRbQjUBCw28AD-sLziQMZYeA0KpOFRWEYctuBZDvWUW0g2jswxNtisc4yMpb5ta4AW4U3REes3SfCI1HaDK2JG\
+                 EDorq_DKaVNugWtALV67xhJRkIwHmFt5a_oAAvbzPQ";
         json!({ "inline": json!({ "keys": [{ "kty": "RSA", "kid": "r", "n": n, "e": "AQAB" }] }).to_string() })
     }
 

@@ -539,6 +539,7 @@ fn passes(table: &PolicyTable, key: &str, caller: Option<Token>, tool: &str) -> 
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool } }).to_string();
     let mut cache = TokenCache::new(NonZeroUsize::MIN);
     let budget = &mut Budget::default();
+    budget.set(table.limits.signature_millis, 1);
     let mut verification = Verification { verifier: &Names, cache: &mut cache, now: NOW, budget, millis: 0 };
     let (mut exchange, step) =
         Exchange::request_headers(table, Some(key.as_bytes()), &Headers(&headers), false, &mut verification);
