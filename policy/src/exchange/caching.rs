@@ -57,6 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table whose rows have names")]
     fn what_caches_are_told() {
         let rows: [(&str, &[(&str, &str)], &[&str], Option<&str>); 13] = [
             ("nothing", &[], &[], None),

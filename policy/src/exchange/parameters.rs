@@ -88,6 +88,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table whose rows have names")]
     fn what_headers_repeat() {
         let rows: [(&str, &[(&str, &str)], &str, bool); 15] = [
             ("no header", &[("mcp-name", "t")], r#"{"region":"eu"}"#, true),

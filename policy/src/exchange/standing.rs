@@ -24,6 +24,9 @@ pub(super) struct Standing {
     /// None: nobody asked for one.
     pub(super) token: Option<Rc<Verified>>,
     pub(super) asked: Asked,
+    /// The rules changed since that was granted. An answer that is one message is that of a call which has run by then; a stream
+    /// goes on.
+    rules_changed: bool,
 }
 
 /// What was granted.
@@ -95,7 +98,7 @@ impl Ended {
 
 impl Standing {
     pub(super) fn new(policy: &Rc<RoutePolicy>) -> Self {
-        Self { policy: Rc::clone(policy), token: None, asked: Asked::Nothing }
+        Self { policy: Rc::clone(policy), token: None, asked: Asked::Nothing, rules_changed: false }
     }
 }
 
@@ -152,7 +155,7 @@ impl Exchange {
         let policy = table.policy(key).ok_or(Ended::PolicyRemoved)?;
         // An answer is one message, for which the token was good when it was asked for.
         let must_hold = is_stream || matches!(self.state, State::Body(..));
-        if Rc::ptr_eq(&policy, &standing.policy) {
+        if Rc::ptr_eq(&policy, &standing.policy) && !(is_stream && standing.rules_changed) {
             let is_over = standing.token.as_ref().is_some_and(|token| !token.validity.holds(self.now));
             return if must_hold && is_over { Err(Ended::Token(TokenFault::Expired)) } else { Ok(standing) };
         }
@@ -181,11 +184,13 @@ impl Exchange {
         if passes_unread && judge.filters() {
             return Err(Ended::PolicyChanged);
         }
-        if !has_gates_of(&standing.policy, &policy) {
+        let mut rules_changed = standing.rules_changed || !has_gates_of(&standing.policy, &policy);
+        if is_stream && rules_changed {
             still_granted(&standing.asked, judge)?;
+            rules_changed = false;
         }
         self.limits = table.limits.clone();
-        Ok(Standing { policy, token, asked: standing.asked })
+        Ok(Standing { policy, token, asked: standing.asked, rules_changed })
     }
 
     /// Who asks, as far as the new policy lets it in.
