@@ -1,11 +1,6 @@
 //! An exchange whose bodies have no room is answered, and what it holds is gone with it.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::num::NonZeroUsize;
 

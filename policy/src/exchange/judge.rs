@@ -111,9 +111,14 @@ impl Judge {
         self.handles.is_some()
     }
 
+    /// Whether messages travel under another policy as they did.
+    pub(super) fn speaks_as(&self, policy: &RoutePolicy) -> bool {
+        self.transport == transport(policy)
+    }
+
     /// Judges by another policy from now on.
     pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>, binder: &Rc<Binder>) {
-        (self.handles, self.transport) = (Handles::of(policy, &caller, binder), transport(policy));
+        self.handles = Handles::of(policy, &caller, binder);
         (self.policy, self.caller) = (Rc::clone(policy), caller);
     }
 

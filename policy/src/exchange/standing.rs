@@ -170,8 +170,8 @@ impl Exchange {
             | State::Stream(Some(judge)) => judge,
             _ => return Ok(Standing { policy, token, ..standing }),
         };
-        // Whose session it is was not looked at.
-        if policy.binds_to_callers() && !judge.binds() {
+        // Whose session it is was not looked at, or messages now travel in another way.
+        if (policy.binds_to_callers() && !judge.binds()) || !judge.speaks_as(&policy) {
             return Err(Ended::PolicyChanged);
         }
         judge.renew(&policy, caller, &table.binder);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use toolward_tests::http::{self, call};
 use toolward_tests::process::eventually;
@@ -19,15 +19,17 @@ fn an_open_stream_lives_through_changes_of_policy_and_route() {
     let stream = stack.client.get(stack.url()).bearer_auth(&ops).send().expect("a stream");
     assert_eq!(stream.status(), 200);
     let ticks = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&ticks);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (counted, tells) = (Arc::clone(&ticks), Arc::clone(&ended));
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             match line {
                 Ok(line) if line.starts_with("data:") => counted.fetch_add(1, Ordering::SeqCst),
                 Ok(_) => 0,
-                Err(_) => return,
+                Err(_) => break,
             };
         }
+        tells.store(true, Ordering::SeqCst);
     });
     let goes_on = |after: &str| {
         let before = ticks.load(Ordering::SeqCst);
@@ -42,8 +44,9 @@ fn an_open_stream_lives_through_changes_of_policy_and_route() {
     goes_on("a change of route");
     let moved = http::post(&stack.client, &format!("http://127.0.0.1:{}/elsewhere", stack.port), call("add"));
     assert_eq!(http::send(moved.bearer_auth(&ops)).code(), Some(-32602), "the policy is attached to the route");
+    // Nobody protects the server any more, so that nothing may pass.
     stack.folder.remove("policy.yaml");
-    goes_on("the end of the policy");
+    eventually("the end of the stream", || ended.load(Ordering::SeqCst));
     assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
     assert_eq!(stack.envoy.stat("listener_manager.total_listeners_draining"), 0);
 }

@@ -73,13 +73,12 @@ impl Stream {
     }
 }
 
-/// A stream of each kind: of the server's own accord, one on which nothing comes, one of HTTP+SSE, and the answer to a call.
-fn streams(stack: &Stack, token: &str) -> [Stream; 4] {
+/// A stream of each kind: of the server's own accord, one on which nothing comes, and the answer to a call.
+fn streams(stack: &Stack, token: &str) -> [Stream; 3] {
     let get = |stream: &str| stack.client.get(stack.url()).bearer_auth(token).header("x-stream", stream);
     [
         Stream::open("GET", get("lists")),
         Stream::open("idle", get("idle")),
-        Stream::open("HTTP+SSE", get("endpoint")),
         Stream::open("the answer to a call", stack.post(call("add")).bearer_auth(token).header("x-stream", "lists")),
     ]
 }
@@ -149,8 +148,8 @@ fn what_passes_is_judged_by_the_policy_as_it_stands() {
     // A call that is not granted any more: what it would answer is not shown. Everything else goes on.
     let open = streams(&stack, &ops);
     stack.folder.write("policy.yaml", &policy(&jwks, ECHO));
-    open[3].ends("the end of the grant");
-    open[..3].iter().for_each(|stream| stream.shows(&["echo"], "the end of the grant"));
+    open[2].ends("the end of the grant");
+    open[..2].iter().for_each(|stream| stream.shows(&["echo"], "the end of the grant"));
 
     // What does not admit the caller any more ends everything, also where nothing comes.
     let ends = [
@@ -188,6 +187,45 @@ fn what_passes_is_judged_by_the_policy_as_it_stands() {
     let open = streams(&stack, &ops);
     open.iter().for_each(|stream| stream.shows(&["add", "echo"], "another token"));
     assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
+}
+
+/// Of the old transport, whose answers come on one stream for as long as it lasts.
+#[test]
+fn what_passes_on_the_stream_of_http_sse_is_judged_by_the_policy_as_it_stands() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    let jwks = stack.issuer.jwks();
+    let old = |policy: String| policy + "  protocol: { transport: HTTPSSE }\n";
+    let base = old(policy(&jwks, OPS_MAY_ADD));
+    let get = || stack.client.get(stack.url()).bearer_auth(&ops).header("x-stream", "endpoint");
+    let changes: [(&str, String, Option<&[&str]>); 7] = [
+        ("a rule that grants more", old(policy(&jwks, ALL)), Some(&["add", "multiply", "echo"])),
+        ("a rule that grants less", old(policy(&jwks, "[{ name: add, tools: [add] }]")), Some(&["add"])),
+        ("a policy that is broken", base.replace("\"keys\"", "\"kyes\""), None),
+        ("the end of the key", old(policy(&Issuer::new("ES256").jwks(), OPS_MAY_ADD)), None),
+        ("the end of the issuer", base.replace(ISSUER, "https://other.example.com"), None),
+        ("another audience", base.replace(AUDIENCE, "https://other.example.com/mcp"), None),
+        ("the end of the transport", policy(&jwks, OPS_MAY_ADD), None),
+    ];
+    for (after, world, shown) in changes {
+        stack.folder.write("policy.yaml", &base);
+        // Until then a stream ends with the endpoint that it announces.
+        eventually("the first policy", || {
+            let answer = get().send().expect("an answer");
+            answer.status() == 200 && {
+                let lines = BufReader::new(answer).lines().map_while(Result::ok);
+                lines.filter(|line| line.starts_with("data: {")).take(2).count() == 2
+            }
+        });
+        let open = Stream::open("HTTP+SSE", get());
+        open.shows(&["add", "echo"], "the start");
+        stack.folder.write("policy.yaml", &world);
+        match shown {
+            Some(tools) => open.shows(tools, after),
+            None => open.ends(after),
+        }
+    }
 }
 
 #[test]
