@@ -10,6 +10,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use toolward_policy::exchange::{ENDPOINT, Edits, Exchange, Headers, RequestStep, ResponseStep, Verification};
+use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::verify::Portable;
 use toolward_policy::policy::PolicyTable;
@@ -71,7 +72,10 @@ impl World {
         let headers: Vec<(String, Vec<u8>)> =
             headers.iter().chain([&token]).map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         let is_get = headers.iter().any(|(name, value)| name == ":method" && value == b"GET");
-        let mut verification = Verification { verifier: &Portable, cache: &mut self.cache, now: NOW };
+        let mut budget = Budget::default();
+        budget.set(1000, 1);
+        let mut verification =
+            Verification { verifier: &Portable, cache: &mut self.cache, now: NOW, budget: &mut budget, millis: 0 };
         Exchange::request_headers(&self.table, Some(policy.as_bytes()), &Headers(&headers), is_get, &mut verification)
     }
 
