@@ -105,7 +105,7 @@ spec: {{ targets: [{{ name: server, static: {{ host: 127.0.0.1, port: {port} }} 
     );
     for by in By::ALL {
         let name = format!("{by:?}").to_lowercase();
-        let loose = if by == By::Host { "null".to_owned() } else { format!("[{}]", by.plain(false).1) };
+        let loose = if by == By::Host { "[]".to_owned() } else { format!("[{}]", by.plain(false).1) };
         let route = |kind: &str, hosts: &str, matches: &str| {
             format!(
                 "---
