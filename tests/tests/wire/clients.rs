@@ -10,7 +10,7 @@ use toolward_tests::stack::Stack;
 /// What everybody may have; the rest is secret.
 const PUBLIC: &str = "
     - name: public
-      tools: [add, count, touch, pause]
+      tools: [add, act, count, touch, pause]
       prompts: [greeting]
       resources: ['note://today', 'note://day/*']";
 

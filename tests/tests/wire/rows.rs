@@ -13,7 +13,7 @@ use crate::exchange::Peer;
 
 const RULES: &str = "
     - name: public
-      tools: [add, count, touch, pause, slow]
+      tools: [add, act, count, touch, pause, slow]
       prompts: [greeting]
       resources: ['note://today', 'note://day/*', 'skill://public/*']";
 
