@@ -56,6 +56,8 @@ pub(crate) struct Owner<'o> {
     /// Where the issuer's keys come from: a name alone is nobody's.
     pub(crate) key_source: &'o str,
     pub(crate) subject: Option<&'o str>,
+    /// The servers that may have handed it out, and alone may get it back; empty: it is not known which.
+    pub(crate) servers: &'o str,
 }
 
 /// Seals handles.
@@ -154,6 +156,10 @@ fn context(kind: Kind, owner: Owner<'_>, scope: &str) -> Vec<u8> {
         context.extend_from_slice(&(part.len() as u64).to_be_bytes());
         context.extend_from_slice(part.as_bytes());
     }
+    if !owner.servers.is_empty() {
+        context.extend_from_slice(&(owner.servers.len() as u64).to_be_bytes());
+        context.extend_from_slice(owner.servers.as_bytes());
+    }
     context
 }
 
@@ -165,7 +171,8 @@ mod tests {
 
     const KINDS: [Kind; 5] = [Kind::Session, Kind::Task, Kind::Event, Kind::Endpoint, Kind::RequestState];
 
-    const BOB: Owner<'_> = Owner { issuer: "https://a", key_source: "uri https://a/keys", subject: Some("bob") };
+    const BOB: Owner<'_> =
+        Owner { issuer: "https://a", key_source: "uri https://a/keys", subject: Some("bob"), servers: "" };
 
     fn key(byte: u8) -> BindingKey {
         BindingKey(URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]))
@@ -187,6 +194,7 @@ mod tests {
             ("an empty subject", Kind::Event, Owner { subject: Some(""), ..BOB }, "s"),
             ("another issuer", Kind::Event, Owner { issuer: "https://b", ..BOB }, "s"),
             ("one name, other keys", Kind::Event, Owner { key_source: "inline ns/p", ..BOB }, "s"),
+            ("another server", Kind::Event, Owner { servers: "other", ..BOB }, "s"),
             (
                 "a border moved",
                 Kind::Event,

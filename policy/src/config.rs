@@ -32,6 +32,9 @@ pub struct RouteKey<'r> {
     /// Scheme, host and port by which clients know the route's host; none: the route is for many hosts, or it does not
     /// matter.
     pub origin: Option<&'r str>,
+    /// Names the servers that the route leads to: what one of them hands out is good at these alone. None: it is not known,
+    /// as in configurations that are written by hand.
+    pub servers: Option<&'r str>,
     /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.
     pub choice: Option<&'r str>,
 }
@@ -40,19 +43,19 @@ impl<'r> RouteKey<'r> {
     /// Reads what [`fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &'r str) -> Self {
-        let mut lines = text.splitn(3, '\n');
+        let mut lines = text.splitn(4, '\n');
         let policy = lines.next().unwrap_or_default();
-        Self { policy, origin: lines.next().filter(|origin| !origin.is_empty()), choice: lines.next() }
+        let mut line = || lines.next().filter(|line| !line.is_empty());
+        Self { policy, origin: line(), servers: line(), choice: line() }
     }
 }
 
 impl fmt::Display for RouteKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.policy)?;
-        if self.origin.is_some() || self.choice.is_some() {
-            write!(f, "\n{}", self.origin.unwrap_or_default())?;
-        }
-        self.choice.map_or(Ok(()), |choice| write!(f, "\n{choice}"))
+        let lines = [self.origin, self.servers, self.choice].map(Option::unwrap_or_default);
+        let last = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        lines.iter().take(last).try_for_each(|line| write!(f, "\n{line}"))
     }
 }
 

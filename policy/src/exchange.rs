@@ -127,6 +127,8 @@ pub struct Exchange {
     origin: Origin,
     /// By which clients know the route's host.
     route_origin: Option<String>,
+    /// Names the servers that the route leads to; empty: it is not known.
+    servers: Rc<str>,
     /// Where the metadata of a server are told that asks for tokens itself.
     remote: Option<String>,
     /// What it holds of bodies.
@@ -183,9 +185,11 @@ impl Exchange {
         let (state, record, origin) = (State::Done, Record::default(), Origin::default());
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
+        let servers = key.and_then(|key| key.servers).unwrap_or_default().into();
         let (limits, now) = (table.limits.clone(), verification.now);
+        let (standing, remote, holding) = (None, None, None);
         let mut exchange =
-            Self { limits, standing: None, now, state, record, origin, route_origin, remote: None, holding: None };
+            Self { limits, standing, now, state, record, origin, route_origin, servers, remote, holding };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
@@ -236,7 +240,9 @@ impl Exchange {
     pub fn charge(&mut self, held: &Held, policy_key: Option<&[u8]>) {
         let payer = match self.record.caller.as_deref() {
             Some(caller) if !caller.issuer.is_empty() => {
-                Payer::Caller { issuer: caller.issuer.clone(), subject: caller.subject.clone() }
+                let key_source = self.standing.as_ref().and_then(|standing| standing.key_source(caller));
+                let (issuer, subject) = (caller.issuer.clone(), caller.subject.clone());
+                Payer::Caller { issuer, key_source: key_source.unwrap_or_default(), subject }
             }
             _ => {
                 let key = policy_key.map(String::from_utf8_lossy).unwrap_or_default();
@@ -327,9 +333,11 @@ impl Exchange {
 
     /// Looks at the size of a held answer so far, in bytes.
     pub fn response_json_size(&mut self, size: usize) -> HeldAnswer {
+        if matches!(&self.state, State::Upstream(_, answered) if !answered.is_list && size > HELD_BYTES) {
+            return HeldAnswer::Release;
+        }
         let too_much = self.hold(size).err();
         let id = match &self.state {
-            State::Upstream(_, answered) if !answered.is_list && size > HELD_BYTES => return HeldAnswer::Release,
             _ if size <= self.limits.list_response_bytes && too_much.is_none() => return HeldAnswer::Hold,
             State::Upstream(_, answered) => answered.id.as_ref(),
             State::Metadata(..) => None,
@@ -412,10 +420,12 @@ impl Exchange {
         passed
     }
 
-    /// Says that what was held of the request or the answer has gone on.
+    /// Says that what was held of the request or the answer has gone on, but for what is remembered of it.
     pub fn release(&mut self) {
-        if let Some(holding) = &mut self.holding {
-            holding.release();
+        if self.hold(0).is_err()
+            && let Some(standing) = &mut self.standing
+        {
+            standing.asked = Asked::More;
         }
     }
 
@@ -502,7 +512,7 @@ impl Exchange {
             }
         };
         self.record.caller = Some(Rc::clone(&caller));
-        let mut judge = Judge::new(policy, caller, &table.binder, self.route_origin.as_deref(), headers);
+        let mut judge = Judge::new(policy, caller, &table.binder, &self.servers, self.route_origin.as_deref(), headers);
         let opened = judge.opened(headers).map_err(|not_found| match not_found {
             NotFound::Session => {
                 self.settle(Outcome::Denied, "SessionNotFound");
@@ -743,6 +753,7 @@ impl Exchange {
 
     /// Counts so many bytes with what the worker holds; where there is no room, the exchange is refused.
     fn hold(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        let bytes = bytes + self.standing.as_ref().map_or(0, Standing::remembered);
         let held = self.holding.as_mut().map_or(Ok(()), |holding| holding.hold(bytes));
         if let Err(too_much) = held {
             self.settle(Outcome::Refused, too_much.reason());

@@ -2,7 +2,7 @@
 //! before the filter is asked, so a request that a server could read as one for another route is refused, whichever
 //! route it took.
 //!
-//! The wire form is lines, a word and a name each, behind the first two of a [`crate::config::RouteKey`].
+//! The wire form is lines, a word and a name each, behind the first three of a [`crate::config::RouteKey`].
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -11,7 +11,7 @@ use super::revision::{self, Revision};
 use crate::binding::{Binder, Kind, Owner};
 use crate::claims::Caller;
 use crate::config::Transport;
-use crate::mcp::handles;
+use crate::mcp::handles::{self, Side};
 use crate::mcp::message::{Request, Target};
 use crate::mcp::method::Method;
 use crate::mcp::sse::{EventId, StreamEnd};
@@ -30,6 +30,7 @@ pub(super) struct Handles {
     binder: Rc<Binder>,
     caller: Rc<Caller>,
     key_source: Rc<str>,
+    servers: Rc<str>,
 }
 
 /// A header of a request, or its path, names what is not the caller's.
@@ -45,19 +46,24 @@ pub(super) struct UnknownHandle(pub(super) Kind);
 
 impl Handles {
     /// `None`: what there is belongs to whoever knows it.
-    pub(super) fn of(policy: &RoutePolicy, caller: &Rc<Caller>, binder: &Rc<Binder>) -> Option<Self> {
+    pub(super) fn of(
+        policy: &RoutePolicy,
+        caller: &Rc<Caller>,
+        binder: &Rc<Binder>,
+        servers: &Rc<str>,
+    ) -> Option<Self> {
         let RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), .. }) = policy else {
             return None;
         };
         // INVARIANT: a verified caller's issuer is one that the policy accepts.
         let key_source = jwt.key_source(caller).unwrap_or_default();
-        let (binder, caller) = (Rc::clone(binder), Rc::clone(caller));
-        policy.binds_to_callers().then_some(Self { binder, caller, key_source })
+        let (binder, caller, servers) = (Rc::clone(binder), Rc::clone(caller), Rc::clone(servers));
+        policy.binds_to_callers().then_some(Self { binder, caller, key_source, servers })
     }
 
     fn owner(&self) -> Owner<'_> {
         let Caller { issuer, subject, .. } = self.caller.as_ref();
-        Owner { issuer, key_source: &self.key_source, subject: subject.as_deref() }
+        Owner { issuer, key_source: &self.key_source, subject: subject.as_deref(), servers: &self.servers }
     }
 
     pub(super) fn seal(&self, kind: Kind, scope: &str, handle: &str) -> Option<String> {
@@ -132,7 +138,7 @@ impl Judge {
             unknown = UnknownHandle(kind);
             handles.open(kind, "", sealed)
         };
-        let body = match handles::rewrite(body, &mut own) {
+        let body = match handles::rewrite(body, Side::Client, &mut own) {
             handles::Rewritten::Unchanged => return Ok(None),
             handles::Rewritten::Changed(body) => body.into_bytes(),
             handles::Rewritten::Refused => return Err(unknown),

@@ -24,6 +24,8 @@ pub enum Payer {
     Caller {
         /// Who issued the token.
         issuer: String,
+        /// Where the issuer's keys come from: a name alone is nobody's.
+        key_source: Rc<str>,
         /// Whose token it is; none: the issuer's callers can't be told apart.
         subject: Option<String>,
     },
@@ -126,17 +128,12 @@ impl Holding {
         }
         Ok(())
     }
-
-    /// The exchange holds nothing any more.
-    pub fn release(&mut self) {
-        // INVARIANT: less is always allowed.
-        let _ = self.hold(0);
-    }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.release();
+        // INVARIANT: less is always allowed.
+        let _ = self.hold(0);
     }
 }
 
@@ -154,7 +151,7 @@ mod tests {
     }
 
     fn caller(subject: &str) -> Payer {
-        Payer::Caller { issuer: "https://a".to_owned(), subject: Some(subject.to_owned()) }
+        Payer::Caller { issuer: "https://a".to_owned(), key_source: "k".into(), subject: Some(subject.to_owned()) }
     }
 
     const LARGE: usize = SMALL_BYTES + 1;

@@ -10,7 +10,7 @@ use crate::binding::Binder;
 use crate::claims::Caller;
 use crate::config::{Batches, StepUp, Transport};
 use crate::decide::{Verdict, decide, needed_scopes};
-use crate::mcp::handles;
+use crate::mcp::handles::{self, Side};
 use crate::mcp::list::{self, Filtered};
 use crate::mcp::members;
 use crate::mcp::message::Request;
@@ -26,6 +26,8 @@ pub(super) struct Judge {
     caller: Rc<Caller>,
     /// None: handles belong to whoever knows them.
     pub(super) handles: Option<Handles>,
+    /// Names the servers of the route that was taken.
+    servers: Rc<str>,
     pub(super) transport: Transport,
     /// The server's own id of the session; empty where there is none.
     pub(super) session: String,
@@ -47,10 +49,11 @@ impl Judge {
         policy: &Rc<RoutePolicy>,
         caller: Rc<Caller>,
         binder: &Rc<Binder>,
+        servers: &Rc<str>,
         route_origin: Option<&str>,
         headers: &Headers<'_>,
     ) -> Self {
-        let handles = Handles::of(policy, &caller, binder);
+        let handles = Handles::of(policy, &caller, binder, servers);
         let bare = endpoint::bare(headers.text(":path").flatten().unwrap_or_default());
         let authority = headers.text(":authority").flatten().unwrap_or_default();
         let http = HttpRequest { path: bare.to_owned(), host: host(authority) };
@@ -67,6 +70,7 @@ impl Judge {
             policy: Rc::clone(policy),
             caller,
             handles,
+            servers: Rc::clone(servers),
             transport: transport(policy),
             session,
             http,
@@ -118,7 +122,7 @@ impl Judge {
 
     /// Judges by another policy from now on.
     pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>, binder: &Rc<Binder>) {
-        self.handles = Handles::of(policy, &caller, binder);
+        self.handles = Handles::of(policy, &caller, binder, &self.servers);
         (self.policy, self.caller) = (Rc::clone(policy), caller);
     }
 
@@ -238,7 +242,7 @@ impl Rewrite for AnswerFilter<'_> {
             Filtered::Unreadable(_) | Filtered::Dropped => None,
         };
         let mut sealed = |kind, handle: &str| own.seal(kind, "", handle);
-        match current.map(|current| handles::rewrite(current, &mut sealed)) {
+        match current.map(|current| handles::rewrite(current, Side::Server, &mut sealed)) {
             Some(handles::Rewritten::Changed(text)) => Filtered::Changed(text),
             Some(handles::Rewritten::Refused) => Filtered::Unreadable(current.and_then(list::message_id)),
             Some(handles::Rewritten::Unchanged) | None => filtered,

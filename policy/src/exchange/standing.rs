@@ -102,6 +102,26 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// How many bytes are remembered of what was asked for.
+    pub(super) fn remembered(&self) -> usize {
+        match &self.asked {
+            Asked::Messages(body) => body.len(),
+            Asked::Nothing | Asked::More => 0,
+        }
+    }
+
+    /// Where the keys of a caller's issuer come from.
+    pub(super) fn key_source(&self, caller: &Caller) -> Option<Rc<str>> {
+        match self.policy.as_ref() {
+            RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), .. }) => {
+                jwt.key_source(caller)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Asked {
     pub(super) fn by(body: &[u8]) -> Self {
         if body.len() > ASKED_BYTES { Self::More } else { Self::Messages(body.into()) }

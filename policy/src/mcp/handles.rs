@@ -31,18 +31,36 @@ const MESSAGE: Place = Place::Members(&[
             ("_meta", META),
         ]),
     ),
-    (
-        "result",
-        Place::Members(&[
-            ("taskId", Place::Handles(Kind::Task)),
-            ("requestState", Place::Handles(Kind::RequestState)),
-            ("task", Place::Members(&[("taskId", Place::Handles(Kind::Task))])),
-            // A server's list of tasks does not say whose they are.
-            ("tasks", Place::Elements(&Place::Members(&[("taskId", Place::Foreign)]))),
-            ("_meta", META),
-        ]),
-    ),
+    ("result", RESULT),
+    ("error", Place::Members(&[("data", INNER)])),
 ]);
+
+const RESULT: Place = Place::Members(&[
+    ("taskId", Place::Handles(Kind::Task)),
+    ("requestState", Place::Handles(Kind::RequestState)),
+    ("task", Place::Members(&[("taskId", Place::Handles(Kind::Task))])),
+    // A server's list of tasks does not say whose they are.
+    ("tasks", Place::Elements(&Place::Members(&[("taskId", Place::Foreign)]))),
+    // The result of a task.
+    ("result", INNER),
+    ("_meta", META),
+]);
+
+const INNER: Place = Place::Members(&[
+    ("taskId", Place::Handles(Kind::Task)),
+    ("requestState", Place::Handles(Kind::RequestState)),
+    ("task", Place::Members(&[("taskId", Place::Handles(Kind::Task))])),
+    ("_meta", META),
+]);
+
+/// Who writes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// What stands in place of a handle and is none is not sent on: servers may take 1 for `"1"`.
+    Client,
+    /// What is no text is no handle of ours.
+    Server,
+}
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +95,7 @@ pub(crate) fn is_handle(member: &str) -> bool {
 }
 
 /// Puts another handle in place of each; where there is none for it, the message is refused.
-pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(Kind, &str) -> Option<String>) -> Rewritten {
+pub(crate) fn rewrite(text: &str, side: Side, change: &mut dyn FnMut(Kind, &str) -> Option<String>) -> Rewritten {
     let text = text.trim();
     if !may_hold_handle(text.as_bytes()) {
         return Rewritten::Unchanged;
@@ -86,7 +104,7 @@ pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(Kind, &str) -> Option<S
         return Rewritten::Refused;
     }
     let place = if text.starts_with('[') { &Place::Elements(&MESSAGE) } else { &MESSAGE };
-    match rewrite_at(text, place, change) {
+    match rewrite_at(text, place, side, change) {
         Ok(None) => Rewritten::Unchanged,
         Ok(Some(text)) => Rewritten::Changed(text),
         Err(Refused) => Rewritten::Refused,
@@ -96,15 +114,16 @@ pub(crate) fn rewrite(text: &str, change: &mut dyn FnMut(Kind, &str) -> Option<S
 fn rewrite_at(
     value: &str,
     place: &Place,
+    side: Side,
     change: &mut dyn FnMut(Kind, &str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
     match (place, value.as_bytes().first()) {
-        (Place::Handles(kind), _) => rewrite_handles(*kind, value, change),
+        (Place::Handles(kind), _) => rewrite_handles(*kind, value, side, change),
         (Place::Foreign, Some(b'"')) => Err(Refused),
         (Place::Elements(place), Some(b'[')) => {
-            rewrite_elements(value, &mut |element| rewrite_at(element, place, change))
+            rewrite_elements(value, &mut |element| rewrite_at(element, place, side, change))
         }
-        (Place::Members(places), Some(b'{')) => rewrite_members(value, places, change),
+        (Place::Members(places), Some(b'{')) => rewrite_members(value, places, side, change),
         (Place::Foreign | Place::Elements(_) | Place::Members(_), _) => Ok(None),
     }
 }
@@ -112,13 +131,14 @@ fn rewrite_at(
 fn rewrite_members(
     value: &str,
     places: &[(&str, Place)],
+    side: Side,
     change: &mut dyn FnMut(Kind, &str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
     let mut members: Members<'_> = serde_json::from_str(value)?;
     let mut changed = false;
     for (name, place) in places {
         let Some(inner) = members.value(name) else { continue };
-        if let Some(inner) = rewrite_at(inner, place, change)? {
+        if let Some(inner) = rewrite_at(inner, place, side, change)? {
             members.replace(name, inner);
             changed = true;
         }
@@ -126,10 +146,11 @@ fn rewrite_members(
     Ok(changed.then(|| members.to_string()))
 }
 
-/// A handle, or an array of handles; what is neither is none of our business.
+/// A handle, or an array of handles.
 fn rewrite_handles(
     kind: Kind,
     value: &str,
+    side: Side,
     change: &mut dyn FnMut(Kind, &str) -> Option<String>,
 ) -> Result<Option<String>, Refused> {
     let mut changed = |handle: &str| change(kind, handle).ok_or(Refused);
@@ -143,7 +164,9 @@ fn rewrite_handles(
             let handles: Vec<String> = handles.iter().map(|handle| changed(handle)).collect::<Result<_, _>>()?;
             serde_json::to_string(&handles)
         }
-        _ => return Ok(None),
+        // In doubt deny; null says that there is none.
+        Some(b'n') => return Ok(None),
+        _ => return if side == Side::Client { Err(Refused) } else { Ok(None) },
     };
     handles.map(Some).map_err(|_| Refused)
 }
@@ -176,7 +199,14 @@ mod tests {
                 r#"{"result":{"resultType":"input_required","requestState":"s"}}"#,
                 Some(r#"{"result":{"resultType":"input_required","requestState":"<s>"}}"#),
             ),
+            (
+                "the result of a task",
+                r#"{"result":{"result":{"requestState":"s"}}}"#,
+                Some(r#"{"result":{"result":{"requestState":"<s>"}}}"#),
+            ),
+            ("an error", r#"{"error":{"data":{"taskId":"t"}}}"#, Some(r#"{"error":{"data":{"taskId":"T"}}}"#)),
             ("an argument", r#"{"params":{"arguments":{"taskId":"t"}}}"#, None),
+            ("none to keep", r#"{"params":{"requestState":null}}"#, None),
             ("no string", r#"{"params":{"taskId":1}}"#, None),
             ("tasks that are none", r#"{"result":{"taskId":1,"tasks":["taskId"]}}"#, None),
             (
@@ -191,9 +221,13 @@ mod tests {
         };
         for (name, text, expected) in rows {
             let expected = expected.map_or(Rewritten::Unchanged, |text| Rewritten::Changed(text.to_owned()));
-            assert_eq!(rewrite(text, &mut upper), expected, "{name}");
+            assert_eq!(rewrite(text, Side::Server, &mut upper), expected, "{name}");
         }
-        assert_eq!(rewrite(r#"{"params":{"taskId":"t"}}"#, &mut |_, _| None), Rewritten::Refused);
+        assert_eq!(rewrite(r#"{"params":{"taskId":"t"}}"#, Side::Client, &mut |_, _| None), Rewritten::Refused);
+        for none in [r#""taskId":1"#, r#""requestState":{"a":1}"#, r#""requestState":true"#, r#""taskId":[1]"#] {
+            let text = format!(r#"{{"params":{{{none}}}}}"#);
+            assert_eq!(rewrite(&text, Side::Client, &mut |_, id| Some(id.into())), Rewritten::Refused, "{none}");
+        }
         let refused = [
             ("an id twice", r#"{"result":{"taskId":"t","taskId":"u"}}"#),
             ("a list of all tasks", r#"{"result":{"tasks":[{"taskId":"t"}]}}"#),
@@ -201,7 +235,7 @@ mod tests {
             ("UTF-16", "{\0\"\0t\0a\0s\0k\0I\0d\0\"\0:\0}\0"),
         ];
         for (name, text) in refused {
-            assert_eq!(rewrite(text, &mut |_, id| Some(id.into())), Rewritten::Refused, "{name}");
+            assert_eq!(rewrite(text, Side::Server, &mut |_, id| Some(id.into())), Rewritten::Refused, "{name}");
         }
     }
 }

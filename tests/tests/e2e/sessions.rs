@@ -6,7 +6,7 @@ use serde_json::json;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
-use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
+use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, policy, route};
 use toolward_tests::toolward::{Issuer, run};
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -132,4 +132,27 @@ fn of_an_issuer_and_not_of_its_name() {
     stack.folder.write("policy.yaml", &policy(&both, &rules));
     eventually("the new key counts", || ask("/mcp", &namesake.token(&arguments), &session).status == 200);
     assert_eq!(ask("/mcp", &bob, &session).status, 200);
+}
+
+/// One policy for two servers: what the one hands out, be it another server's id, is none of the other's.
+#[test]
+fn of_a_server_and_not_of_all_behind_the_gateway() {
+    let (server, other) = (McpServer::start(Sdk::V1), McpServer::start(Sdk::V1));
+    let issuer = Issuer::new("ES256");
+    let both = policy(&issuer.jwks(), OPS_MAY_ADD)
+        .replace("targetRefs: [", "targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: other }, ");
+    let stack = Stack::with_policy(server.port, issuer, &both);
+    let ops = stack.issuer.of_team("ops");
+    let named = |text: String| text.replace("name: math", "name: other");
+    stack.folder.write("other.yaml", &format!("{}---\n{}", named(route("/other")), named(backend(other.port))));
+    let at_other = |session: &str| {
+        let url = format!("http://127.0.0.1:{}/other", stack.port);
+        let asked = http::post(&stack.client, &url, request("tools/list")).bearer_auth(&ops);
+        http::send(asked.header("mcp-session-id", session))
+    };
+    eventually("the other route", || at_other("none").text.contains("SessionNotFound"));
+    let session = open(&stack, &ops);
+    assert_eq!(go_on(&stack, &ops, &session).status, 200);
+    let answer = at_other(&session);
+    assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")));
 }

@@ -75,6 +75,7 @@ fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
 fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
     let matches = route_match(&route.matches);
     let path = &route.matches.path;
+    let servers = forward::servers(&route.action);
     let actions: Vec<(RouteMatch, _, Action)> = match &route.action {
         RouteAction::Forward(forward) => {
             let shares = forward::shares(forward, path);
@@ -91,7 +92,12 @@ fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
     let build = |(matches, runtime_fraction, action)| Route {
         name: route.name.clone(),
         r#match: Some(RouteMatch { runtime_fraction, ..matches }),
-        metadata: Some(policy_metadata(&RouteKey { policy: &route.policy, origin: route.origin.as_deref(), choice })),
+        metadata: Some(policy_metadata(&RouteKey {
+            policy: &route.policy,
+            origin: route.origin.as_deref(),
+            servers: servers.as_deref(),
+            choice,
+        })),
         request_headers_to_add: headers::to_add(&route.request_headers),
         request_headers_to_remove: route.request_headers.remove.clone(),
         response_headers_to_add: headers::to_add(&route.response_headers),

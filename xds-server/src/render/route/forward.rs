@@ -1,5 +1,6 @@
 //! Sending requests to upstreams.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
@@ -13,7 +14,7 @@ use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::
 use toolward_policy::exchange::ENDPOINT;
 
 use super::headers;
-use crate::model::{Forward, INVALID_BACKEND, PathMatch, PathRewrite, WeightedCluster};
+use crate::model::{Forward, INVALID_BACKEND, PathMatch, PathRewrite, RouteAction, WeightedCluster};
 use crate::render::message::{duration, uint32};
 use crate::render::path::{Rewrite, rewrite};
 
@@ -47,6 +48,14 @@ pub(super) fn shares(forward: &Forward, matched: &PathMatch) -> Vec<Share> {
         shares.push(Share { fraction, action: action(forward, &[cluster], cluster.path.as_deref(), matched) });
     }
     shares
+}
+
+/// Names the servers that a route leads to; `None`: it leads to none.
+pub(super) fn servers(action: &RouteAction) -> Option<String> {
+    let RouteAction::Forward(forward) = action else { return None };
+    let names = forward.clusters.iter().map(|cluster| cluster.cluster.as_str());
+    let names: BTreeSet<&str> = names.filter(|name| *name != INVALID_BACKEND).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(" "))
 }
 
 /// The same share for requests that go where their server announced (HTTP+SSE): to the same clusters, by that path and query
