@@ -4,7 +4,7 @@
 //!
 //! Claims are another type ([`serde_json::Value`]): their issuer is trusted, and nobody reads them but us.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::{Malformed, Scanner};
@@ -24,6 +24,8 @@ pub struct Arguments {
     name_bytes: usize,
     /// Of these members, from when a rule first asks for one.
     names: OnceCell<Names>,
+    /// Steps that rules took to look at a call's arguments, these.
+    spent: Cell<usize>,
 }
 
 impl PartialEq for Arguments {
@@ -55,7 +57,13 @@ pub enum Given {
     Arguments(Arguments),
 }
 
-/// There is no one answer: servers differ in what they read.
+/// Most steps that all rules together take to look at the arguments of one call.
+const MAX_STEPS: usize = 100_000;
+
+/// How much of a text that a caller wrote one step reads in all its spellings.
+pub(crate) const BYTES_PER_STEP: usize = 64;
+
+/// There is no one answer: servers differ in what they read, or it takes too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclear;
 
@@ -102,7 +110,17 @@ impl Arguments {
         self.members.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// What [`Arguments::member`] has to look through, in bytes.
+    /// Takes steps of those that all rules have together for a call with these arguments.
+    ///
+    /// # Errors
+    /// When too few are left, and from then on.
+    pub(crate) fn spend(&self, steps: usize) -> Result<(), Unclear> {
+        let spent = self.spent.get().saturating_add(steps);
+        self.spent.set(spent);
+        if spent <= MAX_STEPS { Ok(()) } else { Err(Unclear) }
+    }
+
+    /// Bytes of all names, which those who compare objects look through.
     #[must_use]
     pub fn name_bytes(&self) -> usize {
         self.name_bytes

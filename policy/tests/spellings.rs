@@ -84,6 +84,7 @@ fn what_is_spelled_otherwise_is_neither() {
         ("at the start, zero width", text("startsWith", "secret"), "\u{200b}secret/x"),
         ("within, full width", text("contains", "secret"), "a\u{ff33}ECRET"),
         ("at the end, not seen", text("endsWith", ".key"), "a.key\u{fe0f}"),
+        ("in a list of the caller's", json!({ "in": [{ "literal": "evil" }, { "list": ["SAID"] }] }), "ev\u{ad}il"),
         ("nothing that is seen", is("equal", ""), "\u{200b}"),
         ("nothing that is seen, in front", json!({ "compare": ["equal", { "literal": "" }, "SAID"] }), "\u{200b}"),
         ("order, full width", is("greater", "b"), "\u{ff41}"),
@@ -117,6 +118,23 @@ fn other_texts_are_told_apart() {
     for (row, test, text, holds) in rows {
         assert_eq!(fits(&test, text), [holds, !holds, holds, !holds], "{row}");
     }
+}
+
+#[test]
+fn all_expressions_together_end() {
+    let (jwt, arguments) = (Map::new(), json!({ "a": "x".repeat(200_000), "n": 1 }).to_string());
+    let given = Given::Arguments(Arguments::parse(arguments.as_bytes()).expect("an object"));
+    let call = Some(("tools/call", &given));
+    let scope = Scope { jwt: &jwt, path: "/mcp", host: "h", tool: Some("t"), prompt: None, resource: None, call };
+    let of = |name: &str, literal: Value| -> Expression {
+        let said = json!({ "member": [{ "member": [{ "variable": "mcp" }, "arguments"] }, name] });
+        serde_json::from_value(json!({ "compare": ["notEqual", said, { "literal": literal }] })).expect("an expression")
+    };
+    let (costly, cheap) = (of("a", json!("y")), of("n", json!(2)));
+    assert_eq!((costly.fit(&scope), cheap.fit(&scope)), (Fit::Yes, Fit::Yes));
+    let fits = (0..100).filter(|_| costly.fit(&scope) == Fit::Yes).count();
+    assert!(fits < 50, "{fits}");
+    assert_eq!(cheap.fit(&scope), Fit::No, "nor anything after it");
 }
 
 /// A letter as a caller may spell it.

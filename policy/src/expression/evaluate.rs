@@ -1,5 +1,5 @@
 //! What an expression comes to for one call. It always ends: each node that is looked at, and each piece of a text that is
-//! searched, costs a step, and there are [`MAX_STEPS`].
+//! searched, costs a step, and there are [`MAX_STEPS`]; all expressions together have some more for one call's arguments.
 //!
 //! **What a caller wrote** ([`Said`]) is compared with what it is compared with and with no other type: a server may turn
 //! `"1"`, `true` and `1.0` into 1, so that a comparison with 1 comes to an error, whichever sign it has. So does whatever
@@ -27,7 +27,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::{Comparison, Expression, Literal, TextTest};
-use crate::arguments::{Argument, Arguments, Given, Number, Operand, Unclear};
+use crate::arguments::{self, Argument, Arguments, Given, Number, Operand, Unclear};
 use crate::detours::Detours;
 use crate::spelling::{self, Readings};
 
@@ -138,7 +138,15 @@ impl<'s> Run<'s> {
     fn spend(&self, steps: usize) -> Result<(), Stop> {
         let left = self.steps.get().checked_sub(steps);
         self.steps.set(left.unwrap_or_default());
+        if let Some((_, Given::Arguments(arguments))) = self.scope.call {
+            arguments.spend(steps)?;
+        }
         left.map(drop).ok_or(Stop::Error)
+    }
+
+    /// Texts in all their readings.
+    fn spend_on_readings(&self, one: &str, other: &str) -> Result<(), Stop> {
+        self.spend((spelling::cost(one) + spelling::cost(other)) / arguments::BYTES_PER_STEP)
     }
 
     /// The names of all members.
@@ -319,6 +327,7 @@ impl<'s> Run<'s> {
             self.spend((text.len() + searched.len()) / BYTES_PER_STEP)?;
             return Ok(holds_as_written);
         }
+        self.spend_on_readings(text, searched)?;
         if leads((text, of.is_said()), (searched, part.is_said())) {
             return Err(Stop::Error);
         }
@@ -341,7 +350,6 @@ impl<'s> Run<'s> {
         folds: bool,
         holds: impl Fn(&str, &str) -> bool,
     ) -> Result<bool, Stop> {
-        self.spend((spelling::cost(one) + spelling::cost(other)) / BYTES_PER_STEP)?;
         let readings = |text| Readings::of(text, folds).ok_or(Stop::Error);
         let (one, other) = (readings(one)?, readings(other)?);
         Ok(one.pairs(&other).all(|(one, other)| holds(one, other)))
@@ -384,6 +392,7 @@ impl<'s> Run<'s> {
         if let (Some(one), Some(other)) = (left.text(), right.text()) {
             let holds = is(comparison, one.cmp(other));
             let is_certain = if left.is_said() || right.is_said() {
+                self.spend_on_readings(one, other)?;
                 let is_alike = |one: &str, other: &str| is(comparison, one.trim().cmp(other.trim())) == holds;
                 self.in_all_readings(one, other, true, is_alike)?
             } else {
@@ -454,6 +463,7 @@ impl<'s> Run<'s> {
         if !one_is_said && !other_is_said {
             return Ok(false);
         }
+        self.spend_on_readings(one, other)?;
         let differ = |one: &str, other: &str| one.trim() != other.trim();
         let differ = !leads(left, right) && self.in_all_readings(one, other, true, differ)?;
         if differ { Ok(false) } else { Err(Stop::Error) }
