@@ -4,21 +4,34 @@
 //!
 //! Claims are another type ([`serde_json::Value`]): their issuer is trusted, and nobody reads them but us.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::{Malformed, Scanner};
 use crate::strict;
 
+mod names;
 mod number;
 
+use names::Names;
 pub use number::{Number, Operand};
 
 /// The members of an object that a caller wrote.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Arguments {
     members: BTreeMap<String, Argument>,
     /// Bytes of all names together.
     name_bytes: usize,
+    /// Of these members, from when a rule first asks for one.
+    names: OnceCell<Names>,
+    /// Steps that rules took to look at a call's arguments, these.
+    spent: Cell<usize>,
+}
+
+impl PartialEq for Arguments {
+    fn eq(&self, other: &Self) -> bool {
+        self.members == other.members
+    }
 }
 
 /// A value that a caller wrote.
@@ -44,12 +57,15 @@ pub enum Given {
     Arguments(Arguments),
 }
 
-/// There is no one answer: servers differ in what they read.
+/// Most steps that all rules together take to look at the arguments of one call.
+const MAX_STEPS: usize = 100_000;
+
+/// How much of a text that a caller wrote one step reads in all its spellings.
+pub(crate) const BYTES_PER_STEP: usize = 64;
+
+/// There is no one answer: servers differ in what they read, or it takes too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclear;
-
-/// The name by which JavaScript knows the object of which an object inherits.
-const PROTOTYPE: &str = "__proto__";
 
 impl Arguments {
     /// Reads an object; none: it is not JSON that all read alike, or no object.
@@ -65,6 +81,7 @@ impl Arguments {
     /// Adds a member; false: it was there already.
     pub(crate) fn insert(&mut self, name: String, value: Argument) -> bool {
         self.name_bytes += name.len();
+        self.names.take();
         self.members.insert(name, value).is_none()
     }
 
@@ -74,8 +91,9 @@ impl Arguments {
     /// When a server could take another member for it or for a part of it: by folding case or dropping characters, by
     /// taking `repo.owner` or `repo[owner]` for a path, or by inheritance.
     pub fn member(&self, name: &str) -> Result<Option<&Argument>, Unclear> {
-        let others = self.members.keys().filter(|key| *key != name);
-        if others.into_iter().any(|key| may_mean(key, name)) { Err(Unclear) } else { Ok(self.members.get(name)) }
+        let names = self.names.get_or_init(|| Names::new(self.members.keys().map(String::as_str)));
+        let member = self.members.get(name);
+        if names.may_mean(name, member.is_some()) { Err(Unclear) } else { Ok(member) }
     }
 
     /// How many members there are.
@@ -83,9 +101,7 @@ impl Arguments {
     /// # Errors
     /// When a server could take one of them for another, or for a part of it.
     pub fn count(&self) -> Result<usize, Unclear> {
-        let is_name = |key: &&String| is_plain(key) && *key != PROTOTYPE && levels(key).eq([key.as_str()]);
-        let different: BTreeSet<_> =
-            self.members.keys().filter(is_name).map(|key| letters(key).collect::<Vec<_>>()).collect();
+        let different: BTreeSet<_> = self.members.keys().filter_map(|key| names::of_one_level(key)).collect();
         if different.len() == self.members.len() { Ok(different.len()) } else { Err(Unclear) }
     }
 
@@ -94,7 +110,17 @@ impl Arguments {
         self.members.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// What [`Arguments::member`] has to look through, in bytes.
+    /// Takes steps of those that all rules have together for a call with these arguments.
+    ///
+    /// # Errors
+    /// When too few are left, and from then on.
+    pub(crate) fn spend(&self, steps: usize) -> Result<(), Unclear> {
+        let spent = self.spent.get().saturating_add(steps);
+        self.spent.set(spent);
+        if spent <= MAX_STEPS { Ok(()) } else { Err(Unclear) }
+    }
+
+    /// Bytes of all names, which those who compare objects look through.
     #[must_use]
     pub fn name_bytes(&self) -> usize {
         self.name_bytes
@@ -129,33 +155,6 @@ impl Argument {
             _ => Self::Number(Number::read(scanner.number()?)),
         })
     }
-}
-
-/// Whether a server could take the member `key` for another one, or for a part of it, or the other for a part of it.
-///
-/// Servers know their arguments by aliases (`forcePush`, `force_push`), fold case, drop blanks and brackets, and make
-/// objects of names such as `repo.owner`, `repo[owner]` and `repo/owner`. What is not ASCII may fold to anything.
-fn may_mean(key: &str, name: &str) -> bool {
-    let fold_alike = |own: &str, other: &str| letters(own).eq(letters(other));
-    !is_plain(key)
-        || key == PROTOTYPE
-        || fold_alike(key, name)
-        || levels(key).zip(levels(name)).all(|(own, other)| fold_alike(own, other))
-}
-
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-}
-
-/// What a name is made of for those who take it for a path.
-fn levels(name: &str) -> impl Iterator<Item = &str> {
-    let is_within = |byte: char| byte.is_ascii_alphanumeric() || byte == '_' || byte == '-' || !byte.is_ascii();
-    name.split(move |byte| !is_within(byte)).filter(|level| !level.is_empty())
-}
-
-/// What is left of a name for those who fold case and drop everything but letters and digits.
-fn letters(name: &str) -> impl Iterator<Item = u8> {
-    name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

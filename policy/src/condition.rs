@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::arguments::{Argument, Arguments, Number, Operand};
+use crate::arguments::{Argument, Arguments, BYTES_PER_STEP, Number, Operand};
 use crate::config::{Scalar, ValueMatch, ValueTest};
 use crate::expression::Comparison;
 use crate::glob::Glob;
@@ -23,6 +23,9 @@ pub struct ArgumentCondition {
     path: ArgumentPath,
     test: Test,
 }
+
+/// How many values are compared in one step.
+const VALUES_PER_STEP: usize = 16;
 
 #[derive(Clone, Debug)]
 enum Test {
@@ -61,13 +64,15 @@ impl ArgumentCondition {
         Ok(Self { path: ArgumentPath::parse(&written.path)?, test: Test::new(&written.test) })
     }
 
-    /// Whether the argument is there and fits; of an array, every element, since the server acts on all of them.
+    /// Whether the argument is there and fits; of an array, every element, since the server acts on all of them. Nothing fits
+    /// once rules have taken too many steps.
     #[must_use]
     pub fn fits(&self, arguments: &Arguments) -> bool {
+        let fits = |value: &Argument| arguments.spend(self.test.steps(value)).is_ok() && self.test.fits_argument(value);
         self.path.find(arguments).is_some_and(|argument| match (argument, &self.test) {
-            (Argument::List(items), Test::Contains(_)) => items.iter().any(|item| self.test.fits_argument(item)),
-            (Argument::List(items), test) => !items.is_empty() && items.iter().all(|item| test.fits_argument(item)),
-            (other, test) => test.fits_argument(other),
+            (Argument::List(items), Test::Contains(_)) => items.iter().any(fits),
+            (Argument::List(items), _) => !items.is_empty() && items.iter().all(fits),
+            (other, _) => fits(other),
         })
     }
 }
@@ -100,6 +105,19 @@ impl Test {
                 (None, None, Some(number)) => number >= *least as f64,
                 (None, None, None) => false,
             },
+        }
+    }
+
+    /// What it costs to test this.
+    fn steps(&self, value: &Argument) -> usize {
+        let bytes = match value {
+            Argument::Text(text) => text.len(),
+            _ => 0,
+        };
+        match self {
+            Self::In(values) => 1 + values.len() / VALUES_PER_STEP,
+            Self::Matches(_) => 1 + bytes / BYTES_PER_STEP,
+            Self::Contains(_) | Self::AtMost(_) | Self::AtLeast(_) => 1,
         }
     }
 
@@ -191,6 +209,29 @@ mod tests {
     fn exactly_one_test_per_condition() {
         for wrong in [json!({ "path": "a" }), json!({ "path": "a", "in": ["x"], "matches": "x" })] {
             assert!(serde_json::from_value::<ValueMatch>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn nothing_fits_once_rules_took_too_long() {
+        let condition = |condition: Value| {
+            let condition: ValueMatch = serde_json::from_value(condition).expect("a condition");
+            ArgumentCondition::new(&condition).expect("a path")
+        };
+        let (text, list) = (format!("a/{}", "x".repeat(1_000_000)), vec![1; 20_000]);
+        let arguments = json!({ "text": text, "list": list, "n": 1 }).to_string();
+        let costly = [
+            condition(json!({ "path": "text", "matches": "a/*" })),
+            condition(json!({ "path": "list", "in": [1] })),
+            condition(json!({ "path": "list", "atMost": 1 })),
+        ];
+        for one in costly {
+            let arguments = Arguments::parse(arguments.as_bytes()).expect("an object");
+            let cheap = condition(json!({ "path": "n", "in": [1] }));
+            assert!(one.fits(&arguments) && cheap.fits(&arguments), "{one:?}");
+            let fits = (0..100).filter(|_| one.fits(&arguments)).count();
+            assert!(fits < 10, "{fits}: {one:?}");
+            assert!(!cheap.fits(&arguments), "nor anything after it");
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::spelling;
+
 /// How often a text leaves the way that it spells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detours {
@@ -81,6 +83,11 @@ impl Detours {
     }
 }
 
+/// A text without percent-encoding, which is undone once.
+pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
+    Detours::default().decoded(text)
+}
+
 /// The byte that two hexadecimal digits stand for.
 fn escaped(digits: Option<&[u8]>) -> Option<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -95,11 +102,12 @@ fn is_separator(character: char) -> bool {
 }
 
 /// What normalization (NFKC), or a conversion to an older character set, makes of a character.
-fn plain(character: char) -> char {
+pub(crate) fn plain(character: char) -> char {
     match character {
         '\u{ff0f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
         '\u{ff3c}' | '\u{fe68}' | '\u{2216}' | '\u{29f5}' => '\\',
-        '\u{ff0e}' | '\u{fe52}' | '\u{2024}' | '\u{2025}' | '\u{2026}' | '\u{3002}' | '\u{ff61}' => '.',
+        '\u{ff0e}' | '\u{fe52}' | '\u{2024}' | '\u{2025}' | '\u{2026}' | '\u{fe19}' | '\u{fe30}' | '\u{3002}'
+        | '\u{ff61}' => '.',
         other => other,
     }
 }
@@ -118,8 +126,7 @@ impl Segment {
             _ if self.is_over => {}
             '.' => self.dots += 1,
             ';' | '?' | '#' => self.is_over = true,
-            other if other.is_whitespace() || other.is_control() => {}
-            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => {}
+            other if other.is_whitespace() || other.is_control() || spelling::is_ignorable(other) => {}
             _ => self.has_others = true,
         }
     }
@@ -168,6 +175,13 @@ mod tests {
             ("parameters", "acme/..;a=b/x", true),
             ("a query", "acme/..?x", true),
             ("zero width", "acme/.\u{200b}./x", true),
+            ("marks of direction", "acme/.\u{61c}\u{202a}./x", true),
+            ("another direction", "acme/.\u{202e}\u{2066}./x", true),
+            ("a separator of vowels", "acme/.\u{180e}./x", true),
+            ("an operator that is not seen", "acme/.\u{2061}\u{206f}./x", true),
+            ("selectors of form", "acme/.\u{fe00}\u{fe0f}./x", true),
+            ("a selector of form, encoded", "acme/.%ef%b8%8f./x", true),
+            ("dots on top of each other", "acme/\u{fe30}/x", true),
         ];
         for (row, text, leads) in rows {
             assert_eq!(Detours::of(text).are_in_uri(), leads, "{row}: {:?}", Detours::of(text));

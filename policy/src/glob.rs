@@ -2,7 +2,9 @@
 //!
 //! Of what a caller wrote, a star stands for nothing that leads elsewhere: `acme/*` does not fit `acme/../evil`.
 
-use crate::detours::Detours;
+use std::borrow::Cow;
+
+use crate::detours::{self, Detours};
 
 /// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +34,42 @@ impl Glob {
     pub fn matches_callers(&self, text: &str) -> bool {
         let is_literal = self.parts.len() == 1;
         let is_any = !is_literal && self.parts.iter().all(String::is_empty);
-        self.matches(text) && (is_literal || is_any || !Detours::of(text).exceed(self.detours))
+        let leads = || Detours::of(text).exceed(self.detours) || !self.matches_decoded(text);
+        self.matches(text) && (is_literal || is_any || !leads())
+    }
+
+    /// Whether the text fits as well where both are read without percent-encoding.
+    fn matches_decoded(&self, text: &str) -> bool {
+        match detours::decoded(text) {
+            Cow::Borrowed(_) => true,
+            Cow::Owned(text) => {
+                let parts: Vec<_> = self.parts.iter().map(|part| detours::decoded(part)).collect();
+                fits(&parts, &text)
+            }
+        }
     }
 
     /// Whether the whole text fits. Takes the leftmost place for each part, so its time grows with the text and the
     /// pattern and never explodes.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let [first, middle @ .., last] = self.parts.as_slice() else {
-            return self.parts.first().is_some_and(|only| only == text);
-        };
-        let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
-        for part in middle {
-            match rest.split_once(part.as_str()) {
-                Some((_, after)) => rest = after,
-                None => return false,
-            }
-        }
-        rest.ends_with(last.as_str())
+        fits(&self.parts, text)
     }
+}
+
+/// Whether these parts, with anything between them, make the text.
+fn fits(parts: &[impl AsRef<str>], text: &str) -> bool {
+    let [first, middle @ .., last] = parts else {
+        return parts.first().is_some_and(|only| only.as_ref() == text);
+    };
+    let Some(mut rest) = text.strip_prefix(first.as_ref()) else { return false };
+    for part in middle {
+        match rest.split_once(part.as_ref()) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last.as_ref())
 }
 
 #[cfg(test)]
@@ -96,6 +115,11 @@ mod tests {
             ("*", "a/../b", true),
             ("**", "..\\", true),
             ("*.example.com", "evil.com/..\\.example.com", false),
+            ("acme/*", "acme/s%65cret", true),
+            ("acme/*", "acm%65/x", false),
+            ("*65", "x%65", false),
+            ("100%*", "100%41", false),
+            ("a%20*", "a%20b%20c", true),
         ];
         for (pattern, text, fits) in rows {
             assert_eq!(Glob::new(pattern).matches_callers(text), fits, "{pattern} on {text}");

@@ -27,4 +27,5 @@ pub mod record;
 pub mod remote;
 pub mod route_choice;
 mod scan;
+mod spelling;
 mod strict;

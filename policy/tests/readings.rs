@@ -40,6 +40,13 @@ fn scalar() -> impl Strategy<Value = Value> {
         "x/a",
         "x/../a",
         "x/%2e%2e/a",
+        "%61",
+        "x/%61",
+        "%2541",
+        "a\u{200b}",
+        "\u{ff41}",
+        "\u{feff}x/a",
+        "%78/a",
         "2",
         "NaN",
     ];

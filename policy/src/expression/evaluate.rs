@@ -1,10 +1,10 @@
 //! What an expression comes to for one call. It always ends: each node that is looked at, and each piece of a text that is
-//! searched, costs a step, and there are [`MAX_STEPS`].
+//! searched, costs a step, and there are [`MAX_STEPS`]; all expressions together have some more for one call's arguments.
 //!
 //! **What a caller wrote** ([`Said`]) is compared with what it is compared with and with no other type: a server may turn
 //! `"1"`, `true` and `1.0` into 1, so that a comparison with 1 comes to an error, whichever sign it has. So does whatever
 //! else servers differ in: [`Number`], members that look alike ([`Arguments::member`]), texts that lead elsewhere
-//! ([`Detours`]) or are the same but for case. An error holds neither by itself nor behind `!`; `&&`, `||`, `?:`, `exists`
+//! ([`Detours`]) or are another one once they are decoded or folded ([`Readings`]). An error holds neither by itself nor behind `!`; `&&`, `||`, `?:`, `exists`
 //! and `all` come to something beside it only where the other side decides alone, whatever stood in its place. So an
 //! expression that holds does so in every reading.
 //!
@@ -16,7 +16,7 @@
 //! | `in` | a list; `'x' in mcp.arguments`, but in no object within: some servers take `{"0": "x"}` for a list |
 //! | `size` | of a list; of an object without members that look alike; of a text, its characters and as well 1, since servers make lists of texts |
 //! | `exists`, `all`, indexes | of a list |
-//! | `startsWith`, `endsWith`, `contains` | of a text that has no more dot segments than what it is tested for |
+//! | `startsWith`, `endsWith`, `contains` | of a text that has no more dot segments than what it is tested for, and comes to the same decoded and folded |
 //! | alone, behind `!`, before `?`, beside `&&` | a bool |
 //! | `== null` | null |
 
@@ -27,8 +27,9 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::{Comparison, Expression, Literal, TextTest};
-use crate::arguments::{Argument, Arguments, Given, Number, Operand, Unclear};
+use crate::arguments::{self, Argument, Arguments, Given, Number, Operand, Unclear};
 use crate::detours::Detours;
+use crate::spelling::{self, Readings};
 
 /// Most steps.
 const MAX_STEPS: usize = 10_000;
@@ -137,7 +138,15 @@ impl<'s> Run<'s> {
     fn spend(&self, steps: usize) -> Result<(), Stop> {
         let left = self.steps.get().checked_sub(steps);
         self.steps.set(left.unwrap_or_default());
+        if let Some((_, Given::Arguments(arguments))) = self.scope.call {
+            arguments.spend(steps)?;
+        }
         left.map(drop).ok_or(Stop::Error)
+    }
+
+    /// Texts in all their readings.
+    fn spend_on_readings(&self, one: &str, other: &str) -> Result<(), Stop> {
+        self.spend((spelling::cost(one) + spelling::cost(other)) / arguments::BYTES_PER_STEP)
     }
 
     /// The names of all members.
@@ -308,20 +317,42 @@ impl<'s> Run<'s> {
 
     fn test(&self, test: TextTest, of: &Val<'_>, part: &Val<'_>) -> Result<bool, Stop> {
         let (Some(text), Some(searched)) = (of.text(), part.text()) else { return Err(Stop::Error) };
-        self.spend((text.len() + searched.len()) / BYTES_PER_STEP)?;
         let holds = |text: &str, searched: &str| match test {
             TextTest::StartsWith => text.starts_with(searched),
             TextTest::EndsWith => text.ends_with(searched),
             TextTest::Contains => text.contains(searched),
         };
         let holds_as_written = holds(text, searched);
-        if (of.is_said() || part.is_said())
-            && (leads((text, of.is_said()), (searched, part.is_said()))
-                || holds(&folded(text), &searched.to_ascii_lowercase()) != holds_as_written)
-        {
+        if !of.is_said() && !part.is_said() {
+            self.spend((text.len() + searched.len()) / BYTES_PER_STEP)?;
+            return Ok(holds_as_written);
+        }
+        self.spend_on_readings(text, searched)?;
+        if leads((text, of.is_said()), (searched, part.is_said())) {
             return Err(Stop::Error);
         }
-        Ok(holds_as_written)
+        let is_certain = |text: &str, searched: &str| {
+            holds(text, searched) == holds_as_written
+                && holds(text.trim(), searched) == holds_as_written
+                && (!part.is_said() || holds(text.trim(), searched.trim()) == holds_as_written)
+        };
+        // Of a line feed that is searched for nothing would be left, and nothing is in all texts.
+        let folds = part.is_said() || searched.is_empty() || !spelling::folded(searched).is_empty();
+        let certain = self.in_all_readings(text, searched, folds, is_certain)?;
+        if certain { Ok(holds_as_written) } else { Err(Stop::Error) }
+    }
+
+    /// Whether something holds of two texts, however they are read.
+    fn in_all_readings(
+        &self,
+        one: &str,
+        other: &str,
+        folds: bool,
+        holds: impl Fn(&str, &str) -> bool,
+    ) -> Result<bool, Stop> {
+        let readings = |text| Readings::of(text, folds).ok_or(Stop::Error);
+        let (one, other) = (readings(one)?, readings(other)?);
+        Ok(one.pairs(&other).all(|(one, other)| holds(one, other)))
     }
 
     fn size<'v>(&self, of: &Val<'_>) -> Result<Val<'v>, Stop> {
@@ -359,10 +390,15 @@ impl<'s> Run<'s> {
             _ => {}
         }
         if let (Some(one), Some(other)) = (left.text(), right.text()) {
-            self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
             let holds = is(comparison, one.cmp(other));
-            let is_certain =
-                !(left.is_said() || right.is_said()) || is(comparison, folded(one).cmp(&folded(other))) == holds;
+            let is_certain = if left.is_said() || right.is_said() {
+                self.spend_on_readings(one, other)?;
+                let is_alike = |one: &str, other: &str| is(comparison, one.trim().cmp(other.trim())) == holds;
+                self.in_all_readings(one, other, true, is_alike)?
+            } else {
+                self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
+                true
+            };
             return if is_certain { Ok(holds) } else { Err(Stop::Error) };
         }
         match (left.operand(), right.operand()) {
@@ -417,7 +453,7 @@ impl<'s> Run<'s> {
     }
 
     /// Whether texts are the same, each with whether a caller wrote it. Those that differ are certain to be others for a server
-    /// where they differ in more than case and blanks, and a caller's does not lead elsewhere.
+    /// where they differ in more than case, blanks and other spellings ([`Readings`]), and a caller's does not lead elsewhere.
     fn equal_texts(&self, left: (&str, bool), right: (&str, bool)) -> Result<bool, Stop> {
         let ((one, one_is_said), (other, other_is_said)) = (left, right);
         self.spend(one.len().min(other.len()) / BYTES_PER_STEP)?;
@@ -427,8 +463,10 @@ impl<'s> Run<'s> {
         if !one_is_said && !other_is_said {
             return Ok(false);
         }
-        self.spend((one.len() + other.len()) / BYTES_PER_STEP)?;
-        if leads(left, right) || folded(one) == folded(other) { Err(Stop::Error) } else { Ok(false) }
+        self.spend_on_readings(one, other)?;
+        let differ = |one: &str, other: &str| one.trim() != other.trim();
+        let differ = !leads(left, right) && self.in_all_readings(one, other, true, differ)?;
+        if differ { Ok(false) } else { Err(Stop::Error) }
     }
 
     /// Whether all are pairs of equals; a pair that is certain not to be decides alone.
@@ -557,11 +595,6 @@ fn decided(left: Result<bool, Stop>, right: impl FnOnce() -> Result<bool, Stop>,
 fn leads((left, left_is_said): (&str, bool), (right, right_is_said): (&str, bool)) -> bool {
     let (one, other) = (Detours::of(left), Detours::of(right));
     (left_is_said && one.exceed(other)) || (right_is_said && other.exceed(one))
-}
-
-/// A text as those read it to whom neither case nor blanks around it matter.
-fn folded(text: &str) -> String {
-    text.trim().to_ascii_lowercase()
 }
 
 /// How two numbers compare that are ours or claims.

@@ -178,7 +178,7 @@ fn turned_members(
 }
 
 fn turned(value: &Value, turns: &mut impl Iterator<Item = u8>, keeps_lists: bool) -> Value {
-    let turn = turns.next().unwrap_or_default() % 8;
+    let turn = turns.next().unwrap_or_default() % 10;
     match value {
         Value::String(text) => match turn {
             1 => text
@@ -193,6 +193,8 @@ fn turned(value: &Value, turns: &mut impl Iterator<Item = u8>, keeps_lists: bool
             5 => text.split(',').map(Value::from).collect(),
             6 => json!(text.trim().to_lowercase()),
             7 => json!(resolved(text)),
+            8 => json!(decoded(text)),
+            9 => json!(plain(text)),
             _ => value.clone(),
         },
         Value::Number(own) => {
@@ -251,4 +253,28 @@ fn resolved(text: &str) -> String {
         }
     }
     segments.join("/")
+}
+
+/// A text without percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escaped = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped.filter(|_| !part.starts_with('+')) {
+            Some(byte) => decoded.extend([&[byte], part.get(2..).unwrap_or_default().as_bytes()].concat()),
+            None => decoded.extend([b"%", part.as_bytes()].concat()),
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// A text in half-width forms, without what is not seen.
+fn plain(text: &str) -> String {
+    let seen = text.chars().filter(|character| !matches!(character, '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{ad}'));
+    let narrow = |character: char| match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
+        _ => character,
+    };
+    seen.map(narrow).collect()
 }
