@@ -558,7 +558,7 @@ impl<'v> Val<'v> {
         match self {
             Self::List(elements) => Ok(elements.len()),
             Self::Array(elements) => Ok(elements.len()),
-            Self::Said(Said::Argument(Argument::List(elements))) => Ok(elements.len()),
+            Self::Said(Said::Argument(Argument::List(elements))) if is_flat(elements) => Ok(elements.len()),
             _ => Err(Stop::Error),
         }
     }
@@ -568,10 +568,18 @@ impl<'v> Val<'v> {
         match self {
             Self::List(elements) => elements.get(at).cloned(),
             Self::Array(elements) => elements.get(at).map(Val::claim),
-            Self::Said(Said::Argument(Argument::List(elements))) => elements.get(at).map(Val::argument),
+            Self::Said(Said::Argument(Argument::List(elements))) if is_flat(elements) => {
+                elements.get(at).map(Val::argument)
+            }
             _ => None,
         }
     }
+}
+
+/// Whether a caller's list is one to all: some servers take the first or the last element for it, which may be a list as well.
+fn is_flat(elements: &[Argument]) -> bool {
+    let is_list = |element: Option<&Argument>| matches!(element, Some(Argument::List(_)));
+    !is_list(elements.first()) && !is_list(elements.last())
 }
 
 fn boolean(value: Result<Val<'_>, Stop>) -> Result<bool, Stop> {
