@@ -48,6 +48,8 @@ pub(super) struct ParsedRule {
     pub(super) has_credential: bool,
     /// Whether all of its backends are servers outside.
     pub(super) is_remote: bool,
+    /// Whether one of them is.
+    pub(super) is_partly_remote: bool,
     /// Whether all of its backends are spoken to over TLS.
     pub(super) is_over_tls: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
@@ -185,6 +187,7 @@ fn parse_rule(
         response_headers: HeaderChanges::default(),
         has_credential: false,
         is_remote: false,
+        is_partly_remote: false,
         is_over_tls: false,
         policy_targets: Box::default(),
         namespaces: Box::default(),
@@ -235,6 +238,7 @@ impl ParsedRule {
         let clusters = clusters.collect();
         self.has_credential = upstreams().any(|upstream| upstream.cluster.credential.is_some());
         self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
+        self.is_partly_remote = upstreams().any(|upstream| upstream.host.is_some());
         self.is_over_tls = upstreams().all(|upstream| upstream.cluster.tls.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
         let elsewhere = used().filter(|used| used.upstream.is_some()).filter_map(|used| used.elsewhere.clone());

@@ -179,6 +179,7 @@ struct Alike<'b> {
     /// Whether one of the backends is of a kind that is there to be protected.
     to_own_kind: bool,
     is_remote: bool,
+    is_partly_remote: bool,
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
@@ -356,6 +357,7 @@ impl<'b> Builder<'b, '_> {
             leads_to_server,
             to_own_kind: posture::leads_to_own_kind(&way),
             is_remote: rule.is_remote,
+            is_partly_remote: rule.is_partly_remote,
             has_credential: rule.has_credential,
             for_many_hosts: leads_to_server && !one_by_one,
             has_several_servers: rule.has_several_servers(),
@@ -426,7 +428,11 @@ impl<'b> Builder<'b, '_> {
             _ if lends && !is_closed => protection.lent(),
             Some(fault) => protection.unprotected(fault, &ways.lost),
             None => {
-                let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
+                let protection = if ways.has_several_servers {
+                    protection.for_several_servers(ways.is_partly_remote)
+                } else {
+                    protection
+                };
                 if ways.for_many_hosts { protection.for_many_hosts() } else { protection }
             }
         };
