@@ -82,6 +82,11 @@ impl Protection {
         }
     }
 
+    /// Whether every request is denied.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.policy, RoutePolicy::Closed { .. })
+    }
+
     /// Whether callers are verified.
     pub(super) fn verifies_callers(&self) -> bool {
         matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Jwt { .. }, .. })
@@ -250,11 +255,12 @@ impl<'p> Levels<'p> {
         })
     }
 
-    /// The policies from the most to the least specific, whether they can be carried out or not.
-    pub(super) fn inside_first(&self) -> impl Iterator<Item = &'p ObjectRef> {
-        let outer = [&self.listener, &self.gateway];
-        let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
-        levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))
+    /// The policies from the most to the least specific with their levels, whether they can be carried out or not.
+    pub(super) fn inside_first(&self) -> impl Iterator<Item = (usize, &'p ObjectRef)> {
+        let backends = self.backends.iter().map(|level| (2, level));
+        let levels = [(4, &self.rule), (3, &self.route)].into_iter().chain(backends);
+        let levels = levels.chain([(1, &self.listener), (0, &self.gateway)]);
+        levels.flat_map(|(index, level)| level.policies.iter().map(move |attached| (index, &attached.policy)))
     }
 
     /// The policies on the way to each backend, from the outside to the inside.

@@ -14,7 +14,7 @@ use crate::resources::{Name, ObjectRef};
 
 use super::attach::Attachments;
 use super::backends::{BackendRef, Backends, Upstream};
-use super::filters::{self, Matched, RuleFilters};
+use super::filters::{self, Matched, Rewrite, RuleFilters};
 use super::matches;
 use super::outcome::RouteOutcome;
 use super::problems::{Fault, Reporter, route_ref};
@@ -234,6 +234,11 @@ impl ParsedRule {
         if upstreams().next().is_none() {
             return Some(Vec::new());
         }
+        let rewrite = filters.rewrite.unwrap_or_default();
+        if let Some(fault) = rewrite_fault(&rewrite, upstreams()) {
+            reporter.report(format!("{field}.filters"), fault);
+            return None;
+        }
         let clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), Arc::clone(&upstream.cluster)));
         let clusters = clusters.collect();
         self.has_credential = upstreams().any(|upstream| upstream.cluster.credential.is_some());
@@ -245,7 +250,6 @@ impl ParsedRule {
         self.namespaces = elsewhere.collect::<BTreeSet<_>>().into_iter().collect();
         let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
         self.servers = servers.into_iter().collect();
-        let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),
             path: rewrite.path,
@@ -363,6 +367,23 @@ fn timeouts(rule: &HttpRouteRules, field: &str, reporter: &mut Reporter<'_, '_>)
         return None;
     }
     Some(Timeouts { request, backend })
+}
+
+/// What a rule can't rewrite: where requests end that its backends name themselves, and for which host a credential of theirs is
+/// shown. Else a route that may use a backend could reach all else at its server.
+fn rewrite_fault<'u>(rewrite: &Rewrite, mut upstreams: impl Iterator<Item = &'u Upstream>) -> Option<Fault> {
+    upstreams.find_map(|upstream| {
+        if rewrite.path.is_some() && upstream.path.is_some() {
+            let message = "URLRewrite.path can't be honoured: the MCPBackend has a path of its own";
+            return Some(Fault::unsupported(message));
+        }
+        let renames = rewrite.host.is_some() && upstream.cluster.credential.is_some();
+        renames.then(|| {
+            Fault::unsupported(
+                "URLRewrite.hostname can't be honoured: the MCPBackend has credentials, which are for its own host",
+            )
+        })
+    })
 }
 
 /// The timeout that all backends of a rule ask for.
