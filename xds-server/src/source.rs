@@ -12,6 +12,7 @@ pub mod jwks;
 pub mod kube;
 mod last_good;
 mod likeness;
+mod lists;
 mod nulls;
 mod object;
 mod route;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::likeness;
+use super::lists;
 use super::nulls::Nulls;
 use super::route;
 use crate::agentgateway;
@@ -89,10 +90,10 @@ pub(super) fn read(
             parse(document, nulls).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
         }
         (mcp::GROUP, "MCPBackend", "v1alpha1") => {
-            parse(document, nulls).map(|it| drop(resources.backends.insert(object.clone(), it)))
+            parse_own(object, document, nulls).map(|it| drop(resources.backends.insert(object.clone(), it)))
         }
         (mcp::GROUP, "MCPAccessPolicy", "v1alpha1") => {
-            parse(document, nulls).map(|it| drop(resources.policies.insert(object.clone(), it)))
+            parse_own(object, document, nulls).map(|it| drop(resources.policies.insert(object.clone(), it)))
         }
         (agentgateway::GROUP, "AgentgatewayBackend", "v1alpha1") => {
             parse(document, nulls).map(|it: agentgateway::AgentgatewayBackend| {
@@ -253,7 +254,10 @@ fn protects(object: &ObjectRef, document: &Value) -> Protects {
     if !likeness::may_be_policy(object, document) {
         return Protects::Nothing;
     }
-    let targets = document.pointer("/spec/targetRefs");
+    let targets = document.pointer("/spec/targetRefs").filter(|targets| {
+        // A list could be read as the fields of a target in their order.
+        targets.as_array().is_some_and(|targets| targets.iter().all(Value::is_object))
+    });
     let targets = targets.and_then(|targets| Vec::<TargetRef>::deserialize(targets).ok());
     match targets {
         Some(targets) if !targets.is_empty() => Protects::Targets(targets),
@@ -303,6 +307,12 @@ fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Vec
         Origin::ApiServer => serde_path_to_error::deserialize(document)
             .map_err(|error| vec![invalid_at(&error.path().to_string(), &error.into_inner())]),
     }
+}
+
+/// Reads a kind of ours.
+fn parse_own<T: DeserializeOwned>(object: &ObjectRef, document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
+    let lists = lists::faults(&object.kind, &document);
+    if lists.is_empty() { parse(document, nulls) } else { Err(lists) }
 }
 
 fn invalid_at(path: &str, error: &serde_json::Error) -> Fault {

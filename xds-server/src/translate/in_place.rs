@@ -44,28 +44,42 @@ impl<'r> Claim<'r> {
     }
 }
 
-/// The policy that says which client the clients of a way are: the most specific one with an authentication section, if that
-/// says so.
-pub(super) fn of_way<'p>(inside_first: impl Iterator<Item = &'p ObjectRef>, view: &View<'_>) -> Option<&'p ObjectRef> {
-    let asks = |policy: &ObjectRef| view.policy(policy).is_some_and(|policy| policy.spec.authentication.is_some());
-    inside_first.into_iter().find(|policy| asks(policy)).filter(|policy| Claim::of(policy, view).is_some())
+/// A policy on a way that says which client its clients are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claimant {
+    /// For how much it is: 0 for a Gateway, and more for what is more specific.
+    pub(super) level: usize,
+    pub(super) policy: ObjectRef,
 }
 
-/// Whose client the clients of a host are to be, of several policies that say so: the oldest one's, or else that of the first
-/// by name (GEP-713, "Conflict Resolution").
-pub(super) fn first<'a>(policies: impl Iterator<Item = &'a ObjectRef>, view: &View<'_>) -> Option<&'a ObjectRef> {
-    policies.min_by_key(|policy| {
+/// The policy that says which client the clients of a way are: the most specific one with an authentication section, if that
+/// says so.
+pub(super) fn of_way<'p>(
+    mut inside_first: impl Iterator<Item = (usize, &'p ObjectRef)>,
+    view: &View<'_>,
+) -> Option<Claimant> {
+    let asks = |policy: &ObjectRef| view.policy(policy).is_some_and(|policy| policy.spec.authentication.is_some());
+    let (level, policy) = inside_first.find(|(_, policy)| asks(policy))?;
+    Claim::of(policy, view).is_some().then(|| Claimant { level, policy: policy.clone() })
+}
+
+/// Whose client the clients of a host are to be, of several policies that say so: that of the least specific one, since nobody
+/// takes a host over from the platform; of several such ones the oldest one's, or else that of the first by name (GEP-713,
+/// "Conflict Resolution").
+pub(super) fn first<'a>(claimants: impl Iterator<Item = &'a Claimant>, view: &View<'_>) -> Option<&'a ObjectRef> {
+    let first = claimants.min_by_key(|Claimant { level, policy }| {
         let created = view.policy(policy).and_then(|policy| policy.metadata.creation_timestamp.clone());
         // One without a timestamp is younger than all that have one.
-        (created.is_none(), created, *policy)
-    })
+        (*level, created.is_none(), created, policy)
+    });
+    first.map(|claimant| &claimant.policy)
 }
 
 /// What is wrong with a policy whose client nobody is told of.
 pub(super) fn conflict(host: &str, first: &ObjectRef) -> Fault {
     let message = format!(
-        "only one policy for each host may set `client`: for the host {host} that is {first}, which is older, or the first by \
-         name; clients are not told of this one's issuer and client, all else of the policy is in force"
+        "only one policy for each host may set `client`: for the host {host} that is {first}, which is less specific, \
+         older, or the first by name; clients are not told of this one's issuer and client, all else of the policy is in force"
     );
     Fault::new("Conflicted", message)
 }

@@ -18,6 +18,12 @@ use super::view::View;
 /// The reason of a policy that is closed because its key set is still being fetched.
 pub const KEY_SET_PENDING: &str = "KeySetPending";
 
+/// A key set can't be fetched.
+const KEY_SET_NOT_FETCHED: &str = "KeySetNotFetched";
+
+/// A key set could be fetched once, too long ago.
+const KEY_SET_EXPIRED: &str = "KeySetExpired";
+
 /// The reason of a policy that works with a key set that could not be fetched again.
 pub const KEY_SET_STALE: &str = "KeySetStale";
 
@@ -129,19 +135,24 @@ impl<'s> KeySource<'s> {
     }
 }
 
+/// Whether what is closed for this reason opens as soon as keys can be fetched.
+pub(super) fn waits_for_keys(reason: &str) -> bool {
+    [KEY_SET_PENDING, KEY_SET_NOT_FETCHED, KEY_SET_EXPIRED].contains(&reason)
+}
+
 /// What was fetched, with what is to be said of it.
 fn published(place: &Place, view: &View<'_>) -> Result<(KeySet, Option<String>, Vec<Fault>), Fault> {
     match view.key_set(place) {
         Known::Pending => Err(Fault::new(KEY_SET_PENDING, format!("{place}: the key set is being fetched"))),
         Known::Unfetched(error) => {
-            Err(Fault::new("KeySetNotFetched", format!("{place}: the key set can't be fetched: {error}")))
+            Err(Fault::new(KEY_SET_NOT_FETCHED, format!("{place}: the key set can't be fetched: {error}")))
         }
         Known::Expired(Failing { last_good, error }) => {
             let message = format!(
                 "{place}: the key set could not be fetched since {}, which is too long ago: {error}",
                 date(*last_good)
             );
-            Err(Fault::new("KeySetExpired", message))
+            Err(Fault::new(KEY_SET_EXPIRED, message))
         }
         Known::Good { keys, left_out, .. } if keys.keys.is_empty() => {
             let message = format!("{place}: the key set has no usable key{}", Listed(left_out));

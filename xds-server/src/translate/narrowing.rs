@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use toolward_policy::config::{Algorithm, Audience, Gate, Issuer, Rule, TokenType};
+use toolward_policy::config::{Algorithm, Audience, Gate, Issuer, Protocol, Rule, TokenType};
 
 use crate::resources::ObjectRef;
 use crate::resources::mcp::Override;
 
 use super::policies::{Attached, Content};
 use super::problems::Fault;
-use super::sections::{Asked, IssuerTable, Sections};
+use super::sections::{self, Asked, IssuerTable, Sections, Voice};
 
 /// The section of a more specific policy accepts callers that a less specific one does not.
 pub const NOT_NARROWER: &str = "AuthenticationNotNarrower";
@@ -24,10 +24,13 @@ pub const TOO_SPECIFIC: &str = "AuthenticationTooSpecific";
 
 /// The policies on the way to one server: of the Gateway, the listener, the backend, the route and the rule.
 #[derive(Debug)]
-pub(super) struct Chain<'l, 'p>(pub(super) [&'l [&'p Attached]; 5]);
+pub(super) struct Chain<'l, 'p>(pub(super) [&'l [&'p Attached]; LEVELS]);
+
+/// How many levels a way has.
+pub(super) const LEVELS: usize = 5;
 
 /// Which levels are parts of one object.
-const OWNERS: [u8; 5] = [0, 0, 1, 2, 2];
+const OWNERS: [u8; LEVELS] = [0, 0, 1, 2, 2];
 
 /// An authentication section on a way.
 #[derive(Clone, Copy, Debug)]
@@ -86,30 +89,49 @@ impl<'p> Chain<'_, 'p> {
         complaints
     }
 
-    /// Rules that judge callers trust those who say who the callers are: these stand beside them, or further outside.
+    /// Rules that judge callers trust those who say who the callers are: these stand beside them, or further outside. Whoever is
+    /// further inside may narrow that, or replace it where the owner of the rules permits it.
     fn too_specific(&self, sections: &[Section<'p>]) -> Option<Complaint> {
         let applying = sections.last().filter(|section| matches!(section.asked, Asked::Token(_)))?;
-        let says_it = |attached: &&Attached| {
-            working(attached).is_some_and(|sections| {
-                matches!(sections.authentication, Some(Asked::Token(_))) || sections.overriding == Override::Allow
-            })
-        };
-        let first = self.0.iter().position(|level| level.iter().any(says_it))?;
-        // Policies for one object are in one hand: for a Gateway and its listeners, for a route and its rules.
-        let outside = OWNERS.iter().position(|owner| Some(owner) == OWNERS.get(first))?;
-        let further_outside = self.0.iter().take(outside).copied().flatten();
-        let gate = further_outside
-            .filter_map(|attached| working(attached)?.gate.as_ref())
-            .find(|gate| judges_callers(gate))?;
+        let gates = self.owned().filter_map(|(owner, attached)| Some((owner, working(attached)?.gate.as_ref()?)));
+        let (_, gate) = gates
+            .filter(|(_, gate)| judges_callers(gate))
+            .find(|(owner, _)| !self.may_say_who_calls(applying.asked, *owner))?;
         let message = format!(
-            "the rules of {} ask for claims or scopes, and no policy as general as that one says whose tokens count: {} \
-             would decide who passes them; this is closed until {} has an authentication section, with override: Allow if \
-             more specific policies may say it",
+            "the rules of {} ask for claims or scopes, and no policy as general as that one accepts the tokens that {} \
+             accepts: it would decide who passes them; this is closed until {} has an authentication section that it \
+             narrows, or one with override: Allow",
             gate.policy,
             applying.policy(),
             gate.policy
         );
         Some(applying.complaint(TOO_SPECIFIC, message))
+    }
+
+    /// Whether the rules of an owner trust what this section says of callers.
+    fn may_say_who_calls(&self, asked: &Asked, of: u8) -> bool {
+        self.owned().any(|(owner, attached)| {
+            let Some(Sections { authentication: Some(said), overriding, .. }) = working(attached) else { return false };
+            let narrowed = || matches!(said, Asked::Token(_)) && wider(asked, said).is_none();
+            (owner == of && *overriding == Override::Allow) || (owner <= of && narrowed())
+        })
+    }
+
+    /// The policies with the owners of what they are for: policies for one object are in one hand, for a Gateway and its
+    /// listeners, for a route and its rules.
+    fn owned(&self) -> impl Iterator<Item = (u8, &'p Attached)> {
+        OWNERS.into_iter().zip(self.0).flat_map(|(owner, level)| level.iter().map(move |attached| (owner, *attached)))
+    }
+
+    /// What the policies of the outermost levels, so many, ask for of the protocol.
+    pub(super) fn protocol(&self, levels: usize) -> Protocol {
+        let voice = |Sections { authentication, overriding, protocol, .. }: &'p Sections| Voice {
+            said: protocol,
+            keeps_defaults: matches!(authentication, Some(Asked::Token(_))) && *overriding == Override::Narrow,
+        };
+        let voices = |level: &&[&'p Attached]| level.iter().filter_map(|one| working(one)).map(voice).collect();
+        let levels: Vec<Vec<Voice<'_>>> = self.0.iter().take(levels).map(voices).collect();
+        sections::protocol(&levels)
     }
 
     /// Which of several sections applies, in words; none: there are not several.
@@ -143,7 +165,7 @@ impl<'p> Chain<'_, 'p> {
     }
 }
 
-fn working(attached: &Attached) -> Option<&Sections> {
+pub(super) fn working(attached: &Attached) -> Option<&Sections> {
     match &*attached.content {
         Content::Working(sections) => Some(sections),
         Content::Broken { .. } => None,
@@ -252,7 +274,6 @@ mod tests {
     use crate::key_sets::KeySets;
     use crate::resources::mcp::MCPAccessPolicySpec;
     use crate::resources::{Name, Resources};
-    use crate::translate::sections;
     use crate::translate::view::View;
 
     /// The section of a policy.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toolward_policy::config::{Authentication, Mode, POLICY_TARGET_NOT_FOUND, RoutePolicy, UNPROTECTED};
 
 use crate::resources::ObjectRef;
-use crate::resources::mcp::{self, AuthenticationSpec};
+use crate::resources::mcp::{self, AuthenticationSpec, Override};
 
 use super::UnprotectedRoutes;
 use super::problems::Fault;
@@ -140,6 +140,11 @@ pub(super) fn anonymous_faults(spec: &AuthenticationSpec) -> Vec<(String, Fault)
         ("passthrough", spec.passthrough.is_some(), "exactly one of issuers, passthrough and anonymous must be given"),
         ("resource", spec.resource.is_some(), "with anonymous there is nowhere to log in"),
         ("scopeImplies", !spec.scope_implies.is_empty(), "with anonymous there are no tokens to look into"),
+        (
+            "override",
+            spec.overriding != Override::Narrow,
+            "with anonymous nothing is asked, so there is nothing to override",
+        ),
     ];
     let wrong = rows.into_iter().filter(|(_, wrong, _)| *wrong);
     wrong.map(|(part, _, message)| (format!("spec.authentication.{part}"), Fault::new("Invalid", message))).collect()
@@ -147,6 +152,7 @@ pub(super) fn anonymous_faults(spec: &AuthenticationSpec) -> Vec<(String, Fault)
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use toolward_policy::config::{Gate, Protocol};
 
     use super::*;
@@ -187,6 +193,22 @@ mod tests {
         ];
         for (row, policy, are_opened, expected) in rows {
             assert_eq!(Posture::of(policy.as_ref(), are_opened), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_says_nothing_else() {
+        let rows = [
+            ("alone", json!({}), None),
+            ("with the default", json!({ "override": "Narrow" }), None),
+            ("with override", json!({ "override": "Allow" }), Some("spec.authentication.override")),
+            ("with passthrough", json!({ "passthrough": {} }), Some("spec.authentication.passthrough")),
+        ];
+        for (row, mut section, expected) in rows {
+            section["anonymous"] = json!({});
+            let spec = serde_json::from_value(section).unwrap();
+            let fields: Vec<String> = anonymous_faults(&spec).into_iter().map(|(field, _)| field).collect();
+            assert_eq!(fields, Vec::from_iter(expected), "{row}");
         }
     }
 

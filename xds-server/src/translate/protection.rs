@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toolward_policy::config::{Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding};
 
-use crate::resources::mcp::{Override, ProtocolSpec};
+use crate::resources::mcp::ProtocolSpec;
 use crate::resources::{Name, ObjectRef};
 
 use super::in_place::IssuerAtGateway;
 use super::metadata::Told;
-use super::narrowing::{Chain, Complaint, Section};
+use super::narrowing::{Chain, Complaint, LEVELS, Section, working};
 use super::policies::{Attached, Content, Policies, conflict};
 use super::problems::Fault;
-use super::sections::{self, Asked, Voice};
+use super::sections::{self, Sections};
 use super::targets::Target;
 use super::view::View;
 
@@ -82,6 +82,11 @@ impl Protection {
         }
     }
 
+    /// Whether every request is denied.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.policy, RoutePolicy::Closed { .. })
+    }
+
     /// Whether callers are verified.
     pub(super) fn verifies_callers(&self) -> bool {
         matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Jwt { .. }, .. })
@@ -112,12 +117,21 @@ impl Protection {
 
     /// The same for a rule with several servers: closed where a caller's token goes through. It is for one server, and the
     /// others could use it there.
-    pub(super) fn for_several_servers(self) -> Self {
-        if !matches!(self.policy, RoutePolicy::Protected { authentication: Authentication::Passthrough { .. }, .. }) {
+    pub(super) fn for_several_servers(self, some_are_remote: bool) -> Self {
+        let passes_tokens = match &self.policy {
+            RoutePolicy::Protected { authentication, .. } => {
+                matches!(authentication, Authentication::Passthrough { .. })
+            }
+            RoutePolicy::Remote {} => true,
+            // A server outside asks for tokens of its own, whatever the others do.
+            RoutePolicy::Open {} => some_are_remote,
+            _ => false,
+        };
+        if !passes_tokens {
             return self;
         }
-        let message = "with passthrough the token that a caller has for one server would go to another one; give each of \
-                       the backendRefs a rule of its own, with a path or hostname of its own";
+        let message = "with passthrough, or without a policy, the token that a caller has for one server would go to another \
+                       one; give each of the backendRefs a rule of its own, with a path or hostname of its own";
         let key = format!("{}; several servers", self.key);
         Self { key, ..self.closed(Fault::new(SEVERAL_SERVERS, message)) }
     }
@@ -241,11 +255,12 @@ impl<'p> Levels<'p> {
         })
     }
 
-    /// The policies from the most to the least specific, whether they can be carried out or not.
-    pub(super) fn inside_first(&self) -> impl Iterator<Item = &'p ObjectRef> {
-        let outer = [&self.listener, &self.gateway];
-        let levels = [&self.rule, &self.route].into_iter().chain(&self.backends).chain(outer);
-        levels.flat_map(|level| level.policies.iter().map(|attached| &attached.policy))
+    /// The policies from the most to the least specific with their levels, whether they can be carried out or not.
+    pub(super) fn inside_first(&self) -> impl Iterator<Item = (usize, &'p ObjectRef)> {
+        let backends = self.backends.iter().map(|level| (2, level));
+        let levels = [(4, &self.rule), (3, &self.route)].into_iter().chain(backends);
+        let levels = levels.chain([(1, &self.listener), (0, &self.gateway)]);
+        levels.flat_map(|(index, level)| level.policies.iter().map(move |attached| (index, &attached.policy)))
     }
 
     /// The policies on the way to each backend, from the outside to the inside.
@@ -315,45 +330,31 @@ impl<'p> Levels<'p> {
         gates.collect()
     }
 
-    /// What the policies ask for together, and what of it has no effect.
+    /// What the policies ask for together, and what of it has no effect. A request may go to each of the backends, so what holds
+    /// on the way to one of them holds for all.
     fn protocol(&self) -> (Protocol, Vec<Complaint>) {
-        let sections = |level: &Level<'p>| {
-            let sections = level.policies.iter().filter_map(|attached| match &*attached.content {
-                Content::Working(sections) => Some((*attached, &**sections)),
-                Content::Broken { .. } => None,
-            });
-            sections.collect::<Vec<_>>()
-        };
-        let backends = self.backends.iter().flat_map(sections).collect();
-        let levels =
-            [sections(&self.gateway), sections(&self.listener), backends, sections(&self.route), sections(&self.rule)];
-        let voices = levels.each_ref().map(|level| {
-            let voice = |(_, sections): &(_, &'p sections::Sections)| Voice {
-                said: &sections.protocol,
-                keeps_defaults: matches!(sections.authentication, Some(Asked::Token(_)))
-                    && sections.overriding == Override::Narrow,
-            };
-            level.iter().map(voice).collect::<Vec<_>>()
-        });
-        let notes = levels.iter().enumerate().flat_map(|(index, level)| {
+        let chains = self.chains();
+        let up_to = |count: usize| sections::strictest(chains.iter().map(|chain| chain.protocol(count)));
+        let mut notes = Vec::new();
+        for index in 0..LEVELS {
             // What is further inside may be stricter without making anything vain.
-            let holds = sections::protocol(voices.get(..=index).unwrap_or(&voices));
-            let vain = level.iter().flat_map(move |(attached, sections)| {
-                let fields = in_vain(&sections.protocol, &holds).into_iter();
-                fields.map(|field| (attached.policy.clone(), field)).collect::<Vec<_>>()
-            });
-            vain.map(|(policy, field)| Complaint {
-                policy,
-                field: format!("spec.protocol.{field}"),
-                fault: Fault::new(
-                    NO_EFFECT,
-                    "it is looser than what a less specific policy on the way of requests asks for, which holds",
-                ),
-            })
-        });
-        let protocol = sections::protocol(&voices);
-        let notes = notes.collect();
-        (protocol, notes)
+            let holds = up_to(index + 1);
+            let level = chains.iter().filter_map(|chain| chain.0.get(index)).copied().flatten();
+            for (attached, Sections { protocol: said, .. }) in level.filter_map(|one| Some((one, working(one)?))) {
+                let note = |field| Complaint {
+                    policy: attached.policy.clone(),
+                    field: format!("spec.protocol.{field}"),
+                    fault: Fault::new(
+                        NO_EFFECT,
+                        "it is looser than what holds by a less specific policy on the way of requests, or on the way to \
+                         another backend of the rule",
+                    ),
+                };
+                let found = in_vain(said, &holds).into_iter().map(note);
+                notes.extend(found.filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+            }
+        }
+        (up_to(LEVELS), notes)
     }
 }
 

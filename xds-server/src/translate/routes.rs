@@ -14,7 +14,7 @@ use crate::resources::{Name, ObjectRef};
 
 use super::attach::Attachments;
 use super::backends::{BackendRef, Backends, Upstream};
-use super::filters::{self, Matched, RuleFilters};
+use super::filters::{self, Matched, Rewrite, RuleFilters};
 use super::matches;
 use super::outcome::RouteOutcome;
 use super::problems::{Fault, Reporter, route_ref};
@@ -48,6 +48,8 @@ pub(super) struct ParsedRule {
     pub(super) has_credential: bool,
     /// Whether all of its backends are servers outside.
     pub(super) is_remote: bool,
+    /// Whether one of them is.
+    pub(super) is_partly_remote: bool,
     /// Whether all of its backends are spoken to over TLS.
     pub(super) is_over_tls: bool,
     /// The backends among the action's that policies can attach to; `None` stands for the others.
@@ -185,6 +187,7 @@ fn parse_rule(
         response_headers: HeaderChanges::default(),
         has_credential: false,
         is_remote: false,
+        is_partly_remote: false,
         is_over_tls: false,
         policy_targets: Box::default(),
         namespaces: Box::default(),
@@ -231,17 +234,22 @@ impl ParsedRule {
         if upstreams().next().is_none() {
             return Some(Vec::new());
         }
+        let rewrite = filters.rewrite.unwrap_or_default();
+        if let Some(fault) = rewrite_fault(&rewrite, upstreams()) {
+            reporter.report(format!("{field}.filters"), fault);
+            return None;
+        }
         let clusters = upstreams().map(|upstream| (upstream.cluster_name.clone(), Arc::clone(&upstream.cluster)));
         let clusters = clusters.collect();
         self.has_credential = upstreams().any(|upstream| upstream.cluster.credential.is_some());
         self.is_remote = upstreams().all(|upstream| upstream.host.is_some());
+        self.is_partly_remote = upstreams().any(|upstream| upstream.host.is_some());
         self.is_over_tls = upstreams().all(|upstream| upstream.cluster.tls.is_some());
         self.policy_targets = upstreams().map(|upstream| upstream.policy_target.clone()).collect();
         let elsewhere = used().filter(|used| used.upstream.is_some()).filter_map(|used| used.elsewhere.clone());
         self.namespaces = elsewhere.collect::<BTreeSet<_>>().into_iter().collect();
         let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
         self.servers = servers.into_iter().collect();
-        let rewrite = filters.rewrite.unwrap_or_default();
         self.action = RouteAction::Forward(Forward {
             clusters: shares(used()),
             path: rewrite.path,
@@ -359,6 +367,23 @@ fn timeouts(rule: &HttpRouteRules, field: &str, reporter: &mut Reporter<'_, '_>)
         return None;
     }
     Some(Timeouts { request, backend })
+}
+
+/// What a rule can't rewrite: where requests end that its backends name themselves, and for which host a credential of theirs is
+/// shown. Else a route that may use a backend could reach all else at its server.
+fn rewrite_fault<'u>(rewrite: &Rewrite, mut upstreams: impl Iterator<Item = &'u Upstream>) -> Option<Fault> {
+    upstreams.find_map(|upstream| {
+        if rewrite.path.is_some() && upstream.path.is_some() {
+            let message = "URLRewrite.path can't be honoured: the MCPBackend has a path of its own";
+            return Some(Fault::unsupported(message));
+        }
+        let renames = rewrite.host.is_some() && upstream.cluster.credential.is_some();
+        renames.then(|| {
+            Fault::unsupported(
+                "URLRewrite.hostname can't be honoured: the MCPBackend has credentials, which are for its own host",
+            )
+        })
+    })
 }
 
 /// The timeout that all backends of a rule ask for.

@@ -179,6 +179,22 @@ pub(super) fn protocol(levels: &[Vec<Voice<'_>>]) -> Protocol {
     }
 }
 
+/// What holds where requests may go one of several ways.
+pub(super) fn strictest(ways: impl Iterator<Item = Protocol>) -> Protocol {
+    let ways: Vec<Protocol> = ways.collect();
+    let all_are = |is_loose: fn(&Protocol) -> bool| !ways.is_empty() && ways.iter().all(is_loose);
+    Protocol {
+        batches: if all_are(|way| way.batches == Batches::Allow) { Batches::Allow } else { Batches::default() },
+        session_binding: if all_are(|way| way.session_binding == SessionBinding::None) {
+            SessionBinding::None
+        } else {
+            SessionBinding::default()
+        },
+        transport: transport(ways.iter().map(|way| way.transport)),
+        allowed_origins: oauth::common_origins(ways.iter().map(|way| way.allowed_origins.as_slice())),
+    }
+}
+
 /// No transport is looser than the other, so no policy keeps to one by saying nothing.
 fn transport(mut said: impl Iterator<Item = Transport>) -> Transport {
     let first = said.next().unwrap_or_default();
@@ -378,6 +394,27 @@ mod tests {
         for (row, sections, expected) in rows {
             let levels: Vec<_> = sections.iter().map(|said| vec![Voice { said, keeps_defaults: true }]).collect();
             assert_eq!(protocol(&levels).transport, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn of_several_ways_the_strictest_holds() {
+        let loose = Protocol {
+            batches: Batches::Allow,
+            session_binding: SessionBinding::None,
+            transport: Transport::HTTPSSE,
+            allowed_origins: vec!["https://a".to_owned(), "https://b".to_owned()],
+        };
+        let of_b = Protocol { allowed_origins: vec!["https://b".to_owned()], ..loose.clone() };
+        let rows = [
+            ("none", vec![], Protocol::default()),
+            ("one", vec![loose.clone()], loose.clone()),
+            ("one is strict", vec![loose.clone(), Protocol::default()], Protocol::default()),
+            ("the other one is", vec![Protocol::default(), loose.clone()], Protocol::default()),
+            ("the origins of both", vec![loose, of_b.clone()], of_b),
+        ];
+        for (row, ways, expected) in rows {
+            assert_eq!(strictest(ways.into_iter()), expected, "{row}");
         }
     }
 

@@ -22,6 +22,10 @@ pub(super) fn header_name(name: &str) -> Result<String, Fault> {
 pub(super) fn changeable_request_header(name: &str) -> Result<String, Fault> {
     const JUDGED: [&str; 4] = ["content-type", "content-encoding", "transfer-encoding", "last-event-id"];
     let name = changeable(name)?;
+    // A server would wait for what the gateway does not send.
+    if name == "expect" {
+        return Err(of_connection(&name));
+    }
     // What the filter itself takes away from callers, a route may put there: it is the server's own.
     let is_changed = changes_header(&name) && name != "authorization";
     if is_changed || name.starts_with(PROTOCOL) || JUDGED.contains(&name.as_str()) {
@@ -42,7 +46,13 @@ pub(super) fn changeable_response_header(name: &str) -> Result<String, Fault> {
 
 /// Envoy changes no `Host`, wherever it stands.
 fn changeable(name: &str) -> Result<String, Fault> {
+    // RFC 9110 section 7.6.1, and what intermediaries of old take for these.
+    const OF_CONNECTION: [&str; 7] =
+        ["connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade"];
     let name = header_name(name)?;
+    if OF_CONNECTION.contains(&name.as_str()) {
+        return Err(of_connection(&name));
+    }
     if name == "host" {
         return Err(Fault::unsupported(
             "the header Host can't be changed here; use a URLRewrite filter with a hostname",
@@ -53,6 +63,12 @@ fn changeable(name: &str) -> Result<String, Fault> {
 
 /// The prefix of MCP's own headers.
 const PROTOCOL: &str = "mcp-";
+
+fn of_connection(name: &str) -> Fault {
+    Fault::unsupported(format!(
+        "the header {name} can't be changed here: it is for one connection, between the gateway and its peer"
+    ))
+}
 
 fn judged(name: &str) -> Fault {
     Fault::unsupported(format!("the header {name} can't be changed here: policies are carried out by it"))
@@ -182,6 +198,14 @@ mod tests {
             ("X-HTTP-Method-Override", false, true),
             ("x-toolward-subject", false, true),
             ("WWW-Authenticate", true, false),
+            ("Connection", false, false),
+            ("keep-alive", false, false),
+            ("Proxy-Authorization", false, false),
+            ("proxy-connection", false, false),
+            ("TE", false, false),
+            ("trailer", false, false),
+            ("Upgrade", false, false),
+            ("Expect", false, true),
         ];
         for (name, request, response) in rows {
             assert_eq!(changeable_request_header(name).is_ok(), request, "{name} of a request");

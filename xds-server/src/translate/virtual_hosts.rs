@@ -18,7 +18,8 @@ use crate::resources::{Name, ObjectRef};
 use super::TranslateOptions;
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
-use super::in_place::{self, Claim};
+use super::in_place::{self, Claim, Claimant};
+use super::keys;
 use super::matches;
 use super::metadata::{self, Described, Told};
 use super::narrowing::Complaint;
@@ -126,7 +127,7 @@ fn in_order<'a>(
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
         for rule in rules {
-            let is_passed_over = rule.client.as_ref().is_some_and(|policy| passed_over.contains(policy));
+            let is_passed_over = rule.client.as_ref().is_some_and(|client| passed_over.contains(&client.policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
             let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
@@ -167,7 +168,7 @@ fn on_host<'h, 'a>(
 struct RuleRoutes {
     index: usize,
     /// The policy that says which client the clients of these routes are to be.
-    client: Option<ObjectRef>,
+    client: Option<Claimant>,
     routes: Vec<(usize, Rc<Route>, Option<Described>)>,
 }
 
@@ -179,6 +180,7 @@ struct Alike<'b> {
     /// Whether one of the backends is of a kind that is there to be protected.
     to_own_kind: bool,
     is_remote: bool,
+    is_partly_remote: bool,
     /// Whether a backend is shown a credential.
     has_credential: bool,
     for_many_hosts: bool,
@@ -195,7 +197,7 @@ struct Judged {
     /// How it is protected; none: it is not.
     strictness: Option<Strictness>,
     /// The policy that says which client the clients are.
-    client: Option<ObjectRef>,
+    client: Option<Claimant>,
 }
 
 struct Builder<'b, 'r> {
@@ -252,10 +254,11 @@ impl<'b> Builder<'b, '_> {
     ) -> BTreeSet<ObjectRef> {
         let view = self.world.view;
         let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
-        let clients: BTreeSet<&ObjectRef> = rules.filter_map(|rule| rule.client.as_ref()).collect();
+        let clients: BTreeSet<&Claimant> = rules.filter_map(|rule| rule.client.as_ref()).collect();
         let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
         let told = Claim::of(first, view);
-        let others = clients.into_iter().filter(|policy| Claim::of(policy, view) != told);
+        let policies = clients.iter().map(|claimant| &claimant.policy);
+        let others = policies.filter(|policy| Claim::of(policy, view) != told);
         let others: BTreeSet<ObjectRef> = others.cloned().collect();
         for policy in &others {
             let fault = in_place::conflict(&hostname.domain(), first);
@@ -339,7 +342,7 @@ impl<'b> Builder<'b, '_> {
         attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<Told>, Option<ObjectRef>) {
+    ) -> (String, Option<Told>, Option<Claimant>) {
         let AttachedRoute { route, hostnames } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
@@ -356,6 +359,7 @@ impl<'b> Builder<'b, '_> {
             leads_to_server,
             to_own_kind: posture::leads_to_own_kind(&way),
             is_remote: rule.is_remote,
+            is_partly_remote: rule.is_partly_remote,
             has_credential: rule.has_credential,
             for_many_hosts: leads_to_server && !one_by_one,
             has_several_servers: rule.has_several_servers(),
@@ -370,7 +374,7 @@ impl<'b> Builder<'b, '_> {
             Posture::OpenedOnPurpose if leads_to_server => drop(outcome.opened.insert(index)),
             _ => {}
         }
-        let is_closed = matches!(protection.policy, RoutePolicy::Closed { .. });
+        let is_closed = protection.is_closed();
         if leads_to_server && !is_closed {
             let strictness = strictness.clone().filter(|_| *posture == Posture::Protected);
             let (servers, guarded) = (Arc::clone(&rule.servers), levels.guards_backends());
@@ -418,7 +422,7 @@ impl<'b> Builder<'b, '_> {
         }
         let posture = Posture::of(protection.as_ref().map(|protection| &protection.policy), levels.are_opened());
         let protection = protection.unwrap_or_else(|| Protection::none(ways.is_remote));
-        let is_closed = matches!(protection.policy, RoutePolicy::Closed { .. });
+        let is_closed = protection.is_closed();
         let lends = ways.has_credential && !protection.verifies_callers();
         let closing = posture::closing(self.world.options.unprotected_routes, ways.to_own_kind, &ways.lost);
         let unprotected = closing.filter(|_| posture == Posture::Unprotected && ways.leads_to_server);
@@ -426,11 +430,20 @@ impl<'b> Builder<'b, '_> {
             _ if lends && !is_closed => protection.lent(),
             Some(fault) => protection.unprotected(fault, &ways.lost),
             None => {
-                let protection = if ways.has_several_servers { protection.for_several_servers() } else { protection };
+                let protection = if ways.has_several_servers {
+                    protection.for_several_servers(ways.is_partly_remote)
+                } else {
+                    protection
+                };
                 if ways.for_many_hosts { protection.for_many_hosts() } else { protection }
             }
         };
-        let client = in_place::of_way(levels.inside_first(), self.world.view).cloned();
+        // Where nobody is let in, no client is to be told who it is; but nobody takes a host over while keys are missing.
+        let claims_nothing = match &protection.policy {
+            RoutePolicy::Closed { reason, .. } => !keys::waits_for_keys(reason),
+            _ => false,
+        };
+        let client = in_place::of_way(levels.inside_first(), self.world.view).filter(|_| !claims_nothing);
         let strictness = Strictness::of(&protection.policy);
         let key = self.table.add(protection.clone());
         let judged = Rc::new(Judged { key, posture, strictness, protection, client });

@@ -146,3 +146,50 @@ fn of_several_clients_on_a_host_the_oldest_policy_s_is_told() {
         }
     }
 }
+
+/// What else says so of a Gateway: the policy of the platform.
+fn of_gateway(client: &str, created: &str) -> String {
+    let policy = route("platform", "one.example.com", client, Some(created));
+    let (_, policy) = policy.rsplit_once("---\n").unwrap();
+    let policy = policy.replace("kind: HTTPRoute, name: platform", "kind: Gateway, name: gw");
+    format!("---\n{policy}")
+}
+
+/// A gate for the way of a route that the policy of nobody as general as itself answers: it closes the way.
+const GATE: &str = r#"
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: { name: gate, namespace: apps }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: gw }]
+  authorization: { rules: [{ name: r, tools: [add], claims: [{ path: team, in: [ops] }] }] }
+"#;
+
+#[test]
+fn who_lets_nobody_in_claims_no_host() {
+    let routes = [route("a", "one.example.com", "first", None), route("b", "one.example.com", "second", None)];
+    let manifests = format!("{HEAD}{}{GATE}", routes.concat());
+    let (clients, conflicts) = told(&manifests);
+    assert!(clients.is_empty(), "{clients:?}");
+    let of_clients: Vec<_> = conflicts.iter().filter(|conflict| conflict.contains("client")).collect();
+    assert!(of_clients.is_empty(), "{of_clients:?}");
+}
+
+#[test]
+fn the_client_of_the_platform_is_told_before_that_of_a_route() {
+    // The route narrows nothing: its policy has the same issuer and audiences, and another client.
+    let plain = route("z", "one.example.com", "none", None);
+    let (plain, _) = plain.rsplit_once("---\n").unwrap();
+    let manifests = [
+        HEAD.to_owned(),
+        of_gateway("platform", "2026-03-01T00:00:00Z"),
+        plain.to_owned(),
+        route("a", "one.example.com", "early", Some("2026-01-01T00:00:00Z")),
+    ];
+    let (clients, conflicts) = told(&manifests.concat());
+    let clients: Vec<&str> = clients.iter().map(|(_, client)| client.as_str()).collect();
+    assert_eq!(clients, ["platform"], "{conflicts:?}");
+    let [conflict] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+    assert!(conflict.contains("MCPAccessPolicy apps/a") && conflict.contains("less specific"), "{conflict}");
+}

@@ -4,7 +4,8 @@
 //! Three properties:
 //! 1. In every world a call passes only where each policy on its way lets it pass by itself: its authentication section
 //!    admits the caller (unless it says `override: Allow` and a more specific one stands in its place), and so does its
-//!    enforcing gate; a gate that judges callers trusts only those whom a section as general as itself tells.
+//!    enforcing gate; a gate that judges callers trusts only those whom a section as general as itself accepts, unless its
+//!    own owner says `override: Allow`.
 //! 2. Where a policy is broken, no call passes that did not pass before.
 //! 3. Where a policy is gone, or its target is misspelt, what is left of the policies holds as in 1. To have removed a gate is
 //!    its owner's will; to have removed the last one leaves the way to an MCPBackend closed, and a misspelt one leaves every
@@ -449,16 +450,6 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
             .authentication
             .as_ref()
             .is_none_or(|(asked, allows)| is_replaced(*allows) || Policy::admits(asked, caller));
-        let is_told = || {
-            // Policies for one object are in one hand.
-            let owner = |policy: &Policy| [0, 0, 1, 2, 2][level(policy)];
-            let mut general = on_way.iter().filter(|other| owner(other) <= owner(policy));
-            general.any(|other| {
-                other.authentication.as_ref().is_some_and(|(asked, allows)| {
-                    *allows || matches!(asked, Asked::Token { .. }) && Policy::admits(asked, caller)
-                })
-            })
-        };
         // By each section that is not replaced.
         let has = |scope: &str| {
             known.is_some_and(|token| {
@@ -473,6 +464,29 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
                 })
             })
         };
+        // A section tells the rules who calls that is as general as they are and accepts the caller, with the scope that is asked
+        // for; or one of the same owner leaves it to more specific ones.
+        let is_told = |scope: Option<&str>| {
+            // Policies for one object are in one hand.
+            let owner = |policy: &Policy| [0, 0, 1, 2, 2][level(policy)];
+            let is_own =
+                |other: &Policy| owner(other) == owner(policy) && (owner(policy) != 1 || other.target == policy.target);
+            on_way.iter().any(|other| {
+                let Some((asked, allows)) = &other.authentication else { return false };
+                let holds = |implies: bool| {
+                    scope.is_none_or(|scope| {
+                        known.is_some_and(|token| {
+                            token.scope == scope || (implies && token.scope == "use" && scope == "admin")
+                        })
+                    })
+                };
+                let tells = match asked {
+                    Asked::Token { implies, .. } => Policy::admits(asked, caller) && holds(*implies),
+                    Asked::Passthrough => false,
+                };
+                (is_own(other) && *allows) || ((is_own(other) || owner(other) < owner(policy)) && tells)
+            })
+        };
         let grants = policy.gate.as_ref().is_none_or(|(is_dry_run, rules)| {
             *is_dry_run
                 || rules.iter().any(|rule| {
@@ -480,7 +494,7 @@ fn may_pass(way: &Way, policies: &[Policy], caller: Option<Token>, tool: &str) -
                     let of_team = rule.team.is_none_or(|team| known.is_some_and(|token| token.team == team));
                     let has_scope = rule.scope.is_none_or(has);
                     let judges = rule.team.is_some() || rule.scope.is_some();
-                    names && of_team && has_scope && (!judges || is_told())
+                    names && of_team && has_scope && (!judges || is_told(rule.scope))
                 })
         });
         admits && grants
