@@ -3,6 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Properties are tried with the same inputs each time, so that a run judges the change and not its luck.
+export PROPTEST_RNG_SEED ?= 1
 TOOLS = set -a; eval "$$(tools/env)"; set +a;
 
 .PHONY: help
