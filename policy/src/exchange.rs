@@ -273,11 +273,8 @@ impl Exchange {
 
     /// Says that what was held of the request or the answer has gone on, but for what is remembered of it.
     pub fn release(&mut self) {
-        if self.hold(0).is_err()
-            && let Some(standing) = &mut self.standing
-        {
-            standing.asked = Asked::More;
-        }
+        // INVARIANT: less is always allowed.
+        let _ = self.hold(0);
     }
 
     /// Says that the request, with the changes made to its headers, took a route with another policy than the one that

@@ -8,7 +8,8 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use toolward_policy::config::FilterConfig;
-use toolward_policy::exchange::{Exchange, Headers, RequestStep, ResponseStep, Verification};
+use toolward_policy::exchange::{Ended, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Verification};
+use toolward_policy::jwt::TokenFault;
 use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::jwks;
@@ -89,25 +90,48 @@ fn token() -> String {
     Signer::Ed25519.token(&json!({ "alg": "EdDSA", "kid": "k" }), &claims)
 }
 
-/// A stream as this table opens it at this time; none: it does not.
-fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
+/// A request with this token, of which the headers were judged.
+fn begun(table: &PolicyTable, token: &str, now: u64, method: &str) -> (Exchange, RequestStep) {
     let (cache, budget) = (&mut TokenCache::new(NonZeroUsize::MIN), &mut Budget::default());
     budget.set(table.limits.signature_millis, 1);
     let mut verification = Verification { verifier: &Portable, cache, now, budget, millis: 0 };
     let authorization = format!("Bearer {token}");
     let headers = [
-        (":method", "GET"),
+        (":method", method),
         (":authority", "mcp.example.com"),
         (":path", "/mcp"),
+        ("content-type", "application/json"),
         ("authorization", authorization.as_str()),
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-    let (mut exchange, step) =
-        Exchange::request_headers(table, Some(b"p"), &Headers(&headers), true, &mut verification);
+    Exchange::request_headers(table, Some(b"p"), &Headers(&headers), method == "GET", &mut verification)
+}
+
+/// A stream as this table opens it at this time; none: it does not.
+fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
+    let (mut exchange, step) = begun(table, token, now, "GET");
     let RequestStep::Continue(_) = step else { return None };
     let headers = [("content-type".to_owned(), b"text/event-stream".to_vec())];
     assert!(matches!(exchange.response_headers(&Headers(&headers), false), ResponseStep::Events(_)));
     Some(exchange)
+}
+
+/// One that is too large to be held may as well have no end.
+#[test]
+fn an_answer_that_passes_as_it_comes_ends_with_its_token() {
+    let table = World { kind: 0, issuer: 0, audience: 0, keys: 0, tools: vec![0], bound: true }.table();
+    let (mut exchange, step) = begun(&table, &token(), NOW, "POST");
+    assert!(matches!(step, RequestStep::AwaitBody(_)), "{step:?}");
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": NAMES[0] } });
+    assert_eq!(exchange.request_body(call.to_string().as_bytes()), Ok(None));
+    let headers = [("content-type".to_owned(), b"application/json".to_vec())];
+    assert!(matches!(exchange.response_headers(&Headers(&headers), false), ResponseStep::Buffer(_)));
+    let part = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"x":"{}"#, "x".repeat(100_000));
+    assert_eq!(exchange.response_json_size(part.len()), HeldAnswer::Release);
+    assert!(exchange.pass_on(part.as_bytes()).is_some());
+    let until = NOW + 60 + SKEW;
+    assert_eq!(exchange.renew(&table, Some(b"p"), until - 1), Ok(()));
+    assert_eq!(exchange.renew(&table, Some(b"p"), until + 1), Err(Ended::Token(TokenFault::Expired)));
 }
 
 fn passed(exchange: &mut Exchange, bytes: &[u8]) -> String {

@@ -28,7 +28,7 @@ use crate::remote;
 pub enum HeldAnswer {
     /// Wait for the rest; [`Exchange::response_json`] judges the whole.
     Hold,
-    /// It need not be held if [`Exchange::release`] finds no list in it.
+    /// It need not be held if [`Exchange::pass_on`] finds no list in it.
     Release,
     /// It is too large: send this in its place, and drop the rest.
     Replace(Rewritten),
@@ -74,7 +74,7 @@ impl Exchange {
                 self.origin.shown(denial::unreadable_list(answered.id.as_ref(), "EncodedAnswer")),
             );
         }
-        if MediaType::of(headers) == MediaType::EventStream {
+        if is_stream {
             self.state = State::Events(judge, EventFilter::new(self.limits.sse_event_bytes));
             return ResponseStep::Events(edits.with(Edits::of_changed_body()));
         }

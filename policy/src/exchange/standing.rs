@@ -173,8 +173,9 @@ impl Exchange {
             return Err(Ended::PolicyRemoved);
         }
         let policy = table.policy(key).ok_or(Ended::PolicyRemoved)?;
-        // An answer is one message, for which the token was good when it was asked for.
-        let must_hold = is_stream || matches!(self.state, State::Body(..));
+        // An answer that is held is one message, for which the token was good when it was asked for. One that passes may have no
+        // end.
+        let must_hold = is_stream || matches!(self.state, State::Body(..) | State::Passing(_));
         if Rc::ptr_eq(&policy, &standing.policy) && !(is_stream && standing.rules_changed) {
             let is_over = standing.token.as_ref().is_some_and(|token| !token.validity.holds(self.now));
             return if must_hold && is_over { Err(Ended::Token(TokenFault::Expired)) } else { Ok(standing) };
