@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
-use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD, route_id as route_id_of};
+use toolward_policy::config::{METADATA_NAMESPACE, METADATA_POLICY_FIELD};
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::Edits;
 
@@ -58,15 +58,6 @@ pub(crate) fn plugin_name() -> Vec<u8> {
 pub(crate) fn policy_key() -> Option<Vec<u8>> {
     let path = vec!["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_POLICY_FIELD];
     hostcalls::get_property(path).ok().flatten()
-}
-
-/// The route that was taken, as the configuration names it.
-pub(crate) fn route_id() -> Option<String> {
-    let name = |field: &str| {
-        let name = hostcalls::get_property(vec!["xds", field]).ok().flatten()?;
-        String::from_utf8(name).ok()
-    };
-    Some(route_id_of(&name("virtual_host_name")?, &name("route_name")?))
 }
 
 /// Whether it is certain that no route was taken.
@@ -124,12 +115,14 @@ pub(crate) fn tick(every: Option<Duration>, root: u32, own: u32) {
     });
 }
 
-/// Makes calls in another context.
-pub(crate) fn within(context: u32, own: u32, calls: impl FnOnce()) {
-    if hostcalls::set_effective_context(context).is_ok() {
+/// Makes calls in another context; false: there is none of that number.
+pub(crate) fn within(context: u32, own: u32, calls: impl FnOnce()) -> bool {
+    let is_there = hostcalls::set_effective_context(context).is_ok();
+    if is_there {
         calls();
         let _ = hostcalls::set_effective_context(own);
     }
+    is_there
 }
 
 /// Ends an answer that has begun already.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use log::warn;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use toolward_policy::config::RouteKey;
 use toolward_policy::denial::{self, Answer};
 use toolward_policy::exchange::{
     Edits, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Rewritten, Verification,
@@ -146,8 +147,8 @@ impl Http {
             Ok(None | Some(Ok(Cow::Borrowed(_)))) => {}
             Ok(Some(Err(end))) => {
                 let judged = self.judged.borrow();
-                let policies = String::from_utf8_lossy(judged.policy_key.as_deref().unwrap_or_default());
-                warn!("an answer ends early: {end}; {policies}");
+                let key = String::from_utf8_lossy(judged.policy_key.as_deref().unwrap_or_default());
+                warn!("an answer ends early: {end}; {}", RouteKey::parse(&key).policy);
                 drop(judged);
                 self.end_answer();
             }

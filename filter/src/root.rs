@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use toolward_policy::config::Limits;
 use toolward_policy::exchange::Held;
 use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
@@ -32,9 +33,11 @@ thread_local! {
     /// What the host proved once for all.
     static VERIFIER: HostVerifier = HostVerifier::prove();
 
-    /// What was configured last under each name of a plugin: the next configuration takes over what did not change, and streams
-    /// that were opened under an earlier one are judged by it.
+    /// What was configured last under each name of a plugin: the next configuration takes over what did not change.
     static LAST: RefCell<HashMap<Vec<u8>, Weak<Configured>>> = RefCell::default();
+
+    /// What is in force for each listener: exchanges that began under an earlier configuration are judged by it.
+    static IN_FORCE: RefCell<HashMap<String, Weak<Configured>>> = RefCell::default();
 }
 
 /// Asks the worker's cache of verified tokens.
@@ -42,10 +45,22 @@ fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
     TOKENS.with(|tokens| ask(&mut tokens.borrow_mut()))
 }
 
-/// What is configured now, in place of this. Where its plugin is gone, Envoy ends what is left of it.
+/// What is in force now, in place of this: the same where nothing says which listener it is of. Where the listener is gone,
+/// Envoy ends what is left of it.
 pub(crate) fn current(configured: &Rc<Configured>) -> Rc<Configured> {
-    let last = LAST.with_borrow(|last| last.get(&configured.name).and_then(Weak::upgrade));
-    last.unwrap_or_else(|| Rc::clone(configured))
+    let of = |listener: &String| IN_FORCE.with_borrow(|in_force| in_force.get(listener).and_then(Weak::upgrade));
+    let listener = configured.table.listener.as_ref();
+    listener.and_then(of).unwrap_or_else(|| Rc::clone(configured))
+}
+
+/// Says that this is in force.
+fn put_in_force(configured: &Rc<Configured>) {
+    let Some(listener) = &configured.table.listener else { return };
+    IN_FORCE.with_borrow_mut(|in_force| match in_force.get_mut(listener) {
+        Some(last) if std::ptr::eq(last.as_ptr(), Rc::as_ptr(configured)) => {}
+        Some(last) => *last = Rc::downgrade(configured),
+        None => drop(in_force.insert(listener.clone(), Rc::downgrade(configured))),
+    });
 }
 
 /// Asks the worker's cache of verified tokens, and its budget for signatures.
@@ -62,8 +77,6 @@ pub(crate) fn with_held<T>(ask: impl FnOnce(&Held) -> T) -> T {
 #[derive(Debug)]
 pub(crate) struct Configured {
     pub(crate) table: PolicyTable,
-    /// The name of the plugin that is configured so.
-    name: Vec<u8>,
     pub(crate) verifier: HostVerifier,
 }
 
@@ -93,9 +106,17 @@ fn read(name: &[u8], json: &[u8]) -> Result<PolicyTable, ConfigError> {
     }
 }
 
-/// The budget is for the key sets of all configurations, and as large as the smallest says.
+/// What all configurations of this VM share is as large as the smallest says; the budget is for the key sets of all.
 fn share(configured: &HashMap<Vec<u8>, Weak<Configured>>) {
     let configured: Vec<Rc<Configured>> = configured.values().filter_map(Weak::upgrade).collect();
+    let smallest = |limit: fn(&Limits) -> usize| configured.iter().map(|it| limit(&it.table.limits)).min();
+    let entries = smallest(|limits| limits.token_cache_entries).and_then(NonZeroUsize::new);
+    with_tokens(|tokens| tokens.resize(entries.unwrap_or(NonZeroUsize::MIN)));
+    let of_all = smallest(|limits| limits.held_bytes).unwrap_or_default();
+    let of_caller = smallest(|limits| limits.held_bytes_per_caller).unwrap_or_default();
+    with_held(|held| {
+        held.resize(&Limits { held_bytes: of_all, held_bytes_per_caller: of_caller, ..Limits::default() })
+    });
     let key_sets: BTreeSet<&[u8; 32]> = configured.iter().flat_map(|it| it.table.key_sets()).collect();
     let millis = configured.iter().map(|it| it.table.limits.signature_millis).min().unwrap_or_default();
     BUDGET.with_borrow_mut(|budget| budget.set(millis, key_sets.len()));
@@ -110,12 +131,9 @@ impl RootContext for Root {
         let name = host::plugin_name();
         match read(&name, &json) {
             Ok(table) => {
-                let entries = NonZeroUsize::new(table.limits.token_cache_entries).unwrap_or(NonZeroUsize::MIN);
-                with_tokens(|tokens| tokens.resize(entries));
-                with_held(|held| held.resize(&table.limits));
                 let verifier = VERIFIER.with(|verifier| *verifier);
                 info!("configured; {}", verifier.describe());
-                let configured = Rc::new(Configured { table, name: name.clone(), verifier });
+                let configured = Rc::new(Configured { table, verifier });
                 // Whoever lacks the right to tick is told now, and not when a stream is to end.
                 host::tick(None, self.id, self.id);
                 LAST.with_borrow_mut(|last| {
@@ -123,6 +141,8 @@ impl RootContext for Root {
                     last.insert(name, Rc::downgrade(&configured));
                     share(last);
                 });
+                IN_FORCE.with_borrow_mut(|in_force| in_force.retain(|_, configured| configured.strong_count() > 0));
+                put_in_force(&configured);
                 self.configured = Some(configured);
                 true
             }
@@ -135,6 +155,8 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let configured = self.configured.as_ref()?;
+        // Envoy may have gone back to a configuration that it still had, and then tells nobody.
+        put_in_force(configured);
         Some(Box::new(Http::new(Rc::clone(configured), self.id, id)))
     }
 

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use toolward_policy::config::RouteKey;
 use toolward_policy::exchange::{Ended, Exchange};
 
 use crate::host;
@@ -64,11 +65,9 @@ impl Judged {
 
     /// Finds the policy that the route has now: it may have got another one since Envoy chose the route.
     fn follow_route(&mut self) {
-        let table = &self.configured.table;
-        if !table.has_moved_routes() {
-            return;
-        }
-        if let Some(key) = host::route_id().and_then(|route| table.moved(&route)) {
+        let taken = self.policy_key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+        let route = taken.and_then(|key| RouteKey::parse(key).route);
+        if let Some(key) = route.and_then(|route| self.configured.table.moved(route)) {
             self.moved = Some(key.map(|key| key.as_bytes().to_vec()));
         }
     }
@@ -100,12 +99,15 @@ pub(crate) fn look(root: u32) {
         host::tick(None, root, root);
     }
     for (context, judged) in own {
-        host::within(context, root, || {
+        let is_there = host::within(context, root, || {
             if judged.borrow_mut().renew().is_err() {
                 close(context);
                 host::reset_response();
             }
         });
+        if !is_there {
+            close(context);
+        }
     }
 }
 

@@ -35,6 +35,9 @@ pub struct RouteKey<'r> {
     /// Names the servers that the route leads to: what one of them hands out is good at these alone. None: it is not known,
     /// as in configurations that are written by hand.
     pub servers: Option<&'r str>,
+    /// Tells the route from all others of its listener, by what it matches and not by its place among them. None: nobody will
+    /// ask, as nothing changes.
+    pub route: Option<&'r str>,
     /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.
     pub choice: Option<&'r str>,
 }
@@ -43,17 +46,17 @@ impl<'r> RouteKey<'r> {
     /// Reads what [`fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &'r str) -> Self {
-        let mut lines = text.splitn(4, '\n');
+        let mut lines = text.splitn(5, '\n');
         let policy = lines.next().unwrap_or_default();
         let mut line = || lines.next().filter(|line| !line.is_empty());
-        Self { policy, origin: line(), servers: line(), choice: line() }
+        Self { policy, origin: line(), servers: line(), route: line(), choice: line() }
     }
 }
 
 impl fmt::Display for RouteKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.policy)?;
-        let lines = [self.origin, self.servers, self.choice].map(Option::unwrap_or_default);
+        let lines = [self.origin, self.servers, self.route, self.choice].map(Option::unwrap_or_default);
         let last = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
         lines.iter().take(last).try_for_each(|line| write!(f, "\n{line}"))
     }
@@ -65,6 +68,10 @@ impl fmt::Display for RouteKey<'_> {
 pub struct FilterConfig {
     /// Must be [`VERSION`].
     pub version: u32,
+    /// The listener, by whose name a later configuration of the same one is known: streams that are open go by that. None:
+    /// there will be none, as where it is written by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
     /// Bounds on what the filter holds in memory.
     #[serde(default)]
     pub limits: Limits,
@@ -84,11 +91,11 @@ pub struct FilterConfig {
     /// Keys among them that no route has any more: requests that were on their way are judged by them, streams end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub retired: BTreeSet<String>,
-    /// Routes whose key was another one a while ago, by [`route_id`], with the one that they have now; null where the route is
-    /// gone. Streams that were opened on them follow.
+    /// Routes whose key was another one a while ago, by [`RouteKey::route`], with the one that they have now; null where the
+    /// route is gone. Streams that were opened on them follow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub moved: BTreeMap<String, Option<String>>,
-    /// How often all the rest was served before, and then replaced. Envoy takes two configurations with the same content for one,
+    /// How often one process served all the rest before, and then replaced it. Envoy takes two configurations with the same content for one,
     /// and would not tell the filter that the first is in force again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turn: u32,
@@ -99,6 +106,7 @@ impl Default for FilterConfig {
     fn default() -> Self {
         Self {
             version: VERSION,
+            listener: None,
             limits: Limits::default(),
             access_log: AccessLog::default(),
             binding_keys: Vec::new(),
@@ -114,12 +122,6 @@ impl Default for FilterConfig {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(turn: &u32) -> bool {
     *turn == 0
-}
-
-/// A route of a listener, by the names that Envoy has for its virtual host and for itself.
-#[must_use]
-pub fn route_id(virtual_host: &str, route: &str) -> String {
-    format!("{virtual_host}\n{route}")
 }
 
 /// Whether there is an access log.
@@ -395,7 +397,8 @@ impl Transport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SessionBinding {
-    /// To the issuer and subject of the token that opened them; to everybody else they do not exist.
+    /// To the issuer and subject of the token that opened them, and to the servers of the route; to everybody else they do not
+    /// exist.
     #[default]
     Subject,
     /// To whoever knows their ids.
@@ -462,7 +465,7 @@ pub struct ProtectedResource {
 
 /// For whom a token must be (RFC 9068 section 4, RFC 8707).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum Audience {
     /// Not checked.
     Any {},

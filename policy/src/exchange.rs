@@ -104,6 +104,8 @@ pub struct Exchange {
     limits: Limits,
     /// None: there is nothing that could be asked again.
     standing: Option<Standing>,
+    /// Why it may not go on, once that is so.
+    ended: Option<Ended>,
     /// When something was asked last, in seconds since the epoch.
     now: u64,
     state: State,
@@ -135,6 +137,27 @@ enum State {
     Passing(Passing),
     /// A request for a server's metadata went upstream, which are to be told of this endpoint.
     Metadata(Endpoint, Option<String>),
+}
+
+impl State {
+    /// Whoever judges what comes.
+    fn judge(&self) -> Option<&Judge> {
+        match self {
+            Self::Body(judge, ..) | Self::Upstream(judge, _) | Self::Events(judge, _) | Self::Stream(Some(judge)) => {
+                Some(judge)
+            }
+            Self::Done | Self::Stream(None) | Self::Passing(_) | Self::Metadata(..) => None,
+        }
+    }
+
+    fn judge_mut(&mut self) -> Option<&mut Judge> {
+        match self {
+            Self::Body(judge, ..) | Self::Upstream(judge, _) | Self::Events(judge, _) | Self::Stream(Some(judge)) => {
+                Some(judge)
+            }
+            Self::Done | Self::Stream(None) | Self::Passing(_) | Self::Metadata(..) => None,
+        }
+    }
 }
 
 /// Whether a request says how long its body is.
@@ -171,15 +194,20 @@ impl Exchange {
         let route_origin = key.and_then(|key| key.origin).map(str::to_owned);
         let servers = key.and_then(|key| key.servers).unwrap_or_default().into();
         let (limits, now) = (table.limits.clone(), verification.now);
-        let (standing, remote, holding) = (None, None, None);
+        let (standing, ended, remote, holding) = (None, None, None, None);
         let mut exchange =
-            Self { limits, standing, now, state, record, origin, route_origin, servers, remote, holding };
+            Self { limits, standing, ended, now, state, record, origin, route_origin, servers, remote, holding };
         // In doubt deny: a route without a key, or with one that this filter does not know, is closed.
         let Some(policy) = key.and_then(|key| table.policy(key.policy)) else {
             exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
             return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY, None)));
         };
-        if let Err(fault) = exchange.check_route(&policy, key.and_then(|key| key.choice), headers) {
+        let choice = key.and_then(|key| key.choice).map(RouteChoice::parse);
+        if choice == Some(None) {
+            exchange.settle(Outcome::Closed, UNKNOWN_POLICY);
+            return (exchange, RequestStep::Answer(denial::closed(UNKNOWN_POLICY, None)));
+        }
+        if let Err(fault) = check_route(&policy, choice.flatten().as_ref(), headers) {
             exchange.record.method_class = headers.http_method_class();
             let refusal = exchange.refuse(fault, None);
             return (exchange, RequestStep::Answer(refusal));
@@ -188,12 +216,12 @@ impl Exchange {
         let step = match policy.as_ref() {
             RoutePolicy::Open => {
                 exchange.settle(Outcome::Open, "Unprotected");
-                RequestStep::Continue(Edits::default())
+                RequestStep::Continue(Edits::unjudged(headers))
             }
             RoutePolicy::Remote => {
                 exchange.settle(Outcome::Open, "Unprotected");
                 exchange.remote = exchange.endpoint(None, headers).map(|endpoint| endpoint.metadata_url());
-                RequestStep::Continue(Edits::default())
+                RequestStep::Continue(Edits::unjudged(headers))
             }
             RoutePolicy::RemoteMetadata { public_url, path, server } => {
                 match exchange.remote_metadata(public_url.as_deref(), path.as_deref(), headers) {
@@ -296,21 +324,6 @@ impl Exchange {
     /// The endpoint that is asked, by the URL that is known of it, or else by the one that the request names.
     fn endpoint(&self, public_url: Option<&str>, headers: &Headers<'_>) -> Option<Endpoint> {
         Endpoint::of(public_url.or(self.route_origin.as_deref()), headers)
-    }
-
-    /// Refuses what a server could read as a request for another route. In doubt deny.
-    fn check_route(
-        &mut self,
-        policy: &RoutePolicy,
-        choice: Option<&str>,
-        headers: &Headers<'_>,
-    ) -> Result<(), RequestFault> {
-        let choice = choice.map(RouteChoice::parse);
-        ambiguous::check_host(headers)?;
-        if choice.is_some() || matches!(policy, RoutePolicy::Protected(_)) {
-            ambiguous::check_path(headers, choice.as_ref())?;
-        }
-        choice.map_or(Ok(()), |choice| ambiguous::check_choice(headers, &choice))
     }
 
     /// Judges all that the headers tell.
@@ -626,6 +639,15 @@ impl Exchange {
         self.record.policy = Some(reason.to_owned());
         RequestStep::Answer(denial::closed(reason, told))
     }
+}
+
+/// Refuses what a server could read as a request for another route. In doubt deny.
+fn check_route(policy: &RoutePolicy, choice: Option<&RouteChoice>, headers: &Headers<'_>) -> Result<(), RequestFault> {
+    ambiguous::check_host(headers)?;
+    if choice.is_some() || matches!(policy, RoutePolicy::Protected(_)) {
+        ambiguous::check_path(headers, choice)?;
+    }
+    choice.map_or(Ok(()), |choice| ambiguous::check_choice(headers, choice))
 }
 
 /// The answer to an array of which one message is refused: an array with an error for each request (JSON-RPC 2.0,

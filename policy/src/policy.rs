@@ -28,6 +28,8 @@ use parts::{Parts, Policy};
 /// All policies of one listener.
 #[derive(Debug)]
 pub struct PolicyTable {
+    /// The listener that it is of, by which a later one is known; none: there is none later.
+    pub listener: Option<String>,
     /// Bounds on memory.
     pub limits: Limits,
     /// Whether anybody reads what is remembered of exchanges.
@@ -39,7 +41,7 @@ pub struct PolicyTable {
     policies: HashMap<String, Entry>,
     /// Keys of policies that no route has any more.
     retired: BTreeSet<String>,
-    /// Routes that have another policy since a while ago, by [`crate::config::route_id`]; none: they are gone.
+    /// Routes that have another policy since a while ago, by [`crate::config::RouteKey::route`]; none: they are gone.
     moved: BTreeMap<String, Option<String>>,
 }
 
@@ -186,6 +188,7 @@ impl PolicyTable {
         }
         let key_sets = key_sets.values().map(|keys| keys.content()).collect();
         Ok(Self {
+            listener: config.listener.clone(),
             limits: config.limits.clone(),
             access_log: config.access_log,
             binder: Rc::new(binder),
@@ -202,13 +205,7 @@ impl PolicyTable {
         self.retired.contains(key)
     }
 
-    /// Whether any route has another policy since a while ago.
-    #[must_use]
-    pub fn has_moved_routes(&self) -> bool {
-        !self.moved.is_empty()
-    }
-
-    /// The key that this route has now, by [`crate::config::route_id`]; none: it is as it was, `Some(None)`: the route is gone.
+    /// The key that this route has now, by [`crate::config::RouteKey::route`]; none: it is as it was, `Some(None)`: it is gone.
     #[must_use]
     pub fn moved(&self, route: &str) -> Option<Option<&str>> {
         self.moved.get(route).map(Option::as_deref)

@@ -2,7 +2,7 @@
 //! before the filter is asked, so a request that a server could read as one for another route is refused, whichever
 //! route it took.
 //!
-//! The wire form is lines, a word and a name each, behind the first three of a [`crate::config::RouteKey`].
+//! The wire form is lines, a word and a name each, behind the first four of a [`crate::config::RouteKey`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,19 +32,28 @@ const METHOD: &str = "method ";
 const PATH_CHARACTER: &str = "path ";
 
 impl RouteChoice {
-    /// Reads what [`fmt::Display`] writes.
+    /// Reads what [`fmt::Display`] writes; none: it says something that is not understood.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut choice = Self::default();
-        for line in text.lines() {
-            let name = |word: &str| line.strip_prefix(word).map(str::to_owned);
-            choice.headers.extend(name(HEADER));
-            choice.single_headers.extend(name(SINGLE_HEADER));
-            choice.parameters.extend(name(PARAMETER));
-            choice.methods.extend(name(METHOD));
-            choice.path_characters.extend(name(PATH_CHARACTER).iter().flat_map(|characters| characters.chars()));
+        let mut lines = text.split('\n');
+        lines.next().filter(|first| *first == FIRST_LINE)?;
+        for line in lines {
+            let name = |word: &str| line.strip_prefix(word);
+            if let Some(characters) = name(PATH_CHARACTER) {
+                choice.path_characters.extend(characters.chars());
+                continue;
+            }
+            let names = [
+                (HEADER, &mut choice.headers),
+                (SINGLE_HEADER, &mut choice.single_headers),
+                (PARAMETER, &mut choice.parameters),
+                (METHOD, &mut choice.methods),
+            ];
+            let (name, names) = names.into_iter().find_map(|(word, names)| Some((name(word)?, names)))?;
+            names.insert(name.to_owned());
         }
-        choice
+        Some(choice)
     }
 }
 
@@ -84,7 +93,14 @@ mod tests {
             path_characters: ['@', ':'].into(),
         };
         for choice in [RouteChoice::default(), all] {
-            assert_eq!(RouteChoice::parse(&choice.to_string()), choice);
+            assert_eq!(RouteChoice::parse(&choice.to_string()), Some(choice));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_passed_over() {
+        for text in ["", "header x", "routes\nheaders x", "routes\n", "routes\nheader x\ncookie y", "Routes"] {
+            assert_eq!(RouteChoice::parse(text), None, "{text:?}");
         }
     }
 }

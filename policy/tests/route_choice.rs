@@ -11,7 +11,7 @@ use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::verify::Portable;
 use toolward_policy::policy::PolicyTable;
 
-const KEY: &[u8] = b"open\n\nroutes\nheader x-tenant\nsingle x-tenant\nparameter tenant";
+const KEY: &[u8] = b"open\n\n\n\nroutes\nheader x-tenant\nsingle x-tenant\nparameter tenant";
 
 const ROUNDS: u64 = 30_000;
 

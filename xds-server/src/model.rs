@@ -120,6 +120,9 @@ pub struct VirtualHost {
 pub struct Route {
     /// `namespace/name/rule/match` with indexes from 0.
     pub name: String,
+    /// Tells it from all others of its listener by what it matches, whatever its place among them; empty: nobody will ask.
+    #[serde(skip)]
+    pub id: String,
     /// What a request must look like.
     pub matches: RouteMatch,
     /// What is done with it.

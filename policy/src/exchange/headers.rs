@@ -147,16 +147,21 @@ impl Edits {
 
     /// The same for a caller whose token is for the server.
     pub(super) fn with_token(headers: &Headers<'_>) -> Self {
-        let own = |name: &&String| name.starts_with(OWN_PREFIX);
-        let mut remove: Vec<String> = headers.0.iter().map(|(name, _)| name).filter(own).cloned().collect();
-        let unwanted = METHOD_OVERRIDES.iter().chain(&["accept-charset"]);
-        remove.extend(unwanted.filter(|name| headers.first(name).is_some()).map(|name| (*name).to_owned()));
+        let Self { mut remove, .. } = Self::unjudged(headers);
+        remove.extend(headers.first("accept-charset").map(|_| "accept-charset".to_owned()));
         let set = if headers.first("accept-encoding").is_some() {
             vec![("accept-encoding", "identity".to_owned())]
         } else {
             Vec::new()
         };
         Self { remove, set }
+    }
+
+    /// What nobody but the filter may say, and what would make another request of it, on ways where nothing is judged, too.
+    pub(super) fn unjudged(headers: &Headers<'_>) -> Self {
+        let unwanted = |name: &&String| name.starts_with(OWN_PREFIX) || METHOD_OVERRIDES.contains(&name.as_str());
+        let remove = headers.0.iter().map(|(name, _)| name).filter(unwanted).cloned().collect();
+        Self { remove, set: Vec::new() }
     }
 
     /// Both.

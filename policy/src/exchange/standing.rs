@@ -135,6 +135,9 @@ impl Exchange {
     /// # Errors
     /// Why it must end. It is over then.
     pub fn renew(&mut self, table: &PolicyTable, policy_key: Option<&[u8]>, now: u64) -> Result<(), Ended> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
         let Some(standing) = self.standing.take() else { return Ok(()) };
         self.now = now;
         match self.renewed(standing, table, policy_key) {
@@ -144,6 +147,7 @@ impl Exchange {
             }
             Err(ended) => {
                 self.state = State::Done;
+                self.ended = Some(ended.clone());
                 self.settle(ended.outcome(), ended.reason());
                 if let Ended::Closed(reason) = &ended {
                     self.record.policy = Some(reason.clone());
@@ -184,24 +188,13 @@ impl Exchange {
             if must_hold { self.now } else { standing.token.as_ref().map_or(self.now, |token| token.validity.last()) };
         let token = self.admitted(&standing, &policy, now)?;
         let caller = token.as_ref().map_or_else(|| Rc::new(Caller::anonymous()), |token| Rc::clone(&token.caller));
-        let judge = match &mut self.state {
-            State::Body(judge, ..)
-            | State::Upstream(judge, _)
-            | State::Events(judge, _)
-            | State::Stream(Some(judge)) => judge,
-            _ => return Ok(Standing { policy, token, ..standing }),
-        };
+        let passes_unread = matches!(self.state, State::Stream(_));
+        let Some(judge) = self.state.judge_mut() else { return Ok(Standing { policy, token, ..standing }) };
         // Whose session it is was not looked at, or messages now travel in another way.
         if (policy.binds_to_callers() && !judge.binds()) || !judge.speaks_as(&policy) {
             return Err(Ended::PolicyChanged);
         }
         judge.renew(&policy, caller, &table.binder);
-        let passes_unread = matches!(self.state, State::Stream(_));
-        let (State::Body(judge, ..) | State::Upstream(judge, _) | State::Events(judge, _) | State::Stream(Some(judge))) =
-            &self.state
-        else {
-            return Err(Ended::PolicyChanged);
-        };
         if passes_unread && judge.filters() {
             return Err(Ended::PolicyChanged);
         }
@@ -238,13 +231,7 @@ impl Exchange {
         let CallerAuthentication::Jwt(authentication) = authentication else { return Ok(None) };
         let token = standing.token.as_ref().ok_or(Ended::NoToken)?;
         let token = jwt::verify_again(token, authentication, now).map_err(Ended::Token)?;
-        let judge = match &self.state {
-            State::Body(judge, ..)
-            | State::Upstream(judge, _)
-            | State::Events(judge, _)
-            | State::Stream(Some(judge)) => Some(judge),
-            _ => None,
-        };
+        let judge = self.state.judge();
         let endpoint = |origin: &str| judge.and_then(|judge| judge.endpoint(origin));
         if judge.is_some() && !self.is_for_endpoint(authentication, &token.caller, endpoint) {
             return Err(Ended::Token(TokenFault::WrongAudience));

@@ -96,6 +96,7 @@ fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
             policy: &route.policy,
             origin: route.origin.as_deref(),
             servers: servers.as_deref(),
+            route: Some(route.id.as_str()).filter(|id| !id.is_empty()),
             choice,
         })),
         request_headers_to_add: headers::to_add(&route.request_headers),

@@ -6,16 +6,17 @@
 //! meaning they had; requests see the old policy or the new one, never a gap.
 //!
 //! Streams that are open already could keep an old policy alive for as long as its key stays. So the table says which keys are
-//! there for requests alone, and for routes whose key is another one now, which: streams follow their route.
+//! there for requests alone, and for routes whose key is another one now, which: streams follow their route. A route is what it
+//! matches: one that matches something else is another one. What changed while no control plane was there is not known.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
-use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy, route_id};
+use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
 
-use crate::model::{Gateway, GatewayName, Listener, Route, RouteMatch};
+use crate::model::{Gateway, GatewayName, Listener, Route};
 
 /// How long a key stays after no route names it any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -23,7 +24,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 /// How many such keys one listener keeps; past it the oldest go first, and what still names them is closed.
 pub const KEPT_AT_MOST: usize = 256;
 
-/// For how many routes one listener tells that their key changed; past it the oldest go first.
+/// For how many routes one listener tells that their key changed, or for twice as many as it has; past it the oldest go first.
 pub const MOVED_AT_MOST: usize = 1024;
 
 /// How many tables one listener remembers that were served before.
@@ -135,29 +136,27 @@ impl Tables {
         }
     }
 
-    /// Finds out which key each route has that had another one, or is gone. A route is known by what requests on it look like, since
-    /// its name tells no more than its place among others.
+    /// Finds out which key each route has that had another one, or is gone.
     fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
-        let by_name: HashMap<String, &Route> =
-            routes(next).map(|(host, route)| (route_id(host, &route.name), route)).collect();
-        let by_match: HashMap<(&str, &RouteMatch), &Route> =
-            routes(next).map(|(host, route)| ((host, &route.matches), route)).collect();
-        for (host, old) in routes(last) {
-            let id = route_id(host, &old.name);
-            let by_name = by_name.get(&id).filter(|route| route.matches == old.matches || route.policy == old.policy);
-            let key = by_name.or_else(|| by_match.get(&(host, &old.matches))).map(|route| route.policy.clone());
+        let mut keys: HashMap<&str, &str> = HashMap::new();
+        for route in routes(next) {
+            // Of equal matches Envoy takes the first.
+            keys.entry(&route.id).or_insert(&route.policy);
+        }
+        for old in routes(last) {
+            let key = keys.get(old.id.as_str());
             // Of keys that nothing has any more, all streams are told.
             let is_told = key.is_none() && !next.filter.policies.contains_key(&old.policy);
-            if key.as_ref() != Some(&old.policy) && !is_told {
-                self.moved.insert(id, MovedRoute { key, since: now });
+            if key != Some(&old.policy.as_str()) && !is_told {
+                self.moved.insert(old.id.clone(), MovedRoute { key: None, since: now });
             }
         }
         for (id, moved) in &mut self.moved {
-            if let (None, Some(route)) = (&moved.key, by_name.get(id)) {
-                moved.key = Some(route.policy.clone());
-            }
+            moved.key = keys.get(id.as_str()).map(|key| (*key).to_owned());
         }
-        while self.moved.len() > MOVED_AT_MOST {
+        // All of one change are told.
+        let most = MOVED_AT_MOST.max(2 * routes(last).count());
+        while self.moved.len() > most {
             let oldest = self.moved.iter().min_by_key(|(_, route)| route.since).map(|(id, _)| id.clone());
             let Some(oldest) = oldest else { return };
             self.moved.remove(&oldest);
@@ -198,10 +197,10 @@ impl Served {
     }
 }
 
-/// All routes of a listener, with the names of their virtual hosts.
-fn routes(listener: &Listener) -> impl Iterator<Item = (&str, &Route)> {
+/// All routes of a listener that streams follow.
+fn routes(listener: &Listener) -> impl Iterator<Item = &Route> {
     let hosts = listener.routes().flat_map(|(_, hosts)| hosts);
-    hosts.flat_map(|host| host.routes.iter().map(|route| (host.name.as_str(), route)))
+    hosts.flat_map(|host| &host.routes).filter(|route| !route.id.is_empty())
 }
 
 fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTreeMap<String, KeySet> {
@@ -220,7 +219,7 @@ mod tests {
     use toolward_policy::config::{Audience, Issuer, Protocol, TokenType};
 
     use super::*;
-    use crate::model::{HeaderChanges, PathMatch, RouteAction, VirtualHost};
+    use crate::model::{HeaderChanges, PathMatch, RouteAction, RouteMatch, VirtualHost};
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -287,14 +286,15 @@ mod tests {
         assert_eq!(retired.next_expiry(), None);
     }
 
-    /// A route of the only host, with a path and a key.
-    fn with_routes(gateway: &Gateway, routes: &[(&str, &str, &str)]) -> Gateway {
+    /// Routes of the only host in their order, each with a path and a key.
+    fn with_routes(gateway: &Gateway, routes: &[(&str, &str)]) -> Gateway {
         let matches = |path: &str| {
             let path = PathMatch::Exact(path.to_owned());
             RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() }
         };
-        let route = |(name, path, key): &(&str, &str, &str)| Route {
-            name: (*name).to_owned(),
+        let route = |(index, (path, key)): (usize, &(&str, &str))| Route {
+            name: format!("ns/r/{index}/0"),
+            id: (*path).to_owned(),
             matches: matches(path),
             action: RouteAction::Respond { status: 404 },
             request_headers: HeaderChanges::default(),
@@ -303,7 +303,11 @@ mod tests {
             origin: None,
             transport: Default::default(),
         };
-        let host = VirtualHost { name: "h".into(), domain: "*".into(), routes: routes.iter().map(route).collect() };
+        let host = VirtualHost {
+            name: "h".into(),
+            domain: "*".into(),
+            routes: routes.iter().enumerate().map(route).collect(),
+        };
         let listener = Listener { virtual_hosts: vec![host], ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
         Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
     }
@@ -312,33 +316,37 @@ mod tests {
     fn streams_follow_their_routes() {
         let keys = |keys: &[&str]| world(&keys.iter().map(|key| (*key, closed(key))).collect::<Vec<_>>(), &[]);
         let (mut retired, now) = (Retired::default(), Instant::now());
-        let mut next = |keys_of: &[&str], routes: &[(&str, &str, &str)]| {
+        let mut next = |keys_of: &[&str], routes: &[(&str, &str)]| {
             let table = turn(&mut retired, &with_routes(&keys(keys_of), routes), now);
-            let moved = table.moved.iter().map(|(id, key)| (id.trim_start_matches("h\n").to_owned(), key.clone()));
-            (moved.collect::<Vec<_>>(), table.retired.iter().cloned().collect::<Vec<_>>())
+            (table.moved.clone(), table.retired.iter().cloned().collect::<Vec<_>>())
         };
-        let moved = |all: &[(&str, Option<&str>)]| -> Vec<_> {
+        let moved = |all: &[(&str, Option<&str>)]| -> BTreeMap<String, Option<String>> {
             all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
         };
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|key| (*key).to_owned()).collect() };
+        let nothing = (moved(&[]), words(&[]));
+        assert_eq!(next(&["a", "b"], &[("/x", "a"), ("/y", "a"), ("/z", "b")]), nothing);
+        assert_eq!(next(&["a", "b"], &[("/n", "a"), ("/x", "a"), ("/y", "a"), ("/z", "b")]), nothing, "another place");
+        let gone = ("/y", None);
         assert_eq!(
-            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/y", "a"), ("2", "/z", "b")]),
-            (moved(&[]), words(&[]))
+            next(&["a", "b"], &[("/n", "a"), ("/x", "a"), ("/w", "a"), ("/z", "b")]),
+            (moved(&[gone]), words(&[])),
+            "another path is another route, also in its place and under its key"
         );
         assert_eq!(
-            next(&["a", "b"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "b")]),
-            (moved(&[]), words(&[])),
-            "another path, the same key"
-        );
-        assert_eq!(
-            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/w", "a"), ("2", "/z", "c")]),
-            (moved(&[("2", Some("c"))]), words(&["b"])),
+            next(&["a", "c"], &[("/n", "a"), ("/x", "a"), ("/w", "a"), ("/z", "c")]),
+            (moved(&[gone, ("/z", Some("c"))]), words(&["b"])),
             "another key"
         );
         assert_eq!(
-            next(&["a", "c"], &[("0", "/x", "a"), ("1", "/z", "c")]),
-            (moved(&[("1", Some("c")), ("2", Some("c"))]), words(&["b"])),
-            "a route of many with one key is gone, and what stands in its place now is another one"
+            next(&["a", "c", "s"], &[("/s", "s"), ("/n", "a"), ("/x", "c"), ("/w", "a"), ("/z", "c")]),
+            (moved(&[("/x", Some("c")), gone, ("/z", Some("c"))]), words(&["b"])),
+            "a rule in front of others, and a policy for one of them"
+        );
+        assert_eq!(
+            next(&["a", "d", "s"], &[("/s", "s"), ("/n", "a"), ("/x", "d"), ("/w", "a"), ("/y", "a"), ("/z", "a")]),
+            (moved(&[("/x", Some("d")), ("/y", Some("a")), ("/z", Some("a"))]), words(&["b", "c"])),
+            "what is told is what stands now, also of a route that came back"
         );
     }
 

@@ -166,6 +166,7 @@ fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteActio
 fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: String) -> Route {
     Route {
         name,
+        id: String::new(),
         matches: RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() },
         action,
         request_headers: HeaderChanges::default(),

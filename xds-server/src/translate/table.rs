@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use toolward_policy::config::{
-    AccessLog, Authentication, BindingKey, FilterConfig, Limits, RoutePolicy, SessionBinding, Transport,
-};
+use toolward_policy::config::{Authentication, FilterConfig, RoutePolicy, SessionBinding, Transport};
 use toolward_policy::policy::PolicyTable;
 
+use super::TranslateOptions;
 use super::problems::{Fault, Reporter};
 use super::protection::Protection;
 
@@ -22,8 +21,10 @@ pub(super) struct Table {
 impl Table {
     /// A key is there only as long as a route has it. Envoy gets the table before the routes: should it refuse the routes,
     /// what was open and is to be closed is closed by the table alone, once no route of the port is meant to be open.
-    pub(super) fn new(limits: Limits, access_log: AccessLog, binding_keys: Vec<BindingKey>) -> Self {
-        Self { config: FilterConfig { limits, access_log, binding_keys, ..FilterConfig::default() } }
+    pub(super) fn new(listener: &str, options: &TranslateOptions) -> Self {
+        let TranslateOptions { limits, access_log, binding_keys, .. } = options.clone();
+        let listener = Some(listener.to_owned());
+        Self { config: FilterConfig { listener, limits, access_log, binding_keys, ..FilterConfig::default() } }
     }
 
     /// Adds what protects a route, and gives the key for the route.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use toolward_policy::config::{self, RoutePolicy};
 
 use crate::model::{
@@ -66,7 +67,7 @@ pub(super) fn listener<'r>(
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let options = world.options;
-    let table = Table::new(options.limits.clone(), options.access_log, options.binding_keys.clone());
+    let table = Table::new(&name, options);
     let judged = BTreeMap::new();
     let mut builder = Builder { gateway, port, world, secure: false, table, judged, protection, problems };
     let owners: BTreeSet<&Hostname> =
@@ -111,6 +112,14 @@ fn domains(listener: &AttachedListener<'_>, owners: &BTreeSet<&Hostname>) -> BTr
         covering.max() == Some(own)
     });
     routes.chain([own]).cloned().collect()
+}
+
+/// Tells a route from all others of its port: streams follow it by that. So it is what it matches, and not its place in a list.
+fn route_id(listener: &str, route: &Name, matches: &RouteMatch) -> String {
+    // No value of this type can't be written.
+    let matches = serde_json::to_vec(matches).unwrap_or_default();
+    let hash = Sha256::new_with_prefix(format!("{listener}\n{route}\n")).chain_update(matches).finalize();
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The routes of a virtual host in order of precedence (HTTPRouteRule.matches and HTTPRoute.hostnames of Gateway API), and
@@ -278,6 +287,7 @@ impl<'b> Builder<'b, '_> {
         let name = format!("{name}/{domain}");
         let route = Route {
             name: name.clone(),
+            id: String::new(),
             matches: RouteMatch {
                 path: PathMatch::Prefix("/".to_owned()),
                 method: None,
@@ -317,6 +327,7 @@ impl<'b> Builder<'b, '_> {
             let routes = rule.matches.iter().map(|(match_index, matches)| {
                 let route = Route {
                     name: format!("{}/{index}/{match_index}", route.name),
+                    id: route_id(listener, &route.name, matches),
                     matches: matches.clone(),
                     action: action.clone(),
                     request_headers: rule.request_headers.clone(),

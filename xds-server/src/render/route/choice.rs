@@ -49,6 +49,7 @@ mod tests {
     fn route(policy: &str, path: PathMatch, headers: &[(&str, StringMatch)]) -> Route {
         Route {
             name: String::new(),
+            id: String::new(),
             matches: RouteMatch {
                 path,
                 method: Some("GET".to_owned()),

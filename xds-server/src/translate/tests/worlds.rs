@@ -524,9 +524,14 @@ fn outcome(documents: &[Value]) -> Outcome {
             let routes = listener.routes().flat_map(|(_, hosts)| hosts).flat_map(|host| &host.routes);
             let ways = routes.filter(|route| matches!(route.action, RouteAction::Forward(_)));
             for route in ways.filter(|route| !route.name.ends_with("/metadata") && !route.name.ends_with("/root")) {
-                let key =
-                    RouteKey { policy: &route.policy, origin: route.origin.as_deref(), servers: None, choice: None }
-                        .to_string();
+                let key = RouteKey {
+                    policy: &route.policy,
+                    origin: route.origin.as_deref(),
+                    servers: None,
+                    route: None,
+                    choice: None,
+                }
+                .to_string();
                 for (index, caller) in CALLERS.into_iter().enumerate() {
                     for tool in TOOLS {
                         if passes(&table, &key, caller, tool) {
