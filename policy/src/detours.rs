@@ -15,7 +15,7 @@ pub struct Detours {
     backslash: bool,
     /// Segments of nothing but dots, encodings that hide something, and control characters.
     hidden: usize,
-    /// Empty segments, but for that behind a scheme (`https://`).
+    /// Empty segments, but for two behind a scheme: that of `//`, and an empty authority (`file:///a`, RFC 8089 section 2).
     empty: usize,
 }
 
@@ -26,20 +26,21 @@ impl Detours {
         let mut detours = Self::default();
         let decoded = detours.decoded(text);
         let mut segment = Segment::default();
-        let (mut before, mut last) = (None, None);
+        let (mut slashes, mut is_behind_colon) = (0, false);
         for character in decoded.chars() {
             let plain = plain(character);
             detours.hidden += usize::from(plain != character && is_separator(plain));
             detours.hidden += usize::from(character.is_control() && !matches!(character, '\t' | '\n' | '\r'));
             if is_separator(plain) {
                 detours.backslash |= plain == '\\';
-                detours.empty += usize::from(last.is_some_and(is_separator) && before != Some(':'));
+                slashes += 1;
+                detours.empty += usize::from(slashes > if is_behind_colon { 3 } else { 1 });
                 detours.hidden += usize::from(segment.is_of_dots());
                 segment = Segment::default();
             } else {
                 segment.push(plain);
+                (slashes, is_behind_colon) = (0, plain == ':');
             }
-            (before, last) = (last, Some(plain));
         }
         detours.hidden += usize::from(segment.is_of_dots());
         detours
@@ -200,6 +201,9 @@ mod tests {
             ("C:\\data\\*", "C:\\data\\..\\b", true),
             ("a//*", "a//b", false),
             ("a//*", "a//b//c", true),
+            ("https://", "https://a//b", true),
+            ("file://", "file:///a", false),
+            ("file://", "file:////a", true),
             ("a%2f*", "a%2fb", false),
             ("a%2f*", "a%2fb%2fc", true),
         ];
