@@ -232,7 +232,7 @@ pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
 pub fn too_much(too_much: TooMuch) -> Answer {
     let status = match too_much {
         TooMuch::OfCaller => 429,
-        TooMuch::OfAll => 503,
+        TooMuch::OfIssuer | TooMuch::OfAll => 503,
     };
     let headers = vec![("retry-after", "1".to_owned())];
     Answer { status, headers, body: too_much_body(None, too_much) }
@@ -243,6 +243,7 @@ pub fn too_much(too_much: TooMuch) -> Answer {
 pub fn too_much_body(id: Option<&Id>, too_much: TooMuch) -> String {
     let message = match too_much {
         TooMuch::OfCaller => "This caller has too many large requests at a time",
+        TooMuch::OfIssuer => "Callers of this issuer have too many large requests at a time",
         TooMuch::OfAll => "There are too many large requests at a time",
     };
     error(id, -32603, message, too_much.reason())
