@@ -5,10 +5,12 @@ use serde_json::json;
 use crate::config::Denial;
 use crate::exchange::TooMuch;
 use crate::jwt::TokenFault;
-use crate::jwt::budget::RETRY_AFTER;
 use crate::mcp::message::{Id, MessageFault, Request, TASKS_EXTENSION};
 use crate::policy::Item;
 use crate::protected_resource::Hints;
+
+/// After this time, in seconds, whoever was refused for want of room or time may come again.
+const RETRY_AFTER: u32 = 1;
 
 /// An answer in place of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,7 +236,7 @@ pub fn too_much(too_much: TooMuch) -> Answer {
         TooMuch::OfCaller => 429,
         TooMuch::OfIssuer | TooMuch::OfAll => 503,
     };
-    let headers = vec![("retry-after", "1".to_owned())];
+    let headers = vec![("retry-after", RETRY_AFTER.to_string())];
     Answer { status, headers, body: too_much_body(None, too_much) }
 }
 
