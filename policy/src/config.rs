@@ -162,7 +162,8 @@ pub struct Limits {
     /// answer to tokens that it does not remember is 503. At most 1000.
     #[serde(skip_serializing_if = "is_default_signature_millis")]
     pub signature_millis: u32,
-    /// Bytes of bodies that each worker holds at a time, of all callers; past it the answer is 503.
+    /// Bytes of bodies that each worker holds at a time, of all callers, and three quarters of that of one issuer's; past it
+    /// the answer is 503.
     pub held_bytes: usize,
     /// The same of one caller, or of all callers of a policy where nobody verifies them; past it the answer is 429.
     pub held_bytes_per_caller: usize,

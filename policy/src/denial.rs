@@ -5,10 +5,12 @@ use serde_json::json;
 use crate::config::Denial;
 use crate::exchange::TooMuch;
 use crate::jwt::TokenFault;
-use crate::jwt::budget::RETRY_AFTER;
 use crate::mcp::message::{Id, MessageFault, Request, TASKS_EXTENSION};
 use crate::policy::Item;
 use crate::protected_resource::Hints;
+
+/// After this time, in seconds, whoever was refused for want of room or time may come again.
+const RETRY_AFTER: u32 = 1;
 
 /// An answer in place of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,9 +234,9 @@ pub fn bad_request(fault: RequestFault, id: Option<&Id>) -> Answer {
 pub fn too_much(too_much: TooMuch) -> Answer {
     let status = match too_much {
         TooMuch::OfCaller => 429,
-        TooMuch::OfAll => 503,
+        TooMuch::OfIssuer | TooMuch::OfAll => 503,
     };
-    let headers = vec![("retry-after", "1".to_owned())];
+    let headers = vec![("retry-after", RETRY_AFTER.to_string())];
     Answer { status, headers, body: too_much_body(None, too_much) }
 }
 
@@ -243,6 +245,7 @@ pub fn too_much(too_much: TooMuch) -> Answer {
 pub fn too_much_body(id: Option<&Id>, too_much: TooMuch) -> String {
     let message = match too_much {
         TooMuch::OfCaller => "This caller has too many large requests at a time",
+        TooMuch::OfIssuer => "Callers of this issuer have too many large requests at a time",
         TooMuch::OfAll => "There are too many large requests at a time",
     };
     error(id, -32603, message, too_much.reason())

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::spelling;
+use crate::{percent, spelling};
 
 /// How often a text leaves the way that it spells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Detours {
     backslash: bool,
     /// Segments of nothing but dots, encodings that hide something, and control characters.
     hidden: usize,
-    /// Empty segments, but for that behind a scheme (`https://`).
+    /// Empty segments, but for two behind a scheme: that of `//`, and an empty authority (`file:///a`, RFC 8089 section 2).
     empty: usize,
 }
 
@@ -26,20 +26,21 @@ impl Detours {
         let mut detours = Self::default();
         let decoded = detours.decoded(text);
         let mut segment = Segment::default();
-        let (mut before, mut last) = (None, None);
+        let (mut slashes, mut is_behind_colon) = (0, false);
         for character in decoded.chars() {
             let plain = plain(character);
             detours.hidden += usize::from(plain != character && is_separator(plain));
             detours.hidden += usize::from(character.is_control() && !matches!(character, '\t' | '\n' | '\r'));
             if is_separator(plain) {
                 detours.backslash |= plain == '\\';
-                detours.empty += usize::from(last.is_some_and(is_separator) && before != Some(':'));
+                slashes += 1;
+                detours.empty += usize::from(slashes > if is_behind_colon { 3 } else { 1 });
                 detours.hidden += usize::from(segment.is_of_dots());
                 segment = Segment::default();
             } else {
                 segment.push(plain);
+                (slashes, is_behind_colon) = (0, plain == ':');
             }
-            (before, last) = (last, Some(plain));
         }
         detours.hidden += usize::from(segment.is_of_dots());
         detours
@@ -62,21 +63,15 @@ impl Detours {
         if !text.contains('%') {
             return Cow::Borrowed(text);
         }
-        let bytes = text.as_bytes();
-        let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
-        while let Some(byte) = bytes.get(at) {
-            let escaped = (*byte == b'%').then(|| escaped(bytes.get(at + 1..))).flatten();
-            self.hidden += usize::from(*byte == b'%' && matches!(bytes.get(at + 1), Some(b'u' | b'U')));
-            self.hidden += usize::from(escaped.is_some_and(|byte| matches!(byte, b'.' | b'/' | b'\\' | b'%')));
-            decoded.push(escaped.unwrap_or(*byte));
-            at += if escaped.is_some() { 3 } else { 1 };
+        for (at, _) in text.match_indices('%') {
+            let behind = text.as_bytes().get(at + 1..).unwrap_or_default();
+            self.hidden += usize::from(matches!(behind.first(), Some(b'u' | b'U')));
+            self.hidden += usize::from(matches!(percent::octet(behind), Some(b'.' | b'/' | b'\\' | b'%')));
         }
-        if decoded.len() == bytes.len() {
-            return Cow::Borrowed(text);
-        }
+        let Some(decoded) = percent::once_decoded(text.as_bytes()) else { return Cow::Borrowed(text) };
         // Encoded twice, in part.
-        let twice = |at: usize| decoded.get(at) == Some(&b'%') && escaped(decoded.get(at + 1..)).is_some();
-        self.hidden += (0..decoded.len()).filter(|at| twice(*at)).count();
+        let twice = |at: &usize| decoded.get(at + 1..).and_then(percent::octet).is_some();
+        self.hidden += memchr::memchr_iter(b'%', &decoded).filter(twice).count();
         // Longer forms of ASCII are no UTF-8 (RFC 3629 section 10), and some read them all the same.
         self.hidden += usize::from(std::str::from_utf8(&decoded).is_err());
         Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
@@ -86,15 +81,6 @@ impl Detours {
 /// A text without percent-encoding, which is undone once.
 pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     Detours::default().decoded(text)
-}
-
-/// The byte that two hexadecimal digits stand for.
-fn escaped(digits: Option<&[u8]>) -> Option<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    match digits {
-        Some([high, low, ..]) => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    }
 }
 
 fn is_separator(character: char) -> bool {
@@ -200,6 +186,9 @@ mod tests {
             ("C:\\data\\*", "C:\\data\\..\\b", true),
             ("a//*", "a//b", false),
             ("a//*", "a//b//c", true),
+            ("https://", "https://a//b", true),
+            ("file://", "file:///a", false),
+            ("file://", "file:////a", true),
             ("a%2f*", "a%2fb", false),
             ("a%2f*", "a%2fb%2fc", true),
         ];

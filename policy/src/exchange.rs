@@ -174,6 +174,12 @@ struct Answered {
 }
 
 impl Rewritten {
+    /// Another body for a request, whose length is told where it was.
+    fn request(body: String, HasLength(has_length): HasLength) -> Self {
+        let length = has_length.then(|| ("content-length", body.len().to_string()));
+        Self { body: body.into_bytes(), edits: Edits { set: length.into_iter().collect(), ..Edits::default() } }
+    }
+
     /// Another body for an answer.
     fn answer(body: String) -> Self {
         Self { body: body.into_bytes(), edits: Edits::of_changed_body() }

@@ -81,5 +81,74 @@ pub enum TextTest {
     Contains,
 }
 
+impl Expression {
+    /// Whether it asks anything of this one of [`ROOTS`].
+    #[must_use]
+    pub fn names(&self, root: &str) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Variable(name) => name == root,
+            Self::List(elements) => elements.iter().any(|element| element.names(root)),
+            Self::Member(of, _) | Self::Has(of, _) | Self::Not(of) | Self::Size(of) => of.names(root),
+            Self::Index(left, right)
+            | Self::And(left, right)
+            | Self::Or(left, right)
+            | Self::Compare(_, left, right)
+            | Self::In(left, right)
+            | Self::Text(_, left, right)
+            | Self::Exists(left, _, right)
+            | Self::All(left, _, right) => left.names(root) || right.names(root),
+            Self::If(condition, yes, no) => [condition, yes, no].iter().any(|each| each.names(root)),
+        }
+    }
+}
+
 // Numbers that are not finite can't be written in CEL, so equality holds for all.
 impl Eq for Expression {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_found_wherever_it_stands() {
+        let claims = || Box::new(Expression::Variable("jwt".to_owned()));
+        let other = || Box::new(Expression::Literal(Literal::String("jwt".to_owned())));
+        let name = || "jwt".to_owned();
+        let (equal, contains) = (Comparison::Equal, TextTest::Contains);
+        let named = [
+            *claims(),
+            Expression::List(vec![*other(), *claims()]),
+            Expression::Member(claims(), "team".to_owned()),
+            Expression::Has(claims(), "team".to_owned()),
+            Expression::Index(claims(), other()),
+            Expression::Index(other(), claims()),
+            Expression::Not(claims()),
+            Expression::And(claims(), other()),
+            Expression::Or(other(), claims()),
+            Expression::If(claims(), other(), other()),
+            Expression::If(other(), claims(), other()),
+            Expression::If(other(), other(), claims()),
+            Expression::Compare(equal, other(), claims()),
+            Expression::In(claims(), other()),
+            Expression::Text(contains, other(), claims()),
+            Expression::Size(claims()),
+            Expression::Exists(claims(), "x".to_owned(), other()),
+            Expression::All(other(), "x".to_owned(), Expression::Not(claims()).into()),
+        ];
+        for expression in named {
+            assert!(expression.names("jwt"), "{expression:?}");
+            assert!(!expression.names("mcp"), "{expression:?}");
+        }
+        let unnamed = [
+            *other(),
+            Expression::List(Vec::new()),
+            Expression::Member(Expression::Variable("request".to_owned()).into(), name()),
+            Expression::Has(other(), name()),
+            Expression::In(other(), Expression::List(vec![*other()]).into()),
+        ];
+        for expression in unnamed {
+            assert!(!expression.names("jwt"), "{expression:?}");
+        }
+    }
+}

@@ -110,6 +110,8 @@ mod tests {
             ("acme/*", "acme/../evil/x", false),
             ("acme/*", "acme/..%2fevil", false),
             ("acme/*", "acme//evil", false),
+            ("file://*", "file:///a", true),
+            ("file://*", "file:////a", false),
             ("acme/../*", "acme/../evil", true),
             ("acme/../evil", "acme/../evil", true),
             ("*", "a/../b", true),

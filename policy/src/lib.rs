@@ -21,6 +21,7 @@ pub mod glob;
 pub mod jwt;
 pub mod mcp;
 pub mod path;
+mod percent;
 pub mod policy;
 pub mod protected_resource;
 pub mod record;

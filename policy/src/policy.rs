@@ -34,7 +34,7 @@ pub struct PolicyTable {
     pub limits: Limits,
     /// Whether anybody reads what is remembered of exchanges.
     pub access_log: AccessLog,
-    /// Binds sessions and tasks to callers.
+    /// Binds sessions, tasks, events, endpoints and the state of requests to callers.
     pub(crate) binder: Rc<Binder>,
     /// Its key sets, by content.
     key_sets: BTreeSet<[u8; 32]>,
@@ -333,7 +333,8 @@ pub enum CallerAuthentication {
 }
 
 impl RoutePolicy {
-    /// Whether sessions and tasks belong to the callers that opened them, which takes callers that can be told apart.
+    /// Whether sessions, tasks, events, endpoints and the state of requests belong to the callers that they were given to,
+    /// which takes callers that can be told apart.
     #[must_use]
     pub fn binds_to_callers(&self) -> bool {
         matches!(self, Self::Protected(Protection { authentication: CallerAuthentication::Jwt(_), protocol, .. })

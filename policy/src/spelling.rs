@@ -7,9 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::detours;
-
-/// How often a text is decoded. One that is encoded more often than that has no reading that could be relied on.
-const MAX_ROUNDS: usize = 4;
+use crate::percent::MAX_ROUNDS;
 
 /// How many times as much as ASCII other text costs to fold.
 const BEYOND_ASCII: usize = 4;

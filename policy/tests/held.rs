@@ -24,20 +24,25 @@ fn headers(pairs: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
 
 /// A POST on a route that anybody may use, and that filters lists.
 fn begin(held: &Held) -> Exchange {
-    let gate = json!({ "policy": "p", "rules": [{ "name": "add", "tools": ["add"] }] });
+    begin_with(held, "p")
+}
+
+/// The same by another policy.
+fn begin_with(held: &Held, name: &str) -> Exchange {
+    let gate = json!({ "policy": name, "rules": [{ "name": "add", "tools": ["add"] }] });
     let policy = json!({ "protected": {
         "authentication": { "anonymous": {} }, "gates": [gate], "protocol": { "sessionBinding": "None" },
     } });
-    let config = json!({ "version": 1, "policies": { "p": policy } });
+    let config = json!({ "version": 1, "policies": { name: policy } });
     let table = PolicyTable::parse(config.to_string().as_bytes()).unwrap();
     let mut cache = TokenCache::new(NonZeroUsize::MIN);
     let budget = &mut Budget::default();
     let mut verification = Verification { verifier: &Portable, cache: &mut cache, now: 0, budget, millis: 0 };
     let request = headers(&[(":method", "POST"), (":path", "/mcp"), ("content-type", "application/json")]);
     let (mut exchange, step) =
-        Exchange::request_headers(&table, Some(b"p"), &Headers(&request), false, &mut verification);
+        Exchange::request_headers(&table, Some(name.as_bytes()), &Headers(&request), false, &mut verification);
     assert!(matches!(step, RequestStep::AwaitBody(_)));
-    exchange.charge(held, Some(b"p"));
+    exchange.charge(held, Some(name.as_bytes()));
     exchange
 }
 
@@ -68,16 +73,19 @@ fn a_body_without_room_is_answered() {
 #[test]
 fn what_all_hold_has_a_bound() {
     let budget = budget(1000 * KIB, 4000 * KIB);
-    let mut first = begin(&budget);
-    assert_eq!(first.request_body_size(700 * KIB), Ok(()));
-    let answer = begin(&budget).request_body_size(100 * KIB).unwrap_err();
-    assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("TooMuchHeld"));
+    let (mut first, mut second) = (begin(&budget), begin_with(&budget, "q"));
+    assert_eq!(first.request_body_size(500 * KIB), Ok(()));
+    assert_eq!(second.request_body_size(200 * KIB), Ok(()));
+    for (policy, reason) in [("p", "IssuerHoldsTooMuch"), ("q", "TooMuchHeld")] {
+        let answer = begin_with(&budget, policy).request_body_size(100 * KIB).unwrap_err();
+        assert_eq!((answer.status, answer.headers.as_slice()), (503, &[("retry-after", "1".to_owned())][..]));
+        assert!(answer.body.contains(reason), "{}", answer.body);
+    }
 }
 
 #[test]
 fn a_list_without_room_becomes_an_error() {
-    let budget = budget(1000 * KIB, 1000 * KIB);
+    let budget = budget(4000 * KIB, 1000 * KIB);
     let mut first = begin(&budget);
     assert_eq!(first.request_body_size(700 * KIB), Ok(()));
     let mut second = asked(&budget);
@@ -94,7 +102,7 @@ fn a_list_without_room_becomes_an_error() {
 
 #[test]
 fn an_event_without_room_ends_the_stream() {
-    let budget = budget(1000 * KIB, 1000 * KIB);
+    let budget = budget(4000 * KIB, 1000 * KIB);
     let mut stream = asked(&budget);
     stream.release();
     let answer = headers(&[("content-type", "text/event-stream")]);

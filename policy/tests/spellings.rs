@@ -111,6 +111,7 @@ fn other_texts_are_told_apart() {
         ("another, encoded", is("notEqual", "doc://secret"), "doc://a%20b", true),
         ("encoded in the rule too", text("startsWith", "doc://a%20b/"), "doc://a%20b/c", true),
         ("the same, encoded", is("equal", "doc://a%20b"), "doc://a%20b", true),
+        ("an empty authority", text("startsWith", "file://"), "file:///a", true),
         ("a line feed", text("contains", "\n"), "ab", false),
         ("a line feed that is there", text("contains", "\n"), "a\nb", true),
         ("order", is("less", "b"), "a", true),

@@ -70,7 +70,7 @@ fn algorithms() {
     };
     let spki = {
         let set = jwks::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), 4096).expect("a key set");
-        toolward_policy::jwt::key::PublicKey::new(&set.keys.keys[0]).expect("a key").spki.expect("an encoding")
+        toolward_policy::jwt::key::PublicKey::new(&set.keys.keys[0]).expect("a key").encoded
     };
     let no_alg = rsa.token(&json!({ "kid": "k" }), &claims());
     let as_ps256 = Signer::Ps256.token(&header(&Signer::Ps256), &claims());

@@ -77,7 +77,8 @@ struct LimitArgs {
     /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=1000), default_value_t = Limits::default().signature_millis, env = "TOOLWARD_SIGNATURE_BUDGET")]
     signature_budget: u32,
-    /// Bytes of bodies that each worker holds at a time; past it the answer is 503. Without it four times what a caller may hold
+    /// Bytes of bodies that each worker holds at a time, three quarters of them of one issuer's callers; past it the answer is
+    /// 503. Without it four times what a caller may hold
     #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD")]
     max_held: Option<usize>,
 

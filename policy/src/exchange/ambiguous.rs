@@ -8,10 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::headers::Headers;
 use crate::denial::RequestFault;
+use crate::percent;
 use crate::route_choice::RouteChoice;
-
-/// How often octets may be octets of octets; a server that decodes more often is not known.
-const DECODINGS: usize = 4;
 
 /// Longest host name (RFC 1035 section 2.3.4).
 const HOST_BYTES: usize = 253;
@@ -101,9 +99,9 @@ fn path_has_one_reading(path: &[u8], reserved: impl Fn(u8) -> bool) -> bool {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         if byte == b'%' {
-            let Some(octet) = octet(tail) else { return false };
+            let Some(octet) = percent::octet(tail) else { return false };
             rest = tail.get(2..).unwrap_or_default();
-            let is_double = octet == b'%' && self::octet(rest).is_some();
+            let is_double = octet == b'%' && percent::octet(rest).is_some();
             let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
             if is_double || unreserved || octet.is_ascii_control() || b"/\\;?#".contains(&octet) || reserved(octet) {
                 return false;
@@ -113,12 +111,6 @@ fn path_has_one_reading(path: &[u8], reserved: impl Fn(u8) -> bool) -> bool {
         }
     }
     true
-}
-
-/// What two hexadecimal digits at the beginning stand for.
-fn octet(text: &[u8]) -> Option<u8> {
-    let digits = text.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The parameter is not there in any reading, or it is there once, by its own name and with a value as it stands. Envoy
@@ -131,7 +123,8 @@ fn parameter_has_one_reading(query: &[u8], name: &str) -> bool {
             (own == name.as_bytes()).then_some(value)
         })
         .collect();
-    let count = occurrences(query, name);
+    // In doubt deny: what is encoded too often may name it as well.
+    let Some(count) = occurrences(query, name) else { return false };
     match own.as_slice() {
         [] => count == 0,
         [value] => count == 1 && !value.iter().any(|byte| b"%+;?#".contains(byte)),
@@ -141,41 +134,24 @@ fn parameter_has_one_reading(query: &[u8], name: &str) -> bool {
 
 /// Whether a parameter is there in some reading.
 fn names(query: &[u8], name: &str) -> bool {
-    occurrences(query, name) > 0
+    occurrences(query, name) != Some(0)
 }
 
 /// How often a parameter is there for a server that decodes first, cuts wherever some server does, and does not look at
-/// case or brackets.
-fn occurrences(query: &[u8], name: &str) -> usize {
+/// case or brackets. None: it is encoded more often than could be relied on.
+fn occurrences(query: &[u8], name: &str) -> Option<usize> {
     let mut decoded = Cow::Borrowed(query);
-    for _ in 0..DECODINGS {
-        match once_decoded(&decoded) {
-            Some(next) => decoded = Cow::Owned(next),
-            None => break,
+    let mut rounds = 0;
+    while let Some(next) = percent::once_decoded(&decoded) {
+        rounds += 1;
+        if rounds == percent::MAX_ROUNDS {
+            return None;
         }
+        decoded = Cow::Owned(next);
     }
     let name = folded(name.as_bytes());
     let parts = decoded.split(|byte| b"&;?#\n\r".contains(byte));
-    parts.filter(|part| folded(part.split(|byte| *byte == b'=').next().unwrap_or_default()) == name).count()
-}
-
-/// None: there is nothing to decode.
-fn once_decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, tail)) = rest.split_first() {
-        match octet(tail).filter(|_| byte == b'%') {
-            Some(octet) => {
-                decoded.push(octet);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    (decoded.len() < text.len()).then_some(decoded)
+    Some(parts.filter(|part| folded(part.split(|byte| *byte == b'=').next().unwrap_or_default()) == name).count())
 }
 
 /// A name as lenient servers take it: PHP and Rails read `a[]` and `a[0]` as `a`, PHP `a.b` and `a b` as `a_b`; blanks and
@@ -289,6 +265,9 @@ mod tests {
             ("twice", "tenant=dev&tenant=prod", false),
             ("an octet in the name", "tenan%74=prod", false),
             ("an octet of an octet", "tenan%2574=prod", false),
+            ("an octet encoded more often than anybody decodes", "tenan%2525252574=prod", false),
+            ("another value, encoded so often", "a=%2525252541", false),
+            ("another value, encoded three times", "a=%252541", true),
             ("an octet in the value", "tenant=%70rod", false),
             ("a plus in the value", "tenant=prod+", false),
             ("in another case", "Tenant=prod", false),
@@ -307,5 +286,6 @@ mod tests {
             assert_eq!(parameter_has_one_reading(query.as_bytes(), "tenant"), fits, "{row}");
         }
         assert!(!parameter_has_one_reading(b"a.b=1", "a_b"), "PHP");
+        assert!(names(b"_metho%2525252564=PUT", METHOD_PARAMETER));
     }
 }

@@ -107,8 +107,8 @@ impl Exchange {
     /// place, and the rest through [`Exchange::response_part`]; otherwise all of it is held.
     pub fn pass_on(&mut self, body: &[u8]) -> Option<Rewritten> {
         let lifetime_ms = self.lifetime_ms();
-        let State::Upstream(_, answered) = &mut self.state else { return None };
-        let mut passing = Passing::new(lifetime_ms);
+        let State::Upstream(judge, answered) = &mut self.state else { return None };
+        let mut passing = Passing::new(lifetime_ms, judge.binds());
         let Ok(body) = passing.push(body) else {
             answered.is_list = true;
             return None;

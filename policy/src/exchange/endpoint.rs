@@ -8,6 +8,10 @@
 //! INVARIANT: what a server announces never chooses a route. The route is chosen by the path that the client asked for, and puts
 //! [`ENDPOINT`] in place of the path on the way to the server.
 
+use std::borrow::Cow;
+
+use crate::percent;
+
 /// The one parameter of the announced URI.
 const SEAL: &str = "toolward-seal";
 
@@ -43,7 +47,7 @@ pub(super) fn announced<'u>(uri: &'u str, authority: &str) -> Option<&'u str> {
     let path = rest.split('?').next().unwrap_or_default();
     let is_readable = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\\');
     let is_plain =
-        |segment: &str| !matches!(decoded(segment.split(';').next().unwrap_or_default()).as_str(), "." | "..");
+        |segment: &str| !matches!(decoded(segment.split(';').next().unwrap_or_default()).as_ref(), "." | "..");
     let is_good = rest.starts_with('/')
         && !rest.starts_with("//")
         && rest.len() <= MAX_ENDPOINT_BYTES
@@ -74,23 +78,9 @@ fn behind<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-fn decoded(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn decoded(name: &str) -> Cow<'_, str> {
+    let decoded = percent::once_decoded(name.as_bytes());
+    decoded.map_or(Cow::Borrowed(name), |bytes| Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

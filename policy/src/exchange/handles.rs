@@ -130,7 +130,7 @@ impl Judge {
         body: &[u8],
         request: Option<&Request<'_>>,
         revision: &Revision,
-        HasLength(has_length): HasLength,
+        has_length: HasLength,
     ) -> Result<Option<Rewritten>, UnknownHandle> {
         let (Some(handles), Ok(body)) = (&self.handles, std::str::from_utf8(body)) else { return Ok(None) };
         let mut unknown = UnknownHandle(Kind::Task);
@@ -138,21 +138,17 @@ impl Judge {
             unknown = UnknownHandle(kind);
             handles.open(kind, "", sealed)
         };
-        let body = match handles::rewrite(body, Side::Client, &mut own) {
+        let mut rewritten = match handles::rewrite(body, Side::Client, &mut own) {
             handles::Rewritten::Unchanged => return Ok(None),
-            handles::Rewritten::Changed(body) => body.into_bytes(),
+            handles::Rewritten::Changed(body) => Rewritten::request(body, has_length),
             handles::Rewritten::Refused => return Err(unknown),
         };
-        let mut edits = Edits::default();
-        if has_length {
-            edits.set.push(("content-length", body.len().to_string()));
-        }
         let named = request.filter(|request| request.method == Method::Task && revision.names_target());
         if let Some(Target::Task(sealed)) = named.and_then(|request| request.targets.first()) {
             let id = handles.open(Kind::Task, "", sealed).ok_or(UnknownHandle(Kind::Task))?;
-            edits.set.push(("mcp-name", revision::encoded(&id)));
+            rewritten.edits.set.push(("mcp-name", revision::encoded(&id)));
         }
-        Ok(Some(Rewritten { body, edits }))
+        Ok(Some(rewritten))
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::endpoint;
 use super::handles::Handles;
-use super::headers::{Edits, Headers};
+use super::headers::Headers;
 use super::{HasLength, Rewritten};
 use crate::binding::Binder;
 use crate::claims::Caller;
@@ -81,16 +81,12 @@ impl Judge {
 
     /// What to send in place of a denied request, where its client waits on another stream for an answer that only the
     /// server can put there: one that every server answers with an error.
-    pub(super) fn substitute(&self, request: &Request<'_>, HasLength(has_length): HasLength) -> Option<Rewritten> {
+    pub(super) fn substitute(&self, request: &Request<'_>, has_length: HasLength) -> Option<Rewritten> {
         if self.transport == Transport::StreamableHTTP {
             return None;
         }
         let body = format!(r#"{{"jsonrpc":"2.0","id":{},"method":"{DENIED}"}}"#, request.id);
-        let mut edits = Edits::default();
-        if has_length {
-            edits.set.push(("content-length", body.len().to_string()));
-        }
-        Some(Rewritten { body: body.into_bytes(), edits })
+        Some(Rewritten::request(body, has_length))
     }
 
     pub(super) fn batches(&self) -> Batches {

@@ -16,9 +16,6 @@ use crate::config::Algorithm;
 /// moments.
 const AT_ONCE_MILLIS: u64 = 500;
 
-/// After this time, in seconds, whoever was refused may come again.
-pub const RETRY_AFTER: u32 = 1;
-
 /// Time that a look at a signature takes, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost(pub u32);

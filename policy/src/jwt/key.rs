@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::pkcs8::EncodePublicKey as _;
+use p256::pkcs8::{Document, EncodePublicKey};
 use rsa::BoxedUint;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
@@ -23,8 +23,8 @@ pub struct PublicKey {
     pub algorithms: Vec<Algorithm>,
     /// The key itself.
     pub material: Material,
-    /// The key as a SubjectPublicKeyInfo in DER, for verifiers outside; none for Ed25519.
-    pub spki: Option<Vec<u8>>,
+    /// The key as a SubjectPublicKeyInfo in DER, for verifiers outside; of Ed25519, which they don't get, the point alone.
+    pub encoded: Vec<u8>,
 }
 
 /// A key by its type.
@@ -55,6 +55,8 @@ pub enum KeyFault {
     Exponent,
     #[error("the point is not on the curve")]
     Point,
+    #[error("the key can't be encoded in DER")]
+    Unencodable,
     #[error("the algorithm {0:?} does not go with the key's type")]
     Algorithm(Algorithm),
     #[error("the key has no algorithm")]
@@ -82,17 +84,14 @@ impl PublicKey {
         if key.algorithms.is_empty() {
             return Err(KeyFault::NoAlgorithm);
         }
-        let (material, spki) = decode(&key.material, most)?;
-        Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, spki })
+        let (material, encoded) = decode(&key.material, most)?;
+        Ok(Self { id: key.kid.clone(), algorithms: key.algorithms.clone(), material, encoded })
     }
 
     /// Tells this key from every other one.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        match (&self.material, &self.spki) {
-            (Material::Ed25519(key), _) => Sha256::digest(key.as_bytes()).into(),
-            (_, spki) => Sha256::digest(spki.as_deref().unwrap_or_default()).into(),
-        }
+        Sha256::digest(&self.encoded).into()
     }
 
     /// The size of its RSA modulus.
@@ -126,24 +125,22 @@ pub fn algorithms(material: &KeyMaterial) -> &'static [Algorithm] {
     }
 }
 
-fn decode(material: &KeyMaterial, most: u32) -> Result<(Material, Option<Vec<u8>>), KeyFault> {
+fn decode(material: &KeyMaterial, most: u32) -> Result<(Material, Vec<u8>), KeyFault> {
     match material {
         KeyMaterial::Rsa { n, e } => {
             let key = rsa_key(&base64url(n)?, &base64url(e)?, most)?;
-            let spki = key.to_public_key_der().ok().map(|der| der.into_vec());
-            Ok((Material::Rsa(Box::new(key)), spki))
+            let encoded = der(&key)?;
+            Ok((Material::Rsa(Box::new(key)), encoded))
         }
         KeyMaterial::Ec { crv: Curve::P256, x, y } => {
             let point = point(&base64url(x)?, &base64url(y)?, 32)?;
             let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| KeyFault::Point)?;
-            let spki = key.to_public_key_der().ok().map(|der| der.into_vec());
-            Ok((Material::P256(key), spki))
+            Ok((Material::P256(key), der(&key)?))
         }
         KeyMaterial::Ec { crv: Curve::P384, x, y } => {
             let point = point(&base64url(x)?, &base64url(y)?, 48)?;
             let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| KeyFault::Point)?;
-            let spki = key.to_public_key_der().ok().map(|der| der.into_vec());
-            Ok((Material::P384(key), spki))
+            Ok((Material::P384(key), der(&key)?))
         }
         KeyMaterial::Ed25519 { x } => {
             let bytes: [u8; 32] = base64url(x)?.try_into().map_err(|_| KeyFault::Point)?;
@@ -151,9 +148,13 @@ fn decode(material: &KeyMaterial, most: u32) -> Result<(Material, Option<Vec<u8>
             if key.is_weak() {
                 return Err(KeyFault::Point);
             }
-            Ok((Material::Ed25519(key), None))
+            Ok((Material::Ed25519(key), bytes.to_vec()))
         }
     }
+}
+
+fn der(key: &impl EncodePublicKey) -> Result<Vec<u8>, KeyFault> {
+    key.to_public_key_der().map(Document::into_vec).map_err(|_| KeyFault::Unencodable)
 }
 
 fn rsa_key(modulus: &[u8], exponent: &[u8], most: u32) -> Result<rsa::PublicKey, KeyFault> {

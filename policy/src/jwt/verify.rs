@@ -101,6 +101,6 @@ impl<'k> DigestVerification<'k> {
             }
             _ => return None,
         };
-        Some(Self { hash, key: key.spki.as_deref()?, signature })
+        Some(Self { hash, key: &key.encoded, signature })
     }
 }

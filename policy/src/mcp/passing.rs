@@ -18,6 +18,8 @@ const MAX_LEVELS: usize = 12;
 #[derive(Debug)]
 pub struct Passing {
     max_ttl_ms: u64,
+    /// Handles belong to callers, and leave sealed alone.
+    binds: bool,
     /// The brackets in which the reader stands, as long as all of them matter.
     levels: Vec<Level>,
     /// The brackets of a value that does not matter.
@@ -74,11 +76,11 @@ enum Member {
 pub struct HoldsList;
 
 impl Passing {
-    /// For an answer that may be kept for so many milliseconds at most.
+    /// For an answer that may be kept for so many milliseconds at most. Handles end it where they belong to callers (`binds`).
     #[must_use]
-    pub fn new(max_ttl_ms: u64) -> Self {
+    pub fn new(max_ttl_ms: u64, binds: bool) -> Self {
         let (levels, text, place) = (Vec::new(), Vec::new(), Place::Value(Member::Other));
-        Self { max_ttl_ms, levels, skipped: 0, place, text, escaped: false, kept: 0, scoped: 0 }
+        Self { max_ttl_ms, binds, levels, skipped: 0, place, text, escaped: false, kept: 0, scoped: 0 }
     }
 
     /// Takes in a chunk and gives what is passed on.
@@ -248,7 +250,7 @@ impl Passing {
         let quoted = [b"\"", self.text.as_slice(), b"\""].concat();
         let name: String = serde_json::from_slice(&quoted).map_err(|_| HoldsList)?;
         match name.as_str() {
-            name if is_list(name) || is_handle(name) => Err(HoldsList),
+            name if is_list(name) || (self.binds && is_handle(name)) => Err(HoldsList),
             // It is no answer, or not one alone; what it tells of may be hidden.
             "method" if self.is_of_message() => Err(HoldsList),
             "result" | "error" | "data" | "params" | "task" | "notifications" | "_meta" | RELATED => Ok(Member::Inner),
@@ -290,7 +292,11 @@ mod tests {
     use crate::mcp::list::{self, Filtered};
 
     fn passed(chunks: &[&[u8]]) -> Result<String, HoldsList> {
-        let mut passing = Passing::new(1000);
+        passed_where(true, chunks)
+    }
+
+    fn passed_where(binds: bool, chunks: &[&[u8]]) -> Result<String, HoldsList> {
+        let mut passing = Passing::new(1000, binds);
         let mut all = Vec::new();
         for chunk in chunks {
             all.extend_from_slice(&passing.push(chunk)?);
@@ -353,6 +359,22 @@ mod tests {
         let bytes: Vec<&[u8]> = alone.as_bytes().chunks(1).collect();
         assert_eq!((passed(&[alone.as_bytes()]), passed(&bytes)), (Ok(private.to_owned()), Ok(private.to_owned())));
         assert_eq!(passed(&[br#"{"result":{"cacheScope":{"a":1}}}"#]), Err(HoldsList));
+    }
+
+    #[test]
+    fn handles_of_nobody_pass() {
+        let task = format!(r#"{{"result":{{"_meta":{{"{RELATED}":{{"taskId":"t"}}}}}}}}"#);
+        for text in [
+            r#"{"id":1,"result":{"x":1,"requestState":"s"}}"#,
+            r#"{"id":1,"result":{"task":{"taskId":"t"}}}"#,
+            r#"{"result":{"notifications":{"taskIds":["t"]}}}"#,
+            &task,
+        ] {
+            let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(passed_where(false, &bytes).as_deref(), Ok(text));
+            assert_eq!(passed_where(true, &bytes), Err(HoldsList));
+        }
+        assert_eq!(passed_where(false, &[br#"{"result":{"requestState":"s","tools":[]}}"#]), Err(HoldsList));
     }
 
     fn json() -> impl Strategy<Value = String> {

@@ -106,20 +106,21 @@ impl JwtAuthentication {
     /// Whether a verified caller's token must be for the endpoint that is asked.
     #[must_use]
     pub fn is_for_endpoint(&self, caller: &Caller) -> bool {
-        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == caller.issuer);
-        issuer.is_none_or(|issuer| issuer.config.audience == Audience::Resource {})
+        self.named(&caller.issuer).is_none_or(|issuer| issuer.config.audience == Audience::Resource {})
     }
 
     /// Where the keys of a verified caller's issuer come from.
     pub(crate) fn key_source(&self, caller: &Caller) -> Option<Rc<str>> {
-        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == caller.issuer)?;
-        Some(Rc::clone(&issuer.key_source))
+        Some(Rc::clone(&self.named(&caller.issuer)?.key_source))
     }
 
     /// The issuer that these claims name, if it is accepted.
     #[must_use]
     pub fn issuer(&self, claims: &Map<String, Value>) -> Option<&AcceptedIssuer> {
-        let name = claims.get("iss")?.as_str()?;
+        self.named(claims.get("iss")?.as_str()?)
+    }
+
+    fn named(&self, name: &str) -> Option<&AcceptedIssuer> {
         self.issuers.iter().find(|issuer| issuer.config.issuer == name)
     }
 }

@@ -177,10 +177,8 @@ fn judges_callers(gate: &Gate) -> bool {
     gate.rules.iter().any(|rule| !rule.claims.is_empty() || !rule.scopes.is_empty() || names_claims(rule))
 }
 
-/// In a text of JSON, quotes of a literal are escaped: only the variable itself looks like this.
 fn names_claims(rule: &Rule) -> bool {
-    let names = |json: String| json.contains(r#""variable":"jwt""#);
-    rule.when.as_ref().is_some_and(|when| serde_json::to_string(when).map_or(true, names))
+    rule.when.as_ref().is_some_and(|when| when.names("jwt"))
 }
 
 /// What one section accepts and another one does not; nothing: it narrows that one.
