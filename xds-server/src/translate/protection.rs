@@ -294,9 +294,13 @@ impl<'p> Levels<'p> {
         Identity(self.each().map(|level| (level.label.clone(), policies(level))).collect())
     }
 
-    /// Whether each backend has a policy of its own.
+    /// Whether each backend has a policy of its own that asks for something.
     pub(super) fn guards_backends(&self) -> bool {
-        !self.backends.is_empty() && self.backends.iter().all(|backend| !backend.policies.is_empty())
+        let asks = |attached: &&Attached| match &*attached.content {
+            Content::Working(sections) => sections.ask(),
+            Content::Broken { .. } => true,
+        };
+        !self.backends.is_empty() && self.backends.iter().all(|backend| backend.policies.iter().any(asks))
     }
 
     fn each(&self) -> impl Iterator<Item = &Level<'p>> {
