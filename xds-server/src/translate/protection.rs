@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding};
+use toolward_policy::config::{
+    Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding, Transport,
+};
 
 use crate::resources::mcp::ProtocolSpec;
 use crate::resources::{Name, ObjectRef};
@@ -362,11 +364,14 @@ impl<'p> Levels<'p> {
     }
 }
 
-/// The fields that say something looser than what holds.
+/// The fields that say something looser than what holds; of transports that is the one that gives way.
 fn in_vain(said: &ProtocolSpec, holds: &Protocol) -> Vec<&'static str> {
     let mut fields = Vec::new();
     if said.batches == Some(Batches::Allow) && holds.batches != Batches::Allow {
         fields.push("batches");
+    }
+    if said.transport.is_some_and(|said| said != holds.transport && said != Transport::default()) {
+        fields.push("transport");
     }
     if said.session_binding == Some(SessionBinding::None) && holds.session_binding != SessionBinding::None {
         fields.push("sessionBinding");
