@@ -17,7 +17,7 @@ pub const MAX_KEYS: usize = 64;
 /// A JWK Set's usable keys, and why the others are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwks {
-    /// At least one key.
+    /// Those that are fit for use: at least one where [`parse`] gives them, and perhaps none where they were fetched.
     pub keys: KeySet,
     /// Every other key; of those past [`MAX_KEYS`] the first stands for all.
     pub left_out: Vec<LeftOut>,
