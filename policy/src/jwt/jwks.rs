@@ -11,15 +11,15 @@ use crate::strict;
 /// Largest JWK Set, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
 
-/// Most keys in a set.
+/// Most keys of a set that are read: those that stand first.
 pub const MAX_KEYS: usize = 64;
 
 /// A JWK Set's usable keys, and why the others are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwks {
-    /// At least one key.
+    /// Those that are fit for use: at least one where [`parse`] gives them, and perhaps none where they were fetched.
     pub keys: KeySet,
-    /// Every other key.
+    /// Every other key; of those past [`MAX_KEYS`] the first stands for all.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -56,9 +56,6 @@ pub enum JwksFault {
     /// Not an object with an array `keys` (RFC 7517 section 5).
     #[error("this is not a JWK Set: a JSON object with an array `keys` and no doubled members is needed")]
     NotAKeySet,
-    /// Past [`MAX_KEYS`].
-    #[error("the JWK Set has {0} keys; {MAX_KEYS} are accepted")]
-    TooManyKeys(usize),
     /// None is fit for use.
     #[error("the JWK Set has no usable key{}", Listed(.0))]
     NoUsableKey(Vec<LeftOut>),
@@ -81,19 +78,16 @@ impl fmt::Display for Listed<'_> {
 ///
 /// # Errors
 /// When it can't be read or no key in it is fit for use. A single bad key, or one of a kind that we don't know, is left
-/// out, and named.
+/// out, and named; so is what stands past [`MAX_KEYS`].
 pub fn parse(text: &[u8], most_rsa_bits: u32) -> Result<Jwks, JwksFault> {
     if text.len() > MAX_BYTES {
         return Err(JwksFault::TooLarge(text.len()));
     }
     let set = strict::object(text).map_err(|_| JwksFault::NotAKeySet)?;
     let members = set.get("keys").and_then(Value::as_array).ok_or(JwksFault::NotAKeySet)?;
-    if members.len() > MAX_KEYS {
-        return Err(JwksFault::TooManyKeys(members.len()));
-    }
     let mut keys: Vec<Key> = Vec::new();
     let mut left_out = Vec::new();
-    for (index, member) in members.iter().enumerate() {
+    for (index, member) in members.iter().enumerate().take(MAX_KEYS) {
         let usable = usable(member, most_rsa_bits).and_then(|key| {
             let is_taken = key.kid.is_some() && keys.iter().any(|other| same_use(other, &key));
             if is_taken { Err(Unusable::Taken) } else { Ok(key) }
@@ -102,6 +96,11 @@ pub fn parse(text: &[u8], most_rsa_bits: u32) -> Result<Jwks, JwksFault> {
             Ok(key) => keys.push(key),
             Err(why) => left_out.push(LeftOut { index, kid: shown_kid(member), why: why.to_string() }),
         }
+    }
+    // Not a fault of the set: a key that its issuer has removed would hold for as long as the set can't be read.
+    if let Some(member) = members.get(MAX_KEYS) {
+        let why = Unusable::TooMany(members.len()).to_string();
+        left_out.push(LeftOut { index: MAX_KEYS, kid: shown_kid(member), why });
     }
     if keys.is_empty() {
         Err(JwksFault::NoUsableKey(left_out))
@@ -136,6 +135,10 @@ enum Unusable {
     Algorithm,
     #[error("`use` or `key_ops` says that it is not for signatures, or not for them alone")]
     NotForSignatures,
+    #[error(
+        "the set has {0} keys, of which the first {MAX_KEYS} are accepted; neither this one nor those behind it are"
+    )]
+    TooMany(usize),
     #[error(transparent)]
     Key(#[from] KeyFault),
 }

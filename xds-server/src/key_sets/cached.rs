@@ -209,7 +209,9 @@ impl Good {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use toolward_policy::config::{Algorithm, KeyMaterial};
+    use toolward_policy::jwt::jwks::{self, MAX_KEYS};
 
     use super::*;
 
@@ -309,6 +311,23 @@ mod tests {
             cached.succeeded(unchanged, start + seconds(400), 400, 0.0);
             assert_eq!(cached.next_fetch(), start + seconds(430), "{row}: soon again");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_gone_ends_also_where_its_set_has_too_many() {
+        let start = Instant::now();
+        let mut cached = Cached::new(HOLDS, start);
+        cached.succeeded(fetched(&["old"], None), start, 0, 0.0);
+        let jwk = |number| {
+            let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+            json!({ "kty": "OKP", "crv": "Ed25519", "kid": format!("new-{number}"), "x": x })
+        };
+        let keys: Vec<_> = (0..=MAX_KEYS).map(jwk).collect();
+        let many = jwks::parse(json!({ "keys": keys }).to_string().as_bytes(), 4096).unwrap();
+        cached.succeeded(Fetched { keys: Some(many), metadata: None, lifetime: None }, start + seconds(10), 10, 0.0);
+        assert!(kids(&cached.known(start + seconds(309))).contains(&"old"));
+        let known = cached.known(start + seconds(310));
+        assert_eq!((kids(&known).len(), kids(&known).contains(&"old")), (MAX_KEYS, false));
     }
 
     #[test]

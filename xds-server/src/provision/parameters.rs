@@ -21,6 +21,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::render::overload;
+
 /// What is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table above says it")]
@@ -218,8 +220,12 @@ fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, String> {
 
 fn resources(text: &str) -> Result<ResourceLimits, String> {
     let limits: ResourceLimits = yaml(text)?;
-    match limits.requests.values().chain(limits.limits.values()).find(|amount| !is_quantity(amount)) {
-        Some(amount) => Err(format!("{amount:?} is no amount: write for example 500m, 2 or 512Mi")),
+    if let Some(amount) = limits.requests.values().chain(limits.limits.values()).find(|amount| !is_quantity(amount)) {
+        return Err(format!("{amount:?} is no amount: write for example 500m, 2 or 512Mi"));
+    }
+    // Envoy's own bounds go by it.
+    match limits.limits.get("memory").filter(|memory| overload::bytes(memory).is_none()) {
+        Some(memory) => Err(format!("the limit {memory:?} is no amount of memory: write for example 1Gi")),
         None => Ok(limits),
     }
 }
@@ -254,6 +260,8 @@ mod tests {
             ("resources", "requests: { cpu: 1500m, memory: 1.5Gi }", true),
             ("resources", "limits: { cpu: \"2\" }", true),
             ("resources", "limits: { memory: lots }", false),
+            ("resources", "limits: { memory: 1.5Gi }", true),
+            ("resources", "limits: { memory: 99Ei }", false),
             ("resources", "limit: { memory: 1Gi }", false),
             ("serviceType", "NodePort", true),
             ("serviceType", "nodeport", false),

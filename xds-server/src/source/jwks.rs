@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -139,7 +139,7 @@ struct Task {
     terms: Terms,
     metrics: Arc<Metrics>,
     entries: BTreeMap<Place, Entry>,
-    fetches: JoinSet<(Place, FetchResult)>,
+    fetches: JoinSet<FetchResult>,
     missing: Missing,
     publish: watch::Sender<Arc<KeySets>>,
 }
@@ -148,7 +148,8 @@ struct Entry {
     cached: Cached,
     fetcher: Option<Fetcher>,
     version: Option<Version>,
-    fetching: bool,
+    /// The fetch that is under way.
+    fetching: Option<Id>,
 }
 
 impl Task {
@@ -164,13 +165,7 @@ impl Task {
                 },
                 // The sender is this task's own as well, so that it does not end.
                 Ok(()) = missed.changed() => self.missed(),
-                Some(fetched) = self.fetches.join_next() => {
-                    // A fetch that panicked can't be named; its entry would never be fetched again.
-                    match fetched {
-                        Ok((place, result)) => self.fetched(&place, result),
-                        Err(_) => self.entries.values_mut().for_each(|entry| entry.fetching = false),
-                    }
-                }
+                Some(joined) = self.fetches.join_next_with_id() => self.joined(joined),
                 () = at(next) => {}
             }
             self.fetch_what_is_due();
@@ -180,7 +175,8 @@ impl Task {
 
     fn next(&self) -> Option<Instant> {
         let now = Instant::now();
-        let fetches = self.entries.values().filter(|entry| !entry.fetching).map(|entry| entry.cached.next_fetch());
+        let fetches =
+            self.entries.values().filter(|entry| entry.fetching.is_none()).map(|entry| entry.cached.next_fetch());
         fetches.chain(self.entries.values().filter_map(|entry| entry.cached.next_change(now))).min()
     }
 
@@ -191,7 +187,7 @@ impl Task {
                 cached: Cached::new(self.terms.holds, Instant::now()),
                 fetcher: None,
                 version: None,
-                fetching: false,
+                fetching: None,
             });
         }
     }
@@ -209,7 +205,7 @@ impl Task {
     fn fetch_what_is_due(&mut self) {
         let now = Instant::now();
         for (place, entry) in &mut self.entries {
-            if entry.fetching || entry.cached.next_fetch() > now {
+            if entry.fetching.is_some() || entry.cached.next_fetch() > now {
                 continue;
             }
             let fetcher = match &entry.fetcher {
@@ -219,23 +215,30 @@ impl Task {
             match fetcher {
                 Ok(fetcher) => {
                     entry.fetcher = Some(fetcher.clone());
-                    entry.fetching = true;
-                    let (place, version) = (place.clone(), entry.version.clone());
-                    self.fetches.spawn(async move {
-                        let result = fetcher.fetch(version).await;
-                        (place, result)
-                    });
+                    let version = entry.version.clone();
+                    let fetch = self.fetches.spawn(async move { fetcher.fetch(version).await });
+                    entry.fetching = Some(fetch.id());
                 }
                 Err(error) => entry.cached.failed(error.to_string(), now),
             }
         }
     }
 
-    fn fetched(&mut self, place: &Place, result: FetchResult) {
+    /// A fetch is over. One that panicked has failed like any other.
+    fn joined(&mut self, joined: Result<(Id, FetchResult), JoinError>) {
+        match joined {
+            Ok((fetch, result)) => self.fetched(fetch, result),
+            Err(error) => self.fetched(error.id(), Err(error.into())),
+        }
+    }
+
+    fn fetched(&mut self, fetch: Id, result: FetchResult) {
         self.metrics.fetched_key_set(if result.is_ok() { Load::Ok } else { Load::Failed });
         // Wanted no longer.
-        let Some(entry) = self.entries.get_mut(place) else { return };
-        entry.fetching = false;
+        let Some((place, entry)) = self.entries.iter_mut().find(|(_, entry)| entry.fetching == Some(fetch)) else {
+            return;
+        };
+        entry.fetching = None;
         let was_failing = entry.cached.is_failing();
         match result {
             Ok((fetched, version)) => {
@@ -286,6 +289,8 @@ async fn at(time: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
     use crate::key_sets::Found;
 
@@ -302,5 +307,34 @@ mod tests {
         missing.tell(&place("https://1").id());
         missing.know(&[place("https://2")].into());
         assert_eq!(missing.take(), BTreeSet::new(), "wanted no longer");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_panics_has_failed_and_no_other() {
+        let holds = Holds { max_age: Duration::from_secs(60), removed_key_grace: Duration::ZERO };
+        let (publish, _known) = watch::channel(Arc::default());
+        let mut task = Task {
+            networks: Networks::default(),
+            terms: Terms { holds, most_rsa_bits: 4096 },
+            metrics: Arc::new(Metrics::default()),
+            entries: BTreeMap::new(),
+            fetches: JoinSet::new(),
+            missing: Missing(watch::Sender::default()),
+            publish,
+        };
+        let place = |name: &str| Place { found: Found::At(name.to_owned()), authorities: None };
+        let (broken, other) = (place("https://broken"), place("https://other"));
+        task.reconcile(&[broken.clone(), other.clone()].into());
+        let fetches =
+            [(&broken, task.fetches.spawn(async { panic!("broken") })), (&other, task.fetches.spawn(pending()))];
+        for (place, fetch) in fetches {
+            task.entries.get_mut(place).unwrap().fetching = Some(fetch.id());
+        }
+        let joined = task.fetches.join_next_with_id().await.unwrap();
+        task.joined(joined);
+        let entry = &task.entries[&broken];
+        assert!(matches!(entry.cached.known(Instant::now()), Known::Unfetched(_)));
+        assert!(entry.fetching.is_none() && entry.cached.next_fetch() > Instant::now(), "tried again, and not at once");
+        assert!(task.entries[&other].fetching.is_some(), "still under way");
     }
 }

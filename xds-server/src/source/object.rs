@@ -75,25 +75,25 @@ pub(super) fn read(
             native(document, origin).map(|it| drop(resources.endpoint_slices.insert(name, it)))
         }
         (GATEWAY_API, "GatewayClass", "v1" | "v1beta1") => {
-            parse(document, nulls).map(|it| drop(resources.gateway_classes.insert(name, it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.gateway_classes.insert(name, it)))
         }
         (GATEWAY_API, "Gateway", "v1" | "v1beta1") => {
-            parse(document, nulls).map(|it| drop(resources.gateways.insert(name, it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.gateways.insert(name, it)))
         }
         (GATEWAY_API, "HTTPRoute", "v1" | "v1beta1") => {
-            parse(document, nulls).map(|it| drop(resources.http_routes.insert(name, it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.http_routes.insert(name, it)))
         }
         (GATEWAY_API, "ReferenceGrant", "v1" | "v1beta1") => {
-            parse(document, nulls).map(|it| drop(resources.reference_grants.insert(name, it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.reference_grants.insert(name, it)))
         }
         (GATEWAY_API, "BackendTLSPolicy", "v1") => {
-            parse(document, nulls).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.backend_tls_policies.insert(name, it)))
         }
         (mcp::GROUP, "MCPBackend", "v1alpha1") => {
-            parse_own(object, document, nulls).map(|it| drop(resources.backends.insert(object.clone(), it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.backends.insert(object.clone(), it)))
         }
         (mcp::GROUP, "MCPAccessPolicy", "v1alpha1") => {
-            parse_own(object, document, nulls).map(|it| drop(resources.policies.insert(object.clone(), it)))
+            parse_by_schema(object, document, nulls).map(|it| drop(resources.policies.insert(object.clone(), it)))
         }
         (agentgateway::GROUP, "AgentgatewayBackend", "v1alpha1") => {
             parse(document, nulls).map(|it: agentgateway::AgentgatewayBackend| {
@@ -309,9 +309,9 @@ fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Vec
     }
 }
 
-/// Reads a kind of ours.
-fn parse_own<T: DeserializeOwned>(object: &ObjectRef, document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
-    let lists = lists::faults(&object.kind, &document);
+/// Reads a kind of which there is a schema.
+fn parse_by_schema<T: DeserializeOwned>(object: &ObjectRef, document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
+    let lists = lists::faults(object, &document);
     if lists.is_empty() { parse(document, nulls) } else { Err(lists) }
 }
 

@@ -52,13 +52,16 @@ pub(super) struct Claimant {
     pub(super) policy: ObjectRef,
 }
 
-/// The policy that says which client the clients of a way are: the most specific one with an authentication section, if that
-/// says so.
+/// The policy that says which client the clients of a way are: the most specific one that asks for something, if that says so.
 pub(super) fn of_way<'p>(
     mut inside_first: impl Iterator<Item = (usize, &'p ObjectRef)>,
     view: &View<'_>,
 ) -> Option<Claimant> {
-    let asks = |policy: &ObjectRef| view.policy(policy).is_some_and(|policy| policy.spec.authentication.is_some());
+    let asks = |policy: &ObjectRef| {
+        let section = view.policy(policy).and_then(|policy| policy.spec.authentication.as_ref());
+        // What opens replaces nothing.
+        section.is_some_and(|section| section.anonymous.is_none())
+    };
     let (level, policy) = inside_first.find(|(_, policy)| asks(policy))?;
     Claim::of(policy, view).is_some().then(|| Claimant { level, policy: policy.clone() })
 }

@@ -173,7 +173,7 @@ pub(super) fn working(attached: &Attached) -> Option<&Sections> {
 }
 
 /// Whether rules ask who calls.
-fn judges_callers(gate: &Gate) -> bool {
+pub(super) fn judges_callers(gate: &Gate) -> bool {
     gate.rules.iter().any(|rule| !rule.claims.is_empty() || !rule.scopes.is_empty() || names_claims(rule))
 }
 

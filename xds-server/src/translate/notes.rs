@@ -1,10 +1,11 @@
 //! What is right and may yet be other than it was meant.
 
-use toolward_policy::config::{Authentication, Gate, RoutePolicy};
+use toolward_policy::config::{Authentication, RoutePolicy};
 use toolward_policy::path::ArgumentPath;
 
 use crate::resources::mcp::AuthorizationSpec;
 
+use super::narrowing;
 use super::problems::Fault;
 
 /// Of several authentication sections on a way one applies.
@@ -46,8 +47,7 @@ pub(super) fn of_way(policy: &RoutePolicy) -> Option<Fault> {
     if matches!(authentication, Authentication::Jwt { .. }) {
         return None;
     }
-    let asks = |gate: &&Gate| gate.rules.iter().any(|rule| !rule.claims.is_empty() || !rule.scopes.is_empty());
-    let gate = gates.iter().find(asks)?;
+    let gate = gates.iter().find(|gate| narrowing::judges_callers(gate))?;
     let message = format!(
         "rules of {} ask for claims or scopes, but no policy on the way of these requests has issuers: no caller has any",
         gate.policy

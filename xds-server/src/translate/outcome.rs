@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::objects::Objects;
 use crate::resources::{Name, ObjectRef};
 
-use super::same_server::Way;
+use super::same_server::ServerWay;
 
 /// A listener of one of our Gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct RouteProtection {
     /// Rules on whose way several policies have an authentication section, by index, with the one that applies.
     pub applying: BTreeMap<usize, String>,
     /// The ways to servers that are not closed.
-    pub ways: BTreeSet<Way>,
+    pub ways: BTreeSet<ServerWay>,
 }
 
 /// A rule of a route that no policy protects.

@@ -11,7 +11,7 @@
 //!                                                           ─ else                                      ─> open, and told
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use toolward_policy::config::{Authentication, Mode, POLICY_TARGET_NOT_FOUND, RoutePolicy, UNPROTECTED};
 
@@ -102,17 +102,7 @@ impl Protection {
     /// Of a way without any policy.
     pub(super) fn none(is_remote: bool) -> Self {
         let (key, policy) = if is_remote { (REMOTE, RoutePolicy::Remote {}) } else { (OPEN, RoutePolicy::Open {}) };
-        Self {
-            key: key.to_owned(),
-            attached: BTreeSet::new(),
-            policy,
-            key_sets: BTreeMap::new(),
-            issuer_at_gateway: None,
-            applying: None,
-            complaints: Vec::new(),
-            notes: Vec::new(),
-            fault: None,
-        }
+        Self::new(key.to_owned(), BTreeSet::new(), policy)
     }
 
     /// The same of a way that would lend a credential to anybody.

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding};
+use toolward_policy::config::{
+    Audience, Authentication, Batches, Gate, KeySet, Protocol, RoutePolicy, SessionBinding, Transport,
+};
 
 use crate::resources::mcp::ProtocolSpec;
 use crate::resources::{Name, ObjectRef};
@@ -67,6 +69,21 @@ pub(super) struct Protection {
 }
 
 impl Protection {
+    /// Of these policies, with nothing else to be said.
+    pub(super) fn new(key: String, attached: BTreeSet<ObjectRef>, policy: RoutePolicy) -> Self {
+        Self {
+            key,
+            attached,
+            policy,
+            key_sets: BTreeMap::new(),
+            issuer_at_gateway: None,
+            applying: None,
+            complaints: Vec::new(),
+            notes: Vec::new(),
+            fault: None,
+        }
+    }
+
     /// Who says what clients are told that are to log in.
     pub(super) fn told(&self) -> Option<Told> {
         match &self.policy {
@@ -200,35 +217,26 @@ impl<'p> Levels<'p> {
     pub(super) fn protection(&self) -> Option<Protection> {
         self.all().next()?;
         let attached = || self.all().map(|attached| attached.policy.clone()).collect();
-        let closed = |reason: String, message: String| Protection {
-            key: self.key(),
-            attached: attached(),
-            policy: RoutePolicy::Closed { reason, message },
-            key_sets: BTreeMap::new(),
-            issuer_at_gateway: None,
-            applying: None,
-            complaints: Vec::new(),
-            notes: Vec::new(),
-            fault: None,
-        };
+        let of = |policy| Protection::new(self.key(), attached(), policy);
+        let closed = |reason: String, message: String| RoutePolicy::Closed { reason, message };
         for attached in self.all() {
             if let Content::Broken { reason, message } = &*attached.content {
-                return Some(closed(reason.clone(), message.clone()));
+                return Some(of(closed(reason.clone(), message.clone())));
             }
         }
         if let Some(fault) = self.each().find_map(|level| conflict(level.policies.iter().copied())) {
-            return Some(closed(fault.reason.to_owned(), fault.message));
+            return Some(of(closed(fault.reason.to_owned(), fault.message)));
         }
         let chains = self.chains();
         let complaints: Vec<Complaint> = chains.iter().flat_map(Chain::complaints).collect();
         if let Some(Complaint { fault, .. }) = complaints.first() {
-            let closed = closed(fault.reason.to_owned(), fault.message.clone());
+            let closed = of(closed(fault.reason.to_owned(), fault.message.clone()));
             return Some(Protection { complaints, ..closed });
         }
         let section = match applying(&chains) {
             Ok(section) => section,
             Err(fault) => {
-                let closed = closed(fault.reason.to_owned(), fault.message.clone());
+                let closed = of(closed(fault.reason.to_owned(), fault.message.clone()));
                 return Some(Protection { fault: Some(fault), ..closed });
             }
         };
@@ -242,17 +250,8 @@ impl<'p> Levels<'p> {
         let applying: Vec<String> = applying.into_iter().collect();
         let (protocol, notes) = self.protocol();
         let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol };
-        Some(Protection {
-            key: self.key(),
-            attached: attached(),
-            policy,
-            key_sets,
-            issuer_at_gateway,
-            applying: (!applying.is_empty()).then(|| applying.join("; ")),
-            complaints: Vec::new(),
-            notes,
-            fault: None,
-        })
+        let applying = (!applying.is_empty()).then(|| applying.join("; "));
+        Some(Protection { key_sets, issuer_at_gateway, applying, notes, ..of(policy) })
     }
 
     /// The policies from the most to the least specific with their levels, whether they can be carried out or not.
@@ -294,9 +293,13 @@ impl<'p> Levels<'p> {
         Identity(self.each().map(|level| (level.label.clone(), policies(level))).collect())
     }
 
-    /// Whether each backend has a policy of its own.
+    /// Whether each backend has a policy of its own that asks for something.
     pub(super) fn guards_backends(&self) -> bool {
-        !self.backends.is_empty() && self.backends.iter().all(|backend| !backend.policies.is_empty())
+        let asks = |attached: &&Attached| match &*attached.content {
+            Content::Working(sections) => sections.ask(),
+            Content::Broken { .. } => true,
+        };
+        !self.backends.is_empty() && self.backends.iter().all(|backend| backend.policies.iter().any(asks))
     }
 
     fn each(&self) -> impl Iterator<Item = &Level<'p>> {
@@ -358,7 +361,7 @@ impl<'p> Levels<'p> {
     }
 }
 
-/// The fields that say something looser than what holds.
+/// The fields that say something looser than what holds; of transports that is the one that gives way.
 fn in_vain(said: &ProtocolSpec, holds: &Protocol) -> Vec<&'static str> {
     let mut fields = Vec::new();
     if said.batches == Some(Batches::Allow) && holds.batches != Batches::Allow {
@@ -366,6 +369,9 @@ fn in_vain(said: &ProtocolSpec, holds: &Protocol) -> Vec<&'static str> {
     }
     if said.session_binding == Some(SessionBinding::None) && holds.session_binding != SessionBinding::None {
         fields.push("sessionBinding");
+    }
+    if said.transport.is_some_and(|said| said != holds.transport && said != Transport::default()) {
+        fields.push("transport");
     }
     let origins = said.allowed_origins.as_deref().unwrap_or_default();
     let allowed = |origin: &String| holds.allowed_origins.iter().any(|one| one == origin || one == "*");

@@ -16,7 +16,7 @@ use super::problems::route_ref;
 
 /// A way to servers through one rule of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Way {
+pub struct ServerWay {
     /// Index of the rule.
     pub(super) rule: usize,
     /// Where it leads, by [`super::backends::Upstream::server`].
@@ -69,7 +69,7 @@ impl Strictness {
 struct Placed<'o> {
     route: &'o Name,
     gateway: &'o Name,
-    way: &'o Way,
+    way: &'o ServerWay,
 }
 
 /// What is to be said of these routes, sorted and without their files: of each way to a server at most one note.
@@ -128,7 +128,7 @@ impl Placed<'_> {
     }
 
     fn is_protected_otherwise(&self, other: &Self) -> bool {
-        let compared = |way: &Way| way.strictness.as_ref().map(|one| (Arc::clone(&one.gates), one.takes_batches));
+        let compared = |way: &ServerWay| way.strictness.as_ref().map(|one| (Arc::clone(&one.gates), one.takes_batches));
         !(self.way.guarded && other.way.guarded) && compared(self.way) != compared(other.way)
     }
 }

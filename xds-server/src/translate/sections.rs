@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use toolward_policy::config::{
-    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, ProtectedResource, Protocol,
+    Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, Mode, ProtectedResource, Protocol,
     RoutePolicy, Rule, SessionBinding, Transport,
 };
 use toolward_policy::jwt::key::RSA_BITS;
@@ -139,6 +139,11 @@ pub(super) fn check(
 }
 
 impl Sections {
+    /// Whether they ask for something: a token, or that rules let a call pass.
+    pub(super) fn ask(&self) -> bool {
+        self.authentication.is_some() || self.gate.as_ref().is_some_and(|gate| gate.mode == Mode::Enforce)
+    }
+
     /// A configuration with nothing but this policy, to see whether the filter would take it.
     fn probe(&self) -> FilterConfig {
         let asked = self.authentication.as_ref();

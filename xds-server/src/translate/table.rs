@@ -1,6 +1,6 @@
 //! The policy table of one port, as its routes are added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toolward_policy::config::{Authentication, FilterConfig, RoutePolicy, SessionBinding, Transport};
 use toolward_policy::policy::PolicyTable;
@@ -111,11 +111,15 @@ impl Table {
         if PolicyTable::new(&self.config).is_ok() {
             return self.config;
         }
-        let FilterConfig { binding_keys, key_sets, policies, .. } = &mut self.config;
+        let FilterConfig { limits, binding_keys, key_sets, policies, .. } = &mut self.config;
+        let mut named = BTreeSet::new();
         for (key, policy) in policies.iter_mut() {
+            let own: BTreeSet<String> = names(policy).map(str::to_owned).collect();
+            let of_own = key_sets.iter().filter(|(name, _)| own.contains(*name));
             let alone = FilterConfig {
+                limits: limits.clone(),
                 binding_keys: binding_keys.clone(),
-                key_sets: key_sets.clone(),
+                key_sets: of_own.map(|(name, set)| (name.clone(), set.clone())).collect(),
                 policies: BTreeMap::from([(key.clone(), policy.clone())]),
                 ..FilterConfig::default()
             };
@@ -123,8 +127,59 @@ impl Table {
                 let message = format!("the filter does not take the policies {key:?}: {error}");
                 *policy = RoutePolicy::Closed { reason: "Invalid".to_owned(), message: message.clone() };
                 reporter.report("", Fault::new("Invalid", message));
+            } else {
+                named.extend(own);
             }
         }
+        key_sets.retain(|name, _| named.contains(name));
         self.config
+    }
+}
+
+/// The key sets that a policy names.
+fn names(policy: &RoutePolicy) -> impl Iterator<Item = &str> {
+    let issuers = match policy {
+        RoutePolicy::Protected { authentication: Authentication::Jwt { issuers, .. }, .. } => issuers.as_slice(),
+        _ => &[],
+    };
+    issuers.iter().map(|issuer| issuer.key_set.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use toolward_policy::config::KeySet;
+
+    use super::*;
+    use crate::objects::Objects;
+    use crate::resources::Name;
+    use crate::translate::problems::{Problems, gateway_ref};
+
+    #[test]
+    fn a_key_set_that_the_filter_does_not_take_closes_its_own_policies_alone() {
+        let key_set = |n: &str| -> KeySet {
+            let material = json!({ "kty": "RSA", "n": n, "e": "AQAB" });
+            serde_json::from_value(json!({ "keys": [{ "algorithms": ["RS256"], "material": material }] })).unwrap()
+        };
+        // Past the limit that holds where none is set.
+        let large = format!("{}AAAB", "v".repeat(1020));
+        let limits = Limits { rsa_bits: 8192, ..Limits::default() };
+        let mut table = Table::new(limits, AccessLog::Off, Vec::new());
+        for (name, set) in [("good", key_set(&large)), ("bad", key_set("AQAB"))] {
+            let issuer = json!({ "issuer": "https://a", "audience": { "oneOf": ["x"] }, "keySet": name });
+            let authentication = json!({ "jwt": { "policy": name, "issuers": [issuer] } });
+            let policy = serde_json::from_value(json!({ "protected": { "authentication": authentication } })).unwrap();
+            let mut protection = Protection::new(format!("route: {name}"), BTreeSet::new(), policy);
+            protection.key_sets.insert(name.to_owned(), set);
+            table.add(protection);
+        }
+        let (origins, name) = (Objects::default(), Name::new("apps", "gw"));
+        let mut problems = Problems::new(&origins);
+        let config = table.finish(&mut problems.of(gateway_ref(&name)));
+        assert!(PolicyTable::new(&config).is_ok());
+        let is_closed = |key: &str| matches!(config.policies[key], RoutePolicy::Closed { .. });
+        assert_eq!((is_closed("route: good"), is_closed("route: bad")), (false, true));
+        assert_eq!(config.key_sets.keys().collect::<Vec<_>>(), ["good"]);
+        assert_eq!(problems.into_sorted().len(), 1);
     }
 }

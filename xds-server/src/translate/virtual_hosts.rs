@@ -31,7 +31,7 @@ use super::posture::{self, Posture};
 use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
-use super::same_server::{Strictness, Way as ServerWay};
+use super::same_server::{ServerWay, Strictness};
 use super::table::Table;
 use super::view::View;
 

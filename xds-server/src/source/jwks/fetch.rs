@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::header::{AGE, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Response, StatusCode};
+use tokio::task::JoinError;
 use toolward_policy::config::KeySet;
 use toolward_policy::jwt::discovery::{self, Metadata, MetadataFault};
 use toolward_policy::jwt::jwks::{self, Jwks, JwksFault};
@@ -52,6 +53,8 @@ pub(super) enum FetchError {
     Metadata(String, MetadataFault),
     #[error("{0} has no metadata where they could be")]
     NoMetadata(String),
+    #[error("the fetch stopped: {0}")]
+    Stopped(#[from] JoinError),
 }
 
 /// The causes say what the error itself does not: that an address was refused, or what is wrong with a certificate.
