@@ -69,9 +69,8 @@ struct LimitArgs {
     #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = Limits::default().token_cache_entries, env = "TOOLWARD_TOKEN_CACHE")]
     token_cache: usize,
 
-    /// Largest modulus of an RSA key; a key that is larger is left out of its key set
-    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=8192), default_value_t = Limits::default().rsa_bits, env = "TOOLWARD_MAX_RSA_BITS")]
-    max_rsa_bits: u32,
+    #[command(flatten)]
+    keys: KeyArgs,
 
     /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it tokens that it has
     /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
@@ -87,6 +86,14 @@ struct LimitArgs {
 }
 
 fn positive(text: &str) -> Result<usize, String> {
+/// Which keys are fit for use; `toolward check` has to know as well.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct KeyArgs {
+    /// Largest modulus of an RSA key; a key that is larger is left out of its key set
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=8192), default_value_t = Limits::default().rsa_bits, env = "TOOLWARD_MAX_RSA_BITS")]
+    pub max_rsa_bits: u32,
+}
+
     match text.parse() {
         Ok(0) | Err(_) => Err("a whole number above zero is needed".to_owned()),
         Ok(number) => Ok(number),
@@ -97,8 +104,17 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, .. } = self.limits;
-        let LimitArgs { max_rsa_bits, signature_budget, max_held, max_held_per_caller, .. } = self.limits;
+        let LimitArgs {
+            max_request_body,
+            max_list,
+            max_event,
+            max_token,
+            token_cache,
+            keys: KeyArgs { max_rsa_bits },
+            signature_budget,
+            max_held,
+            max_held_per_caller,
+        } = self.limits;
         let largest = max_request_body.max(max_list).max(max_event);
         let held_bytes_per_caller = max_held_per_caller.unwrap_or_else(|| largest.saturating_mul(4));
         let limits = Limits {
@@ -127,7 +143,7 @@ impl Settings {
     /// The largest modulus of an RSA key.
     #[must_use]
     pub fn max_rsa_bits(&self) -> u32 {
-        self.limits.max_rsa_bits
+        self.limits.keys.max_rsa_bits
     }
 
     /// What matters for Envoy's configuration.
