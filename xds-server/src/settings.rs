@@ -72,10 +72,11 @@ struct LimitArgs {
     #[command(flatten)]
     keys: KeyArgs,
 
-    /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it tokens that it has
-    /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
+    /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it new tokens of the
+    /// issuers that such tokens name are answered 503 VerificationBusy
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=1000), default_value_t = Limits::default().signature_millis, env = "TOOLWARD_SIGNATURE_BUDGET")]
     signature_budget: u32,
+
     /// Bytes of bodies that each worker holds at a time; past it the answer is 503. Without it four times what a caller may hold
     #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD")]
     max_held: Option<usize>,
@@ -85,7 +86,6 @@ struct LimitArgs {
     max_held_per_caller: Option<usize>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
 /// Which keys are fit for use; `toolward check` has to know as well.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KeyArgs {
@@ -94,6 +94,7 @@ pub struct KeyArgs {
     pub max_rsa_bits: u32,
 }
 
+fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a whole number above zero is needed".to_owned()),
         Ok(number) => Ok(number),
