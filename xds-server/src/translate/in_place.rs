@@ -203,7 +203,7 @@ mod tests {
             let policy = |level: usize| ObjectRef {
                 group: mcp::GROUP.to_owned(),
                 kind: "MCPAccessPolicy".to_owned(),
-                name: Name::new("apps", &level.to_string()),
+                name: Name::new("apps", level.to_string()),
             };
             let policies: Vec<ObjectRef> = (0..inside_first.len()).map(policy).collect();
             for (object, section) in policies.iter().zip(inside_first) {
