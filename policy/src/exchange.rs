@@ -46,7 +46,7 @@ mod verification;
 
 pub use answer::HeldAnswer;
 pub use endpoint::{ENDPOINT, changes_parameter};
-pub use headers::{Edits, Headers, changes_header};
+pub use headers::{Edits, Headers, changes_header, decides};
 pub use held::{Held, Holding, Payer, SMALL_BYTES, TooMuch};
 pub use standing::Ended;
 pub use verification::Verification;

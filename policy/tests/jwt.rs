@@ -243,7 +243,6 @@ fn key_sets() {
         ("no keys", "{}".to_owned()),
         ("no object", "[]".to_owned()),
         ("doubled", r#"{"keys":[],"keys":[]}"#.to_owned()),
-        ("too many", json!({ "keys": vec![good.clone(); 65] }).to_string()),
         ("too large", format!("{}{}", " ".repeat(256 * 1024), json!({ "keys": [good] }))),
     ] {
         assert!(jwks::parse(set.as_bytes(), 4096).is_err(), "{name}");

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use toolward_policy::config::Limits;
 
 use crate::problem::Problem;
+use crate::settings::KeyArgs;
 use crate::source::dir;
 use crate::translate::{KEY_LEFT_OUT, KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
 
@@ -19,6 +21,10 @@ pub struct CheckArgs {
     /// What becomes of routes that no policy protects; by default those to an MCPBackend are closed and others open
     #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     pub unprotected_routes: Option<UnprotectedRoutes>,
+
+    /// Which keys would be left out.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Prints every problem to standard output. Fails if there is one.
@@ -33,7 +39,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
     };
     let unprotected_routes = args.unprotected_routes.unwrap_or_default();
-    let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
+    let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
+    let options = TranslateOptions { unprotected_routes, limits, ..TranslateOptions::default() };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {

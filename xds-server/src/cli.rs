@@ -141,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_checked_is_what_would_be_served() {
+        let parse = |bits| Cli::try_parse_from(["toolward", "check", "--max-rsa-bits", bits, "./manifests"]);
+        let Ok(Cli { command: Command::Check(args), .. }) = parse("8192") else { panic!("not read") };
+        assert_eq!(args.keys.max_rsa_bits, 8192);
+        assert!(parse("1024").is_err());
+    }
+
+    #[test]
     fn a_source_says_what_kind_it_is() {
         let parse = |source| Cli::try_parse_from(["toolward", "serve", "--wasm-file", "f.wasm", "--source", source]);
         assert!(parse("dir:./manifests").is_ok());

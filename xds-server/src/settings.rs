@@ -69,14 +69,14 @@ struct LimitArgs {
     #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = Limits::default().token_cache_entries, env = "TOOLWARD_TOKEN_CACHE")]
     token_cache: usize,
 
-    /// Largest modulus of an RSA key; a key that is larger is left out of its key set
-    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=8192), default_value_t = Limits::default().rsa_bits, env = "TOOLWARD_MAX_RSA_BITS")]
-    max_rsa_bits: u32,
+    #[command(flatten)]
+    keys: KeyArgs,
 
-    /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it tokens that it has
-    /// not verified before are answered 503 VerificationBusy, those of issuers first that such tokens name
+    /// Time of each second that each worker spends at most on signatures that turn out to be wrong. Past it new tokens of the
+    /// issuers that such tokens name are answered 503 VerificationBusy
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=1000), default_value_t = Limits::default().signature_millis, env = "TOOLWARD_SIGNATURE_BUDGET")]
     signature_budget: u32,
+
     /// Bytes of bodies that each worker holds at a time, three quarters of them of one issuer's callers; past it the answer is
     /// 503. Without it four times what a caller may hold
     #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD")]
@@ -85,6 +85,14 @@ struct LimitArgs {
     /// The same of one caller; past it the answer is 429. Without it four times the largest body, answer or event
     #[arg(long, value_name = "BYTES", value_parser = positive, env = "TOOLWARD_MAX_HELD_PER_CALLER")]
     max_held_per_caller: Option<usize>,
+}
+
+/// Which keys are fit for use; `toolward check` has to know as well.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct KeyArgs {
+    /// Largest modulus of an RSA key; a key that is larger is left out of its key set
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=8192), default_value_t = Limits::default().rsa_bits, env = "TOOLWARD_MAX_RSA_BITS")]
+    pub max_rsa_bits: u32,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -98,8 +106,17 @@ impl Settings {
     /// What matters for the model.
     #[must_use]
     pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
-        let LimitArgs { max_request_body, max_list, max_event, max_token, token_cache, .. } = self.limits;
-        let LimitArgs { max_rsa_bits, signature_budget, max_held, max_held_per_caller, .. } = self.limits;
+        let LimitArgs {
+            max_request_body,
+            max_list,
+            max_event,
+            max_token,
+            token_cache,
+            keys: KeyArgs { max_rsa_bits },
+            signature_budget,
+            max_held,
+            max_held_per_caller,
+        } = self.limits;
         let largest = max_request_body.max(max_list).max(max_event);
         let held_bytes_per_caller = max_held_per_caller.unwrap_or_else(|| largest.saturating_mul(4));
         let limits = Limits {
@@ -128,7 +145,7 @@ impl Settings {
     /// The largest modulus of an RSA key.
     #[must_use]
     pub fn max_rsa_bits(&self) -> u32 {
-        self.limits.max_rsa_bits
+        self.limits.keys.max_rsa_bits
     }
 
     /// What matters for Envoy's configuration.

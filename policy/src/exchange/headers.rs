@@ -42,6 +42,12 @@ pub fn changes_header(name: &str) -> bool {
     REWRITTEN.contains(&name) || METHOD_OVERRIDES.contains(&name) || name.starts_with(OWN_PREFIX)
 }
 
+/// Whether a request is judged by this header, by its lower-case name.
+#[must_use]
+pub fn decides(name: &str) -> bool {
+    DECISIVE.contains(&name) || name.starts_with(PREFIX)
+}
+
 impl<'h> Headers<'h> {
     /// All values of a header, by its lower-case name.
     pub fn all(self, name: &str) -> impl Iterator<Item = &'h [u8]> {
@@ -78,8 +84,7 @@ impl<'h> Headers<'h> {
     }
 
     pub(super) fn has_doubled_decisive_header(self) -> bool {
-        let mut parameters = self.0.iter().map(|(name, _)| name).filter(|name| name.starts_with(PREFIX));
-        DECISIVE.iter().any(|name| self.all(name).count() > 1) || parameters.any(|name| self.all(name).count() > 1)
+        self.0.iter().any(|(name, _)| decides(name) && self.all(name).count() > 1)
     }
 
     pub(super) fn is_encoded(self) -> bool {

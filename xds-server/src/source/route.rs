@@ -21,7 +21,7 @@ pub(super) fn remains(document: &Value) -> HttpRoute {
 
 /// Where a part can't be read, all listeners of the Gateway are meant.
 fn parent(written: &Value) -> Option<HttpRouteParentRefs> {
-    let whole = read(written);
+    let whole = Some(written).filter(|written| written.is_object()).and_then(read);
     whole.or_else(|| {
         Some(HttpRouteParentRefs {
             name: part(written, "name")?,
@@ -57,7 +57,9 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn part<T: DeserializeOwned>(value: &Value, field: &str) -> Option<T> {
-    value.get(field).and_then(read)
+    // Where objects belong, lists could be read as their fields in order.
+    let is_readable = |part: &&Value| part.as_array().is_none_or(|items| items.iter().all(Value::is_object));
+    value.get(field).filter(is_readable).and_then(read)
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
@@ -91,5 +93,9 @@ mod tests {
         assert!(first[0].path.is_none() && first[0].method.is_some() && first[1] == HttpRouteRulesMatches::default());
         assert_eq!((&rules[1].matches, &rules[2].matches), (&None, &None));
         assert_eq!(spec(json!({ "rules": 7 })).rules, None);
+        let matches = json!({ "path": ["Exact", "/a"], "headers": [["a", "Exact", "b"]], "queryParams": [{ "name": "a", "value": "b" }] });
+        let lists = spec(json!({ "rules": [{ "matches": [matches] }] })).rules.unwrap();
+        let read = &lists[0].matches.as_ref().unwrap()[0];
+        assert!(read.path.is_none() && read.headers.is_none() && read.query_params.is_some(), "{read:?}");
     }
 }

@@ -147,6 +147,8 @@ pub(super) fn stand_in(metadata: &str, public_url: &str, client: &ClientSpec) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key_sets::KeySets;
+    use crate::resources::{Name, Resources, mcp};
 
     fn client() -> ClientSpec {
         ClientSpec { id: "known".to_owned(), redirect_uris: vec!["http://127.0.0.1/callback".to_owned()] }
@@ -181,6 +183,36 @@ mod tests {
         ] {
             let found: Vec<&str> = faults(&spec).into_iter().map(|(part, _)| part).collect();
             assert_eq!(found, parts, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_policy_that_asks_says_which_client() {
+        let known = json!({ "issuers": [{ "issuer": "https://a", "jwks": { "discovery": {} }, "client": client() }] });
+        let other = json!({ "issuers": [{ "issuer": "https://a", "jwks": { "discovery": {} } }] });
+        let (open, through) = (json!({ "anonymous": {} }), json!({ "passthrough": {} }));
+        let rows = [
+            ("it alone", vec![known.clone()], Some(0)),
+            ("what asks for another one", vec![other, known.clone()], None),
+            ("what leaves it to the server", vec![through, known.clone()], None),
+            ("what opens", vec![open.clone(), known], Some(1)),
+            ("what opens alone", vec![open], None),
+        ];
+        for (row, inside_first, expected) in rows {
+            let (mut resources, key_sets) = (Resources::default(), KeySets::default());
+            let policy = |level: usize| ObjectRef {
+                group: mcp::GROUP.to_owned(),
+                kind: "MCPAccessPolicy".to_owned(),
+                name: Name::new("apps", level.to_string()),
+            };
+            let policies: Vec<ObjectRef> = (0..inside_first.len()).map(policy).collect();
+            for (object, section) in policies.iter().zip(inside_first) {
+                let spec = json!({ "targetRefs": [], "authentication": section });
+                let written = json!({ "apiVersion": "toolward.dev/v1alpha1", "kind": "MCPAccessPolicy", "metadata": {}, "spec": spec });
+                resources.policies.insert(object.clone(), serde_json::from_value(written).unwrap());
+            }
+            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &key_sets, 4096));
+            assert_eq!(claimant.map(|claimant| claimant.level), expected, "{row}");
         }
     }
 

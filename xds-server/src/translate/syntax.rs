@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use toolward_policy::exchange::changes_header;
+use toolward_policy::exchange::{changes_header, decides};
 
 use super::problems::Fault;
 
@@ -20,7 +20,6 @@ pub(super) fn header_name(name: &str) -> Result<String, Fault> {
 /// A header of requests that a filter may change: not those by which requests are judged. The server would read another request
 /// than the one that policies let pass.
 pub(super) fn changeable_request_header(name: &str) -> Result<String, Fault> {
-    const JUDGED: [&str; 4] = ["content-type", "content-encoding", "transfer-encoding", "last-event-id"];
     let name = changeable(name)?;
     // A server would wait for what the gateway does not send.
     if name == "expect" {
@@ -28,7 +27,9 @@ pub(super) fn changeable_request_header(name: &str) -> Result<String, Fault> {
     }
     // What the filter itself takes away from callers, a route may put there: it is the server's own.
     let is_changed = changes_header(&name) && name != "authorization";
-    if is_changed || name.starts_with(PROTOCOL) || JUDGED.contains(&name.as_str()) {
+    // Which page asks is judged before; what the server is told of it is the route's.
+    let decides = decides(&name) && name != "origin";
+    if is_changed || decides || name.starts_with(PROTOCOL) || name == "transfer-encoding" {
         return Err(judged(&name));
     }
     Ok(name)
@@ -189,6 +190,7 @@ mod tests {
             ("transfer-encoding", false, true),
             ("content-length", false, true),
             ("accept-encoding", false, true),
+            ("origin", true, true),
             ("host", false, false),
             ("Mcp-Session-Id", false, false),
             ("mcp-name", false, false),
