@@ -8,7 +8,7 @@ use toolward_tests::http::{self, call, request};
 use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
 use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer};
-use toolward_tests::upstream::{TOOLS, TOOLS_WITHOUT_MULTIPLY, Upstream};
+use toolward_tests::upstream::{TOOLS, TOOLS_WITHOUT_MULTIPLY, UPDATES, Upstream};
 
 const ALL: &str = "[{ name: all, tools: ['*'] }]";
 const ECHO: &str = "[{ name: echo, tools: [echo] }]";
@@ -187,6 +187,35 @@ fn what_passes_is_judged_by_the_policy_as_it_stands() {
     let open = streams(&stack, &ops);
     open.iter().for_each(|stream| stream.shows(&["add", "echo"], "another token"));
     assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
+}
+
+/// What a server tells of its own accord, of a resource that the caller may not see.
+#[test]
+fn of_hidden_resources_nothing_is_told() {
+    let upstream = Upstream::start();
+    let rules = |resources: &str| format!("[{{ name: notes, tools: [add], resources: ['{resources}'] }}]");
+    let stack = Stack::start(upstream.port, &rules("note://a"));
+    let token = stack.issuer.of_team("ops");
+    let get = stack.client.get(stack.url()).bearer_auth(&token).header("x-stream", "updates");
+    let call = stack.post(call("add")).bearer_auth(&token).header("x-stream", "updates");
+    let streams = [Stream::open("GET", get), Stream::open("the answer to a call", call)];
+    let [of_a, of_b] = UPDATES;
+    for stream in &streams {
+        eventually("news of what is shown", || stream.seen().events.len() > 10);
+        assert!(stream.seen().events.iter().all(|event| event == of_a), "{}: {:?}", stream.kind, stream.seen());
+    }
+    stack.set_rules(&rules("note://*"));
+    for stream in &streams {
+        eventually("news of both", || stream.seen().events.iter().any(|event| event == of_b));
+    }
+    stack.set_rules(&rules("note://a"));
+    for stream in &streams {
+        eventually("no news of what is hidden again", || {
+            let seen = stream.seen();
+            assert!(!seen.ended, "{}", stream.kind);
+            seen.events.iter().rev().take(10).all(|event| event == of_a)
+        });
+    }
 }
 
 /// Of the old transport, whose answers come on one stream for as long as it lasts.
