@@ -17,7 +17,7 @@ use toolward_tests::http::{self, Answer, call};
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::publisher::{Published, Publisher};
-use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, gateway, policy, route};
+use toolward_tests::stack::{OPS_MAY_ADD, Stack, accepting, backend, gateway, policy, route};
 use toolward_tests::tools::tools;
 use toolward_tests::toolward::{self, AUDIENCE, ISSUER, Issuer};
 use toolward_tests::upstream::{OK, Upstream};
@@ -31,33 +31,8 @@ const ROCA: &str = "t88Zm3XMUpBcn-DcOaqJUVYBH_XNkjzBkPyMH4t384xKPp0wMHcuw-HlSJFN
     oLaLi8evRkqePHMYSiC5ExF7EL6WDshWUtQTl2p8NfAukQSe6xo2xUAkBM14DRonXd-poSiiZZRLr2SQw437WT77dgtjLkvVlfhy\
     wxrukWkRKK2ScmWBqePdRJPTAMG0xW9IdK1XOAfaSw";
 
-/// Accepts these issuers, each with where its keys are.
-fn accepting(issuers: &[(&str, String)]) -> String {
-    let issuer = |(name, jwks): &(&str, String)| {
-        format!("    - {{ issuer: '{name}', audiences: ['{AUDIENCE}'], jwks: {jwks} }}\n")
-    };
-    let issuers: String = issuers.iter().map(issuer).collect();
-    format!(
-        "apiVersion: toolward.dev/v1alpha1
-kind: MCPAccessPolicy
-metadata: {{ name: math }}
-spec:
-  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
-  authentication:
-    issuers:
-{issuers}"
-    )
-}
-
 fn at(publisher: &Publisher, path: &str) -> String {
     format!("{{ uri: '{}' }}", publisher.url(path))
-}
-
-/// A key set with the keys of several.
-fn joined(issuers: &[&Issuer]) -> Published {
-    let sets = issuers.iter().map(|issuer| serde_json::from_str::<Value>(&issuer.jwks()).expect("JSON"));
-    let keys: Vec<_> = sets.flat_map(|set| set["keys"].as_array().expect("keys").clone()).collect();
-    Published::Json(json!({ "keys": keys }).to_string())
 }
 
 fn kid(issuer: &Issuer) -> String {
@@ -101,8 +76,8 @@ fn status(stack: &Stack, token: &str) -> u16 {
 fn what_an_issuer_publishes_counts() {
     let (idp, upstream) = (Publisher::start(), Upstream::start());
     let [of_a, old, new] = ["ES256", "ES256", "RS256"].map(Issuer::new);
-    idp.publish("/a", joined(&[&of_a]));
-    idp.publish("/b", joined(&[&old]));
+    idp.publish_keys("/a", &[&of_a]);
+    idp.publish_keys("/b", &[&old]);
     let arguments = ["--key-set-networks", "127.0.0.0/8", "--removed-key-grace", "20"];
     let policy = accepting(&[(A, at(&idp, "/a")), (B, at(&idp, "/b"))]);
     let stack = Stack::with_arguments(upstream.port, Issuer::new("ES256"), &policy, &arguments);
@@ -124,7 +99,7 @@ fn what_an_issuer_publishes_counts() {
             });
         }
         eventually("the flood is there", || sent.load(Ordering::Relaxed) > 500);
-        idp.publish("/b", joined(&[&old, &new]));
+        idp.publish_keys("/b", &[&old, &new]);
         // One report in which B's set waits among A's is enough; a few are let go by.
         eventually("B's new key counts", || {
             sleep(Duration::from_millis(250));
@@ -138,7 +113,7 @@ fn what_an_issuer_publishes_counts() {
 
     // B removes its old key, of which a token is remembered.
     assert_eq!(status(&stack, &by_old), 200);
-    idp.publish("/b", joined(&[&new]));
+    idp.publish_keys("/b", &[&new]);
     let unknown = forged(B, "ES256", "unknown", 64, 0);
     let removed = format!("the issuer has removed the key \\\"{}\\\", accepted until ", kid(&old));
     eventually("it is told", || status(&stack, &unknown) == 401 && problems().contains(&removed));
@@ -157,7 +132,7 @@ fn what_an_issuer_publishes_counts() {
         eventually("stale", || status(&stack, &unknown) == 401 && problems().contains(said));
         assert_eq!(status(&stack, &by_new), 200, "{said}");
         assert!(problems().contains("KeySetStale"));
-        idp.publish("/b", joined(&[&new]));
+        idp.publish_keys("/b", &[&new]);
         eventually("well again", || status(&stack, &unknown) == 401 && !problems().contains("KeySetStale"));
     }
 
@@ -174,7 +149,7 @@ fn what_an_issuer_publishes_counts() {
         let text = problems();
         assert!(text.contains(said) && text.contains("KeySetEmpty"), "{text}");
         // At another place, of which nothing is known yet.
-        idp.publish("/c", joined(&[&new]));
+        idp.publish_keys("/c", &[&new]);
         stack.folder.write("policy.yaml", &accepting(&[(A, at(&idp, "/a")), (B, at(&idp, "/c"))]));
         eventually("open again", || status(&stack, &by_new) == 200);
     }
@@ -234,7 +209,7 @@ fn keys_that_are_left_out_are_named() {
     // A ConfigMap that loses a key: at once.
     let two = Issuer::new("ES256");
     let map = |issuers: &[&Issuer]| {
-        let Published::Json(jwks) = joined(issuers) else { panic!("JSON") };
+        let jwks = Issuer::joined(issuers);
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: keys }}\ndata: {{ jwks.json: '{jwks}' }}\n")
     };
     stack.folder.write("keys.yaml", &map(&[&good, &two]));

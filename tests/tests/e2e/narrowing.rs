@@ -219,9 +219,8 @@ fn got(answer: &Answer) -> Got {
 fn a_route_can_narrow_the_platform_s_authentication_and_not_loosen_it() {
     let (upstream, platform, own) = (Upstream::start(), Issuer::new("ES256"), Issuer::new("ES256"));
     let ports = [ports::free(), ports::free(), ports::free()];
-    let set = |issuer: &Issuer| -> serde_json::Value { serde_json::from_str(&issuer.jwks()).expect("JSON") };
-    let both = serde_json::json!({ "keys": [set(&platform)["keys"][0], set(&own)["keys"][0]] });
-    let keys = [("PLATFORM", platform.jwks()), ("OWN", own.jwks()), ("BOTH", both.to_string())];
+    let both = Issuer::joined(&[&platform, &own]);
+    let keys = [("PLATFORM", platform.jwks()), ("OWN", own.jwks()), ("BOTH", both)];
     let cases = cases();
     let folder = Folder::new();
     folder.write("world.yaml", &manifests(&cases, ports, upstream.port, &keys));

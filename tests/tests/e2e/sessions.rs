@@ -4,7 +4,6 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
@@ -128,8 +127,7 @@ fn of_an_issuer_and_not_of_its_name() {
     assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")));
 
     // New keys beside the old ones, and another rule: the caller is the same.
-    let key = |jwks: &str| serde_json::from_str::<serde_json::Value>(jwks).expect("JSON")["keys"][0].clone();
-    let both = json!({ "keys": [key(&jwks), key(&other)] }).to_string();
+    let both = Issuer::joined(&[&stack.issuer, &namesake]);
     let rules = format!("{OPS_MAY_ADD}\n    - {{ name: more, tools: [multiply] }}");
     stack.folder.write("policy.yaml", &policy(&both, &rules));
     eventually("the new key counts", || ask("/mcp", &namesake.token(&arguments), &session).status == 200);

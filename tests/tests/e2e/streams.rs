@@ -103,8 +103,8 @@ fn what_passes_is_judged_by_the_policy_as_it_stands() {
     let stack = Stack::start(upstream.port, OPS_MAY_ADD);
     let ops = stack.issuer.of_team("ops");
     let jwks = stack.issuer.jwks();
-    let other = Issuer::new("ES256").jwks();
-    let both = two(&jwks, &other);
+    let second = Issuer::new("ES256");
+    let (other, both) = (second.jwks(), Issuer::joined(&[&stack.issuer, &second]));
     let base = policy(&jwks, OPS_MAY_ADD);
 
     // What keeps the caller admitted cuts nothing, and shows at once.
@@ -313,15 +313,6 @@ fn lists_are_known_by_their_shape() {
         http::send(request).status
     };
     assert_eq!([status(&["1"]), status(&["2"]), status(&["3"]), status(&["1", "1"])], [200, 400, 400, 400]);
-}
-
-/// One key set of two.
-fn two(one: &str, other: &str) -> String {
-    let key = |jwks: &str| {
-        let jwks: serde_json::Value = serde_json::from_str(jwks).expect("JSON");
-        jwks["keys"][0].clone()
-    };
-    serde_json::json!({ "keys": [key(one), key(other)] }).to_string()
 }
 
 fn issuer(name: &str, jwks: &str) -> String {
