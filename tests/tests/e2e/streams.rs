@@ -1,64 +1,25 @@
 //! A decision has an end: what passes on an open stream is judged by the policy as it stands.
 
-use std::io::{BufRead as _, BufReader};
-use std::sync::{Arc, Mutex};
-
-use reqwest::blocking::RequestBuilder;
 use toolward_tests::http::{self, call, request};
 use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
+use toolward_tests::stream::{self, Stream};
 use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer};
 use toolward_tests::upstream::{TOOLS, TOOLS_WITHOUT_MULTIPLY, UPDATES, Upstream};
 
 const ALL: &str = "[{ name: all, tools: ['*'] }]";
 const ECHO: &str = "[{ name: echo, tools: [echo] }]";
 
-/// An open stream, read by a thread.
-struct Stream {
-    kind: &'static str,
-    seen: Arc<Mutex<Seen>>,
+/// Of an open stream, on which lists come or nothing.
+trait Lists {
+    fn is_idle(&self) -> bool;
+
+    fn shows(&self, tools: &[&str], after: &str);
 }
 
-/// What came on it.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    events: Vec<String>,
-    ended: bool,
-}
-
-impl Stream {
-    fn open(kind: &'static str, request: RequestBuilder) -> Self {
-        let stream = request.send().expect("a stream");
-        assert_eq!(stream.status(), 200, "{kind}");
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let writes = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { break };
-                if let Some(data) = line.strip_prefix("data: ") {
-                    writes.lock().expect("no panic").events.push(data.to_owned());
-                }
-            }
-            writes.lock().expect("no panic").ended = true;
-        });
-        Self { kind, seen }
-    }
-
-    fn seen(&self) -> Seen {
-        self.seen.lock().expect("no panic").clone()
-    }
-
-    /// Whether lists come on it.
+impl Lists for Stream {
     fn is_idle(&self) -> bool {
         self.kind == "idle"
-    }
-
-    fn is_open(&self, after: &str) {
-        assert!(!self.seen().ended, "{}: ended after {after}", self.kind);
-    }
-
-    fn ends(&self, after: &str) {
-        eventually(&format!("the end of {} after {after}", self.kind), || self.seen().ended);
     }
 
     /// Waits for lists that come from now on and are these tools.
@@ -253,10 +214,7 @@ fn what_passes_on_the_stream_of_http_sse_is_judged_by_the_policy_as_it_stands() 
         // Until then a stream ends with the endpoint that it announces.
         eventually("the first policy", || {
             let answer = get().send().expect("an answer");
-            answer.status() == 200 && {
-                let lines = BufReader::new(answer).lines().map_while(Result::ok);
-                lines.filter(|line| line.starts_with("data: {")).take(2).count() == 2
-            }
+            answer.status() == 200 && stream::data(answer).filter(|data| data.starts_with('{')).take(2).count() == 2
         });
         let open = Stream::open("HTTP+SSE", get());
         open.shows(&["add", "echo"], "the start");
