@@ -582,63 +582,73 @@ fn weak_keys() {
         modulus[1] = 0x7f;
         json!({ "kty": "RSA", "n": encode(modulus), "e": "AQAB" })
     };
-    let even = {
+    // 2^2048 - 1 is divisible by 3, 5 and 17; the number before it is even.
+    let ones = |last: u8| {
         let mut bytes = vec![0xff; 256];
-        bytes[255] = 0xfe;
-        json!({ "kty": "RSA", "n": encode(bytes), "e": "AQAB" })
-    };
-    let factor = |number: u8| {
-        // All ones is divisible by 3, 5 and 17; a number that is not is found near it.
-        let mut bytes = vec![0xff; 256];
-        bytes[255] = number;
+        bytes[255] = last;
         json!({ "kty": "RSA", "n": encode(bytes), "e": "AQAB" })
     };
     let point = Signer::Es256.jwk("k");
     let rows = [
-        ("ROCA", json!({ "kty": "RSA", "n": ROCA, "e": "AQAB" })),
-        ("RSA of 4104 bits, above the limit", modulus(513)),
-        ("RSA of 8192 bits, above the limit", modulus(1024)),
-        ("divisible by 3", factor(0xff)),
-        ("for signatures and for encryption", with(&rsa, &json!({ "key_ops": ["verify", "encrypt"] }))),
-        ("whose use and operations differ", with(&rsa, &json!({ "use": "sig", "key_ops": ["wrapKey"] }))),
-        ("whose operations and use differ", with(&rsa, &json!({ "use": "enc", "key_ops": ["verify"] }))),
-        ("whose use is no text", with(&rsa, &json!({ "use": ["sig"] }))),
-        ("whose operations are no list", with(&rsa, &json!({ "key_ops": "verify" }))),
-        ("for an algorithm of encryption", with(&rsa, &json!({ "alg": "RSA-OAEP" }))),
-        ("RSA of 512 bits", modulus(64)),
-        ("RSA of 1024 bits", modulus(128)),
-        ("RSA of 2040 bits", modulus(255)),
-        ("RSA of 16384 bits", modulus(2048)),
-        ("an even modulus", even),
-        ("e = 1", with(&rsa, &json!({ "e": "AQ" }))),
-        ("e = 2", with(&rsa, &json!({ "e": "Ag" }))),
-        ("e even", with(&rsa, &json!({ "e": "AQAA" }))),
-        ("e enormous", with(&rsa, &json!({ "e": encode([0xff; 32]) }))),
-        ("no e", with(&rsa, &json!({ "e": null }))),
-        ("a private RSA key", with(&rsa, &json!({ "d": "AQAB" }))),
-        ("off the curve", with(&point, &json!({ "y": point["x"] }))),
-        ("the origin", with(&point, &json!({ "x": encode([0; 32]), "y": encode([0; 32]) }))),
-        ("beyond the field", with(&point, &json!({ "x": encode([0xff; 32]) }))),
-        ("a coordinate cut short", with(&point, &json!({ "x": encode([1; 31]) }))),
-        ("of another curve", with(&point, &json!({ "crv": "P-384" }))),
-        ("P-521", with(&point, &json!({ "crv": "P-521" }))),
-        ("secp256k1", with(&point, &json!({ "crv": "secp256k1" }))),
-        ("Ed25519 of small order", json!({ "kty": "OKP", "crv": "Ed25519", "x": encode([0; 32]) })),
+        ("ROCA", "fingerprint of ROCA", json!({ "kty": "RSA", "n": ROCA, "e": "AQAB" })),
+        ("RSA of 4104 bits, above the limit", "4104 bits; 2048 to 4096", modulus(513)),
+        ("RSA of 8192 bits, above the limit", "8192 bits; 2048 to 4096", modulus(1024)),
+        ("divisible by 3", "a small factor", ones(0xff)),
+        (
+            "for signatures and for encryption",
+            "not for signatures",
+            with(&rsa, &json!({ "key_ops": ["verify", "encrypt"] })),
+        ),
+        (
+            "whose use and operations differ",
+            "not for signatures",
+            with(&rsa, &json!({ "use": "sig", "key_ops": ["wrapKey"] })),
+        ),
+        (
+            "whose operations and use differ",
+            "not for signatures",
+            with(&rsa, &json!({ "use": "enc", "key_ops": ["verify"] })),
+        ),
+        ("whose use is no text", "not for signatures", with(&rsa, &json!({ "use": ["sig"] }))),
+        ("whose operations are no list", "not for signatures", with(&rsa, &json!({ "key_ops": "verify" }))),
+        ("for an algorithm of encryption", "`alg` is not", with(&rsa, &json!({ "alg": "RSA-OAEP" }))),
+        ("RSA of 512 bits", "512 bits; 2048 to 4096", modulus(64)),
+        ("RSA of 1024 bits", "1024 bits; 2048 to 4096", modulus(128)),
+        ("RSA of 2040 bits", "2040 bits; 2048 to 4096", modulus(255)),
+        ("RSA of 16384 bits", "16384 bits; 2048 to 4096", modulus(2048)),
+        ("an even modulus", "modulus is even", ones(0xfe)),
+        ("e = 1", "exponent must be odd", with(&rsa, &json!({ "e": "AQ" }))),
+        ("e = 2", "exponent must be odd", with(&rsa, &json!({ "e": "Ag" }))),
+        ("e even", "exponent must be odd", with(&rsa, &json!({ "e": "AQAA" }))),
+        ("e enormous", "exponent must be odd", with(&rsa, &json!({ "e": encode([0xff; 32]) }))),
+        ("no e", "`e` is missing", with(&rsa, &json!({ "e": null }))),
+        ("a private RSA key", "private or symmetric", with(&rsa, &json!({ "d": "AQAB" }))),
+        ("off the curve", "not on the curve", with(&point, &json!({ "y": point["x"] }))),
+        ("the origin", "not on the curve", with(&point, &json!({ "x": encode([0; 32]), "y": encode([0; 32]) }))),
+        ("beyond the field", "not on the curve", with(&point, &json!({ "x": encode([0xff; 32]) }))),
+        ("a coordinate cut short", "not on the curve", with(&point, &json!({ "x": encode([1; 31]) }))),
+        ("of another curve", "not on the curve", with(&point, &json!({ "crv": "P-384" }))),
+        ("P-521", "curve is not supported", with(&point, &json!({ "crv": "P-521" }))),
+        ("secp256k1", "curve is not supported", with(&point, &json!({ "crv": "secp256k1" }))),
+        ("Ed25519 of small order", "not on the curve", json!({ "kty": "OKP", "crv": "Ed25519", "x": encode([0; 32]) })),
         (
             "the neutral element",
+            "not on the curve",
             json!({ "kty": "OKP", "crv": "Ed25519", "x": encode([&[1], [0; 31].as_slice()].concat()) }),
         ),
-        ("Ed448", json!({ "kty": "OKP", "crv": "Ed448", "x": encode([1; 57]) })),
-        ("X25519", json!({ "kty": "OKP", "crv": "X25519", "x": encode([9; 32]) })),
-        ("symmetric", json!({ "kty": "oct", "k": "c2VjcmV0" })),
+        ("Ed448", "curve is not supported", json!({ "kty": "OKP", "crv": "Ed448", "x": encode([1; 57]) })),
+        ("X25519", "curve is not supported", json!({ "kty": "OKP", "crv": "X25519", "x": encode([9; 32]) })),
+        ("symmetric", "private or symmetric", json!({ "kty": "oct", "k": "c2VjcmV0" })),
     ];
-    for (name, key) in rows {
+    for (name, why, key) in rows {
         let alone = json!({ "keys": [key] }).to_string();
         assert!(jwks::parse(alone.as_bytes(), 4096).is_err(), "{name}");
         let beside = json!({ "keys": [key, Signer::Ed25519.jwk("good")] }).to_string();
         let set = jwks::parse(beside.as_bytes(), 4096).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert_eq!((set.keys.keys.len(), set.left_out.len()), (1, 1), "{name} spoils no other, and is told");
-        assert_eq!(set.left_out[0].kid.as_deref(), key["kid"].as_str(), "{name} is named");
+        let left_out = &set.left_out[0];
+        assert_eq!(left_out.kid.as_deref(), key["kid"].as_str(), "{name} is named");
+        assert!(left_out.why.contains(why), "{name}: {}", left_out.why);
     }
 }
 

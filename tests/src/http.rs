@@ -88,3 +88,17 @@ pub fn call(tool: &str) -> String {
 pub fn request(method: &str) -> String {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method }).to_string()
 }
+
+/// Octets without percent-encoding.
+#[must_use]
+pub fn decoded(text: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut index) = (Vec::with_capacity(text.len()), 0);
+    while index < text.len() {
+        let digits = text.get(index + 1..index + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.filter(|_| text[index] == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let octet = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(octet.unwrap_or(text[index]));
+        index += if octet.is_some() { 3 } else { 1 };
+    }
+    decoded
+}

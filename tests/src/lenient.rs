@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::ports;
+use crate::{http, ports};
 
 /// A running server. It notes what it gets, byte for byte, and answers `{}`.
 #[derive(Debug)]
@@ -155,24 +155,6 @@ fn folded(name: &str) -> String {
 
 /// Octets of octets as well.
 fn decoded(text: &str) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    for _ in 0..4 {
-        let mut next = Vec::with_capacity(bytes.len());
-        let mut index = 0;
-        while index < bytes.len() {
-            let digits = bytes.get(index + 1..index + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-            match digits.filter(|_| bytes[index] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                Some(octet) => {
-                    next.push(octet);
-                    index += 3;
-                }
-                None => {
-                    next.push(bytes[index]);
-                    index += 1;
-                }
-            }
-        }
-        bytes = next;
-    }
+    let bytes = (0..4).fold(text.as_bytes().to_vec(), |bytes, _| http::decoded(&bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -29,6 +29,7 @@ pub mod readers;
 pub mod remote;
 pub mod servers;
 pub mod stack;
+pub mod stream;
 pub mod tls_front;
 pub mod tools;
 pub mod toolward;

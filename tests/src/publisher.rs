@@ -11,6 +11,8 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::response::Response;
 use tokio::runtime::Runtime;
 
+use crate::toolward::Issuer;
+
 /// What is at a path.
 #[derive(Clone, Debug)]
 pub enum Published {
@@ -72,6 +74,11 @@ impl Publisher {
     /// When the server panicked.
     pub fn publish(&self, path: &str, what: Published) {
         self.shared.pages.lock().expect("no panic").insert(path.to_owned(), what);
+    }
+
+    /// Publishes the key set of these at a path.
+    pub fn publish_keys(&self, path: &str, issuers: &[&Issuer]) {
+        self.publish(path, Published::Json(Issuer::joined(issuers)));
     }
 
     /// Paths that were asked for since the last time, with the statuses of the answers.

@@ -7,7 +7,8 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use toolward_policy::arguments::{Argument, Arguments, Number};
 
 use crate::tools::{root, tools};
 
@@ -41,6 +42,34 @@ pub fn ask(bodies: &[Vec<u8>]) -> [Vec<Reading>; 3] {
 pub fn reading(method: &str, name: &str, arguments: Option<&Value>) -> Reading {
     let arguments = arguments.map_or_else(|| "n".to_owned(), canonical);
     Reading::Read(format!("{} {} {arguments}", text(method), text(name)))
+}
+
+/// Whether the arguments that are judged are what the body says.
+#[must_use]
+pub fn are_same(judged: &Arguments, members: &Map<String, Value>) -> bool {
+    let is_same = |(name, argument): (&str, &Argument)| members.get(name).is_some_and(|value| is_same(argument, value));
+    judged.members().len() == members.len() && judged.members().all(is_same)
+}
+
+fn is_same(argument: &Argument, value: &Value) -> bool {
+    match (argument, value) {
+        (Argument::Null, Value::Null) => true,
+        (Argument::Bool(own), Value::Bool(value)) => own == value,
+        (Argument::Text(own), Value::String(value)) => own == value,
+        (Argument::Number(own), Value::Number(value)) => match own {
+            // Which is what is judged of it.
+            Number::Unclear => true,
+            // `-0` is one of ours, and a double to others.
+            Number::Integer(own) => value.as_i64().map_or(value.as_f64() == Some(*own as f64), |value| *own == value),
+            Number::Decimal(own) => value.as_f64() == Some(*own),
+            Number::Between(..) => false,
+        },
+        (Argument::List(own), Value::Array(values)) => {
+            own.len() == values.len() && own.iter().zip(values).all(|(own, value)| is_same(own, value))
+        }
+        (Argument::Object(own), Value::Object(members)) => are_same(own, members),
+        _ => false,
+    }
 }
 
 fn canonical(value: &Value) -> String {

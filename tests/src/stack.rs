@@ -157,3 +157,22 @@ spec:
 "
     )
 }
+
+/// An MCPAccessPolicy `default/math` for the route without rules, which accepts these issuers, each with where its keys are.
+#[must_use]
+pub fn accepting(issuers: &[(&str, String)]) -> String {
+    let issuer = |(name, jwks): &(&str, String)| {
+        format!("    - {{ issuer: '{name}', audiences: ['{AUDIENCE}'], jwks: {jwks} }}\n")
+    };
+    let issuers: String = issuers.iter().map(issuer).collect();
+    format!(
+        "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: math }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
+  authentication:
+    issuers:
+{issuers}"
+    )
+}

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
+
 use crate::http;
 use crate::ports;
 use crate::process::{Process, eventually};
@@ -155,6 +157,19 @@ impl Issuer {
     #[must_use]
     pub fn jwks(&self) -> String {
         self.run(&["--jwks"])
+    }
+
+    /// One key set with the keys of several.
+    ///
+    /// # Panics
+    /// When one of them has none.
+    #[must_use]
+    pub fn joined(issuers: &[&Self]) -> String {
+        let keys = |issuer: &&Self| {
+            let set: Value = serde_json::from_str(&issuer.jwks()).expect("JSON");
+            set["keys"].as_array().expect("keys").clone()
+        };
+        json!({ "keys": issuers.iter().flat_map(keys).collect::<Vec<_>>() }).to_string()
     }
 
     /// A token with the issuer and audience that the manifests accept, and these arguments of `toolward token`.

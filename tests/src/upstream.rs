@@ -34,10 +34,16 @@ pub const TOOLS_WITHOUT_MULTIPLY: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"t
 /// The answer to everything else.
 pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok" : true}}"#;
 
+/// That the resources `note://a` and `note://b` were updated.
+pub const UPDATES: [&str; 2] = [
+    r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"note://a"}}"#,
+    r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"note://b"}}"#,
+];
+
 /// A recording server. It answers `tools/list` with [`TOOLS`] (as an event when the request carries the header
 /// `x-answer: sse`, and as what pretends to be compressed with `x-answer: gzip`), GET with an event every 20 ms for ever,
 /// whatever carries the header `x-answer-json` with its value (and `x-answer-cache` as `cache-control`), whatever carries the header
-/// `x-stream` with a stream without end (of nothing, or of `lists`, or of lists behind the announcement of an `endpoint`), and
+/// `x-stream` with a stream without end (of nothing, or of `lists`, or of lists behind the announcement of an `endpoint`, or of [`UPDATES`]), and
 /// everything else with [`OK`]; with the header `x-wait` after so many milliseconds.
 #[derive(Debug)]
 pub struct Upstream {
@@ -122,9 +128,10 @@ async fn answer(State(recorded): State<Arc<Mutex<Vec<Recorded>>>>, request: Requ
         return with_type("application/json", large);
     }
     match parts.headers.get("x-stream").map(|value| value.as_bytes()) {
-        Some(b"lists") => return stream(": begins\n\n", Some(LIST_EVENT)),
-        Some(b"endpoint") => return stream("event: endpoint\ndata: /messages?sessionId=1\n\n", Some(LIST_EVENT)),
-        Some(_) => return stream(": begins\n\n", None),
+        Some(b"lists") => return stream(": begins\n\n", &[LIST]),
+        Some(b"updates") => return stream(": begins\n\n", &UPDATES),
+        Some(b"endpoint") => return stream("event: endpoint\ndata: /messages?sessionId=1\n\n", &[LIST]),
+        Some(_) => return stream(": begins\n\n", &[]),
         None => {}
     }
     let is_list = body.windows(12).any(|window| window == b"\"tools/list\"");
@@ -147,18 +154,19 @@ fn with_type(content_type: &str, body: String) -> Response {
 }
 
 fn events() -> Response {
-    stream("", Some("data: {\"tick\":1}\n\n"))
+    stream("", &[r#"{"tick":1}"#])
 }
 
-/// [`TOOLS`] as an event.
-const LIST_EVENT: &str = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[{\"name\":\"add\"},{\"name\":\"multiply\"},{\"name\":\"echo\"}]}}\n\n";
+/// The list of a stream.
+const LIST: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"add"},{"name":"multiply"},{"name":"echo"}]}}"#;
 
-/// A stream that begins with one thing, and goes on with another for ever.
-fn stream(first: &'static str, next: Option<&'static str>) -> Response {
+/// A stream that begins with one thing, and goes on with events of these for ever.
+fn stream(first: &'static str, next: &[&str]) -> Response {
+    let next: Bytes = next.iter().map(|data| format!("data: {data}\n\n")).collect::<String>().into();
     let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(20))).skip(1);
-    let next = ticks.filter_map(move |_| next);
-    let events = tokio_stream::once(first).chain(next);
-    let events = events.map(|event| Ok::<_, std::convert::Infallible>(Bytes::from_static(event.as_bytes())));
-    let body = Body::from_stream(events);
+    let next = ticks.filter_map(move |_| (!next.is_empty()).then(|| next.clone()));
+    let events = tokio_stream::once(Bytes::from_static(first.as_bytes())).chain(next);
+    let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
     Response::builder().header("content-type", "text/event-stream").body(body).expect("an answer")
 }

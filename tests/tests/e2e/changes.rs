@@ -1,12 +1,9 @@
 //! Changes take effect on a running Envoy and disturb nobody.
 
-use std::io::{BufRead as _, BufReader};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use toolward_tests::http::{self, call};
 use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, policy, route};
+use toolward_tests::stream::Stream;
 use toolward_tests::upstream::{OK, Upstream};
 
 const NOBODY: &str = "[]";
@@ -16,37 +13,19 @@ fn an_open_stream_lives_through_changes_of_policy_and_route() {
     let upstream = Upstream::start();
     let stack = Stack::start(upstream.port, OPS_MAY_ADD);
     let ops = stack.issuer.of_team("ops");
-    let stream = stack.client.get(stack.url()).bearer_auth(&ops).send().expect("a stream");
-    assert_eq!(stream.status(), 200);
-    let ticks = Arc::new(AtomicUsize::new(0));
-    let ended = Arc::new(AtomicBool::new(false));
-    let (counted, tells) = (Arc::clone(&ticks), Arc::clone(&ended));
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            match line {
-                Ok(line) if line.starts_with("data:") => counted.fetch_add(1, Ordering::SeqCst),
-                Ok(_) => 0,
-                Err(_) => break,
-            };
-        }
-        tells.store(true, Ordering::SeqCst);
-    });
-    let goes_on = |after: &str| {
-        let before = ticks.load(Ordering::SeqCst);
-        eventually(&format!("events after {after}"), || ticks.load(Ordering::SeqCst) > before + 3);
-    };
-    goes_on("the start");
+    let stream = Stream::open("a stream", stack.client.get(stack.url()).bearer_auth(&ops));
+    stream.goes_on("the start");
     stack.set_rules(NOBODY);
     eventually("denied", || stack.ask(&ops, call("add")).code() == Some(-32602));
-    goes_on("a change of policy");
+    stream.goes_on("a change of policy");
     stack.folder.write("route.yaml", &route("/elsewhere"));
     eventually("moved", || stack.ask(&ops, call("add")).status == 404);
-    goes_on("a change of route");
+    stream.goes_on("a change of route");
     let moved = http::post(&stack.client, &format!("http://127.0.0.1:{}/elsewhere", stack.port), call("add"));
     assert_eq!(http::send(moved.bearer_auth(&ops)).code(), Some(-32602), "the policy is attached to the route");
     // Nobody protects the server any more, so that nothing may pass.
     stack.folder.remove("policy.yaml");
-    eventually("the end of the stream", || ended.load(Ordering::SeqCst));
+    stream.ends("the end of the policy");
     assert_eq!(stack.envoy.stat("listener_manager.listener_modified"), 0);
     assert_eq!(stack.envoy.stat("listener_manager.total_listeners_draining"), 0);
 }

@@ -1,14 +1,12 @@
 //! HTTP+SSE (revision 2024-11-05): what a server announces is its caller's, in whatever form it is.
 
-use std::io::{BufRead as _, BufReader, Lines};
-
-use reqwest::blocking::Response;
 use serde_json::{Value, json};
 use toolward_tests::client;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::McpServer;
 use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, policy, route};
+use toolward_tests::stream;
 
 const HTTP_SSE: &str = "  protocol: { transport: HTTPSSE }\n";
 
@@ -34,15 +32,8 @@ const ELSEWHERE: [&str; 7] = ["absolute", "foreign", "network", "dots", "fragmen
 
 /// A stream with what it announced.
 struct Stream {
-    lines: Lines<BufReader<Response>>,
+    data: Box<dyn Iterator<Item = String>>,
     endpoint: String,
-}
-
-impl Stream {
-    /// The data of the next event that has any.
-    fn next(&mut self) -> Option<String> {
-        self.lines.by_ref().map_while(Result::ok).find_map(|line| line.strip_prefix("data: ").map(str::to_owned))
-    }
 }
 
 struct World {
@@ -64,9 +55,9 @@ impl World {
         let stream = self.stack.client.get(self.url(path)).bearer_auth(token).header("accept", "text/event-stream");
         let stream = stream.send().expect("an answer");
         assert_eq!(stream.status(), 200, "{path}");
-        let mut stream = Stream { lines: BufReader::new(stream).lines(), endpoint: String::new() };
-        stream.endpoint = stream.next()?;
-        Some(stream)
+        let mut data = Box::new(stream::data(stream));
+        let endpoint = data.next()?;
+        Some(Stream { data, endpoint })
     }
 
     fn send(&self, token: &str, path: &str) -> Answer {
@@ -135,7 +126,7 @@ fn are_of_their_callers_in_every_form() {
         let (endpoint, own) = (stream.endpoint.clone(), world.last_session());
         assert!(endpoint.starts_with(&format!("{way}?toolward-seal=")) && !endpoint.contains(&own), "{endpoint}");
         assert_eq!(world.send(&alice, &endpoint).status, 202, "{way}");
-        let answer: Value = serde_json::from_str(&stream.next().expect("an answer")).expect("JSON");
+        let answer: Value = serde_json::from_str(&stream.data.next().expect("an answer")).expect("JSON");
         assert_eq!(answer["result"]["said"], "ping", "{way}");
 
         let seal = endpoint.split_once('=').expect("a seal").1;

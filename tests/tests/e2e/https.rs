@@ -63,10 +63,15 @@ fn hosts_have_certificates_of_their_own_which_are_rotated_under_open_streams() {
     assert_eq!(ask(&b, "b.example.com").expect("an answer"), 200);
     assert!(ask(&a, "b.example.com").is_err(), "b has another authority");
     assert!(ask(&a, "elsewhere.example.com").is_err(), "nobody has a certificate for it");
-    let misdirected = http::post(&a, &url("a.example.com"), call("add")).header("host", "b.example.com");
-    assert_eq!(http::send(misdirected.bearer_auth(&ops)).status, 421, "the host of another listener");
-    let unknown = http::post(&a, &url("a.example.com"), call("add")).header("host", "x.example.com");
-    assert_eq!(http::send(unknown.bearer_auth(&ops)).status, 404);
+    let to = |host: &'static str| {
+        http::send(http::post(&a, &url("a.example.com"), call("add")).header("host", host).bearer_auth(&ops))
+    };
+    // A dot at its end makes no other host of it.
+    for other in ["b.example.com", "b.example.com.", "B.example.com."] {
+        assert_eq!(to(other).status, 421, "the host of another listener: {other}");
+    }
+    assert_eq!(to("a.example.com.").text, OK);
+    assert_eq!(to("x.example.com").status, 404);
 
     // A new certificate: for new connections, while an open stream lives on.
     let changed = stack.envoy.stat("listener_manager.listener_modified");

@@ -13,6 +13,7 @@ mod lists;
 mod metrics_and_log;
 mod narrowing;
 mod render;
+mod request_states;
 mod restart;
 mod routes;
 mod semantics;

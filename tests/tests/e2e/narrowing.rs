@@ -155,41 +155,21 @@ spec:
 
 fn manifests(cases: &[Case], ports: [u16; 3], upstream: u16, keys: &[(&str, String)]) -> String {
     let [strict, replaceable, gate] = ports;
-    let mut all = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: toolward }}
-spec: {{ controllerName: toolward.dev/gateway-controller }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: mcp-gateway }}
-spec:
-  gatewayClassName: toolward
-  listeners:
-  - {{ name: strict, port: {strict}, protocol: HTTP }}
-  - {{ name: replaceable, port: {replaceable}, protocol: HTTP }}
-  - {{ name: gate, port: {gate}, protocol: HTTP }}
-"
-    );
+    let listener = |name: &str, port: u16| format!("{{ name: {name}, port: {port}, protocol: HTTP }}");
+    let three = [listener("strict", strict), listener("replaceable", replaceable), listener("gate", gate)].join(", ");
+    let mut all = toolward_tests::stack::gateway(strict).replace(&listener("mcp", strict), &three);
     for backend in ["math", "other", "theirs"] {
-        all += &format!(
-            "---
-apiVersion: toolward.dev/v1alpha1
-kind: MCPBackend
-metadata: {{ name: {backend} }}
-spec: {{ targets: [{{ name: {backend}, static: {{ host: 127.0.0.1, port: {upstream} }}, path: /mcp }}] }}
-"
-        );
+        all += "---\n";
+        all += &toolward_tests::stack::backend(upstream).replace("name: math", &format!("name: {backend}"));
     }
-    let listener =
+    let section =
         |name| format!("group: gateway.networking.k8s.io, kind: Gateway, name: mcp-gateway, sectionName: {name}");
     let usual = issuers(&[platform(&format!("audiences: [{AUDIENCE}, other]"))]);
     let add = "authorization: { rules: [{ name: add, tools: [add] }] }";
     let ops = "authorization: { rules: [{ name: ops, tools: [add], claims: [{ path: team, in: [ops] }] }] }";
-    all += &policy("strict", &listener("strict"), &format!("{usual}\n  {add}"));
-    all += &policy("replaceable", &listener("replaceable"), &usual.replace("{ issuers", "{ override: Allow, issuers"));
-    all += &policy("gate", &listener("gate"), ops);
+    all += &policy("strict", &section("strict"), &format!("{usual}\n  {add}"));
+    all += &policy("replaceable", &section("replaceable"), &usual.replace("{ issuers", "{ override: Allow, issuers"));
+    all += &policy("gate", &section("gate"), ops);
     all += &policy(
         "theirs",
         "group: toolward.dev, kind: MCPBackend, name: theirs",
@@ -239,9 +219,8 @@ fn got(answer: &Answer) -> Got {
 fn a_route_can_narrow_the_platform_s_authentication_and_not_loosen_it() {
     let (upstream, platform, own) = (Upstream::start(), Issuer::new("ES256"), Issuer::new("ES256"));
     let ports = [ports::free(), ports::free(), ports::free()];
-    let set = |issuer: &Issuer| -> serde_json::Value { serde_json::from_str(&issuer.jwks()).expect("JSON") };
-    let both = serde_json::json!({ "keys": [set(&platform)["keys"][0], set(&own)["keys"][0]] });
-    let keys = [("PLATFORM", platform.jwks()), ("OWN", own.jwks()), ("BOTH", both.to_string())];
+    let both = Issuer::joined(&[&platform, &own]);
+    let keys = [("PLATFORM", platform.jwks()), ("OWN", own.jwks()), ("BOTH", both)];
     let cases = cases();
     let folder = Folder::new();
     folder.write("world.yaml", &manifests(&cases, ports, upstream.port, &keys));

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
@@ -126,8 +127,7 @@ fn of_an_issuer_and_not_of_its_name() {
     assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")));
 
     // New keys beside the old ones, and another rule: the caller is the same.
-    let key = |jwks: &str| serde_json::from_str::<serde_json::Value>(jwks).expect("JSON")["keys"][0].clone();
-    let both = json!({ "keys": [key(&jwks), key(&other)] }).to_string();
+    let both = Issuer::joined(&[&stack.issuer, &namesake]);
     let rules = format!("{OPS_MAY_ADD}\n    - {{ name: more, tools: [multiply] }}");
     stack.folder.write("policy.yaml", &policy(&both, &rules));
     eventually("the new key counts", || ask("/mcp", &namesake.token(&arguments), &session).status == 200);
@@ -155,4 +155,59 @@ fn of_a_server_and_not_of_all_behind_the_gateway() {
     assert_eq!(go_on(&stack, &ops, &session).status, 200);
     let answer = at_other(&session);
     assert_eq!((answer.status, answer.reason().as_deref()), (404, Some("SessionNotFound")));
+}
+
+/// Two ways to one server, of which one binds sessions: what was bound on the one is no session on the other, in whole or in
+/// part.
+#[test]
+fn of_a_caller_and_not_of_a_way_that_binds_none() {
+    let server = McpServer::start(Sdk::V1);
+    let stack = Stack::start(server.port, OPS_MAY_ADD);
+    let open_way = |text: String| text.replace("name: math }", "name: open }");
+    let route = open_way(route("/open")).replace("MCPBackend, name: open", "MCPBackend, name: math");
+    let unbound =
+        format!("{}  protocol: {{ sessionBinding: None }}\n", open_way(policy(&stack.issuer.jwks(), OPS_MAY_ADD)));
+    stack.folder.write("open.yaml", &format!("{route}---\n{unbound}"));
+    let token = |who: &str| stack.issuer.token(&["--claim", "team=ops", "--subject", who]);
+    let (alice, bob) = (token("alice"), token("bob"));
+    let url = format!("http://127.0.0.1:{}/open", stack.port);
+    let ask = |token: &str, body: String, session: Option<&str>| {
+        let asked = http::post(&stack.client, &url, body).bearer_auth(token);
+        session
+            .into_iter()
+            .fold(asked, |asked, session| asked.header("mcp-session-id", session))
+            .send()
+            .expect("an answer")
+    };
+    let list = |token: &str, session: &str| ask(token, request("tools/list"), Some(session)).status().as_u16();
+    eventually("the open way", || ask(&alice, INITIALIZE.to_owned(), None).status() == 200);
+
+    let bound = open(&stack, &alice);
+    assert_eq!(go_on(&stack, &alice, &bound).status, 200);
+    let opened = ask(&alice, INITIALIZE.to_owned(), None);
+    let own = opened.headers()["mcp-session-id"].to_str().expect("text").to_owned();
+    assert!(is_sealed(&bound) && !is_sealed(&own), "{bound} {own}");
+    let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert_eq!(ask(&alice, ready.to_owned(), Some(&own)).status(), 202);
+    assert_eq!(list(&bob, &own), 200, "there, sessions are of whoever knows them");
+
+    // All that is left where something is cut off, be it a MAC at either end; and what it says when it is decoded.
+    let bytes = URL_SAFE_NO_PAD.decode(&bound).expect("base64url");
+    let mut pieces = vec![bound.clone()];
+    for at in 1..bound.len() {
+        pieces.extend([bound[..at].to_owned(), bound[at..].to_owned()]);
+    }
+    pieces.push(bytes.iter().filter(|byte| byte.is_ascii_graphic()).map(|byte| char::from(*byte)).collect());
+    assert!(pieces.len() > 2 * 64, "{}", pieces.len());
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        let status = list(&bob, piece);
+        assert!((400..500).contains(&status), "{piece}: {status}");
+    }
+    assert_eq!(go_on(&stack, &bob, &own).reason().as_deref(), Some("SessionNotFound"), "nor the other way round");
+    assert_eq!(go_on(&stack, &alice, &bound).status, 200, "it lives on");
+
+    let output = run(&["check", stack.folder.path().to_str().expect("UTF-8")]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let parts = ["note: ", "HTTPRoute default/open", "HTTPRoute default/math", "lead to one server"];
+    assert!(text.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{text}");
 }

@@ -3,6 +3,7 @@
 use toolward_tests::envoy::{Envoy, shipped};
 use toolward_tests::http::{self, Answer, call, request};
 use toolward_tests::ports;
+use toolward_tests::process::eventually;
 use toolward_tests::tools::tools;
 use toolward_tests::toolward::Issuer;
 use toolward_tests::upstream::{OK, TOOLS_WITHOUT_MULTIPLY, Upstream};
@@ -21,16 +22,22 @@ struct Static {
 impl Static {
     /// With another text in place of one that stands in the example.
     fn start(from: &str, to: &str) -> Self {
+        Self::with(&[(from, to)])
+    }
+
+    /// With other texts in place of those that stand in the example.
+    fn with(changes: &[(&str, &str)]) -> Self {
         let upstream = Upstream::start();
         let issuer = Issuer::new("ES256");
         let jwks: serde_json::Value = serde_json::from_str(&issuer.jwks()).expect("a key set");
         let key = &jwks["keys"][0];
         let port = ports::free();
         let text = |name: &str| key[name].as_str().expect("text").to_owned();
-        let example = shipped("envoy/static.yaml");
-        assert!(example.contains(from), "{from}");
+        let example = changes.iter().fold(shipped("envoy/static.yaml"), |example, (from, to)| {
+            assert!(example.contains(from), "{from}");
+            example.replace(from, to)
+        });
         let config = example
-            .replace(from, to)
             .replace("target/wasm/toolward.wasm", tools().wasm.to_str().expect("UTF-8"))
             .replace("port_value: 10000", &format!("port_value: {port}"))
             .replace("port_value: 8000", &format!("port_value: {}", upstream.port))
@@ -126,4 +133,29 @@ fn a_route_that_fits_only_with_the_token_has_no_answer_of_another() {
         let closed = whole.envoy.stat("wasmcustom.toolward_requests.tools/call.closed.RouteChanged");
         assert_eq!(closed, u64::from(reason.is_some()), "{name}: {}", whole.envoy.admin("/stats?filter=toolward"));
     }
+}
+
+/// Where the heap is used up, whatever it takes.
+#[test]
+fn what_would_use_up_the_memory_is_turned_away() {
+    let heap = ("max_heap_size_bytes: 805306368", "max_heap_size_bytes: 1048576");
+    let whole = Static::with(&[heap]);
+    let monitor = "overload.envoy.resource_monitors.fixed_heap.pressure";
+    eventually("the heap is used up", || whole.envoy.stat(monitor) >= 100);
+    for action in ["shrink_heap", "disable_http_keepalive", "stop_accepting_requests", "stop_accepting_connections"] {
+        let active = format!("overload.envoy.overload_actions.{action}.active");
+        eventually(action, || whole.envoy.stat(&active) == 1);
+    }
+
+    // With connections, to see what becomes of requests.
+    let connections = "stop_accepting_connections\n    triggers: [{ name: envoy.resource_monitors.fixed_heap,";
+    let fewer =
+        "stop_accepting_connections\n    triggers: [{ name: envoy.resource_monitors.global_downstream_max_connections,";
+    let whole = Static::with(&[heap, (connections, fewer)]);
+    eventually("requests are turned away", || whole.ask(call("add")).status == 503);
+    let _ = whole.upstream.take_recorded();
+    let answer = whole.ask(call("add"));
+    assert_eq!((answer.status, answer.text.as_str()), (503, "envoy overloaded"));
+    assert_eq!(whole.upstream.take_recorded(), []);
+    assert!(whole.envoy.stat("http.mcp.downstream_rq_overload_close") > 0);
 }

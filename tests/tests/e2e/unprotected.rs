@@ -1,6 +1,7 @@
 //! A policy that is bent while Envoy serves: misspelt, commented out, asking for nothing. What it protected is closed, and says
 //! why; only what is open by the operator's word, or is no MCPBackend, is open.
 
+use serde_json::Value;
 use toolward_tests::folder::Folder;
 use toolward_tests::http::{self, Answer, call};
 use toolward_tests::process::eventually;
@@ -116,7 +117,10 @@ impl World {
                 let answer = self.ask(path, "multiply").text;
                 match reason {
                     "Unprotected" => assert!(answer.contains("authentication: { anonymous: {} }"), "{row}: {answer}"),
-                    "PolicyTargetNotFound" => assert!(answer.contains("olicy"), "{row}: {answer}"),
+                    "PolicyTargetNotFound" => {
+                        let meant = format!("{} may have been meant for it", named(bent));
+                        assert!(answer.contains(&meant), "{row}: not {meant}: {answer}");
+                    }
                     _ => {}
                 }
                 assert_eq!(self.server.take_recorded(), [], "{row}: nothing may reach the server");
@@ -126,6 +130,15 @@ impl World {
         self.stack.folder.write(file, good);
         self.restored();
     }
+}
+
+/// How an answer names a policy: `MCPAccessPolicy default/web`, by the kind that it says.
+fn named(policy: &str) -> String {
+    let policy: Value = serde_yaml_ng::from_str(policy).expect("YAML");
+    let (kind, metadata) = (&policy["kind"], &policy["metadata"]);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let namespace = metadata.get("namespace").map_or_else(|| "default".to_owned(), text);
+    format!("{} {namespace}/{}", text(kind), text(&metadata["name"]))
 }
 
 fn check(row: &str, folder: &Folder, arguments: &[&str], good: bool, says: &str) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use toolward_tests::envoy::{Envoy, shipped};
 use toolward_tests::hostile::{Case, Ending, Target, cases, exchange, good_call, open};
+use toolward_tests::http::decoded;
 use toolward_tests::mcp_server::McpServer;
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
@@ -152,20 +153,7 @@ fn is_forbidden(did: Value) -> bool {
         || labels.contains(&json!("evil"))
         || labels.len() > 3
         || !to.starts_with("team/")
-        || leaves(&decoded(&decoded(to)))
-}
-
-/// The text without percent-encoding.
-fn decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut decoded = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
-            Some(Ok(byte)) => decoded.extend([&char::from(byte).to_string(), &part[2..]]),
-            _ => decoded.extend(["%", part]),
-        }
-    }
-    decoded
+        || leaves(&String::from_utf8_lossy(&decoded(&decoded(to.as_bytes()))))
 }
 
 struct Totals {

@@ -1,8 +1,8 @@
 //! What the filter takes for a call, Python, Node.js and Go take for the same call: of all hostile bodies, and of what
 //! fuzzing keeps.
 
-use serde_json::{Map, Value};
-use toolward_policy::arguments::{Argument, Arguments, Given, Number};
+use serde_json::Value;
+use toolward_policy::arguments::Given;
 use toolward_policy::mcp::message::{Message, Target as Named};
 use toolward_tests::hostile::{Target, cases};
 use toolward_tests::readers::{self, LANGUAGES, Reading};
@@ -34,7 +34,9 @@ fn all_languages_read_what_was_judged() {
         let message: Value = serde_json::from_slice(body).expect("JSON");
         let arguments = message["params"].get("arguments");
         match (request.arguments(), arguments) {
-            (Given::Arguments(judged), Some(Value::Object(members))) => assert!(are_same(judged, members), "{message}"),
+            (Given::Arguments(judged), Some(Value::Object(members))) => {
+                assert!(readers::are_same(judged, members), "{message}");
+            }
             (Given::None, None) => {}
             (Given::Unclear, Some(other)) if !other.is_object() => {}
             (judged, _) => panic!("{judged:?}: {message}"),
@@ -48,29 +50,4 @@ fn all_languages_read_what_was_judged() {
     }
     println!("{judged} of {} bodies are calls, and mean the same to {}", bodies.len(), LANGUAGES.join(", "));
     assert!(judged > 100, "{judged}");
-}
-
-fn are_same(judged: &Arguments, members: &Map<String, Value>) -> bool {
-    let is_same = |(name, argument): (&str, &Argument)| members.get(name).is_some_and(|value| is_same(argument, value));
-    judged.members().len() == members.len() && judged.members().all(is_same)
-}
-
-fn is_same(argument: &Argument, value: &Value) -> bool {
-    match (argument, value) {
-        (Argument::Null, Value::Null) => true,
-        (Argument::Bool(own), Value::Bool(value)) => own == value,
-        (Argument::Text(own), Value::String(value)) => own == value,
-        (Argument::Number(own), Value::Number(value)) => match own {
-            // Which is what is judged of it.
-            Number::Unclear => true,
-            Number::Integer(own) => value.as_f64() == Some(*own as f64),
-            Number::Decimal(own) => value.as_f64() == Some(*own),
-            Number::Between(..) => false,
-        },
-        (Argument::List(own), Value::Array(values)) => {
-            own.len() == values.len() && own.iter().zip(values).all(|(own, value)| is_same(own, value))
-        }
-        (Argument::Object(own), Value::Object(members)) => are_same(own, members),
-        _ => false,
-    }
 }

@@ -7,35 +7,15 @@ use serde_json::json;
 use toolward_tests::http::call;
 use toolward_tests::process::eventually;
 use toolward_tests::publisher::{Published, Publisher};
-use toolward_tests::stack::Stack;
-use toolward_tests::toolward::{AUDIENCE, Issuer};
+use toolward_tests::stack::{Stack, accepting};
+use toolward_tests::toolward::Issuer;
 use toolward_tests::upstream::Upstream;
 
 /// Lets the control plane fetch from this machine.
 const FROM_LOOPBACK: [&str; 2] = ["--key-set-networks", "127.0.0.0/8"];
 
-fn policy(issuer: &str, jwks: &str) -> String {
-    format!(
-        "apiVersion: toolward.dev/v1alpha1
-kind: MCPAccessPolicy
-metadata: {{ name: math }}
-spec:
-  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: math }}]
-  authentication:
-    issuers: [{{ issuer: '{issuer}', audiences: ['{AUDIENCE}'], jwks: {jwks} }}]
-"
-    )
-}
-
 fn stack(upstream: u16, issuer: &str, jwks: &str, arguments: &[&str]) -> Stack {
-    Stack::with_arguments(upstream, Issuer::new("ES256"), &policy(issuer, jwks), arguments)
-}
-
-/// A key set with the keys of several.
-fn joined(issuers: &[&Issuer]) -> Published {
-    let sets = issuers.iter().map(|issuer| serde_json::from_str::<serde_json::Value>(&issuer.jwks()).expect("JSON"));
-    let keys: Vec<_> = sets.flat_map(|set| set["keys"].as_array().expect("keys").clone()).collect();
-    Published::Json(json!({ "keys": keys }).to_string())
+    Stack::with_arguments(upstream, Issuer::new("ES256"), &accepting(&[(issuer, jwks.to_owned())]), arguments)
 }
 
 fn status(stack: &Stack, token: &str) -> u16 {
@@ -49,14 +29,14 @@ fn a_new_key_counts_within_seconds() {
     let issuer = idp.url("/tenant");
     let metadata = json!({ "issuer": issuer, "jwks_uri": idp.url("/jwks") }).to_string();
     idp.publish("/tenant/.well-known/openid-configuration", Published::Json(metadata));
-    idp.publish("/jwks", joined(&[&old]));
+    idp.publish_keys("/jwks", &[&old]);
     let stack = stack(upstream.port, &issuer, "{ discovery: {} }", &FROM_LOOPBACK);
     let token = |key: &Issuer| key.token(&["--issuer", &issuer]);
     let (of_old, of_new) = (token(&old), token(&new));
     assert_eq!((status(&stack, &of_old), status(&stack, &of_new)), (200, 401));
     std::thread::sleep(Duration::from_secs(3));
 
-    idp.publish("/jwks", joined(&[&old, &new]));
+    idp.publish_keys("/jwks", &[&old, &new]);
     let published = Instant::now();
     eventually("the new key counts", || status(&stack, &of_new) == 200);
     let took = published.elapsed();
@@ -64,7 +44,7 @@ fn a_new_key_counts_within_seconds() {
     assert_eq!(status(&stack, &of_old), 200);
 
     // A key that the issuer takes back counts until the grace is over.
-    idp.publish("/jwks", joined(&[&new]));
+    idp.publish_keys("/jwks", &[&new]);
     let forged = Issuer::new("ES256");
     eventually("the key set is fetched", || {
         let _ = status(&stack, &token(&forged));
@@ -89,7 +69,7 @@ fn a_new_key_counts_within_seconds() {
 fn an_issuer_that_is_down_changes_nothing() {
     let (idp, upstream) = (Publisher::start(), Upstream::start());
     let (key, port) = (Issuer::new("ES256"), idp.port);
-    idp.publish("/jwks", joined(&[&key]));
+    idp.publish_keys("/jwks", &[&key]);
     let uri = idp.url("/jwks");
     let mut stack = stack(upstream.port, "https://login.example.com", &format!("{{ uri: '{uri}' }}"), &FROM_LOOPBACK);
     let token = key.token(&[]);
@@ -116,7 +96,7 @@ fn an_issuer_that_is_down_changes_nothing() {
 
     // It comes back with another key.
     let idp = Publisher::start_on(port);
-    idp.publish("/jwks", joined(&[&other]));
+    idp.publish_keys("/jwks", &[&other]);
     let back = Instant::now();
     eventually("the other key counts", || status(&stack, &of_other) == 200);
     eprintln!("from back to accepted: {:?}", back.elapsed());
@@ -132,8 +112,8 @@ fn an_issuer_that_is_down_changes_nothing() {
 fn what_is_not_fetched_closes() {
     let (idp, other, upstream) = (Publisher::start(), Publisher::start(), Upstream::start());
     let key = Issuer::new("ES256");
-    other.publish("/jwks", joined(&[&key]));
-    idp.publish("/jwks", joined(&[&key]));
+    other.publish_keys("/jwks", &[&key]);
+    idp.publish_keys("/jwks", &[&key]);
     idp.publish("/here", Published::Redirect("/jwks".to_owned()));
     idp.publish("/elsewhere", Published::Redirect(other.url("/jwks")));
     idp.publish("/loop", Published::Redirect("/loop".to_owned()));
@@ -162,7 +142,7 @@ fn what_is_not_fetched_closes() {
         ("{ uri: 'https://169.254.169.254/latest/meta-data' }".to_owned(), "no public address"),
     ];
     for (jwks, said) in rows {
-        stack.folder.write("policy.yaml", &policy(&issuer, &jwks));
+        stack.folder.write("policy.yaml", &accepting(&[(&issuer, jwks.clone())]));
         // An empty set was fetched, and says what the issuer says. Two rows say the same, so that the first may be seen for both.
         let reason = if said == "no usable key" { "KeySetEmpty" } else { "KeySetNotFetched" };
         eventually(&format!("{said} is said of {jwks}, {reason}"), || {
@@ -181,7 +161,7 @@ fn what_is_not_fetched_closes() {
 fn private_addresses_are_not_asked() {
     let (idp, upstream) = (Publisher::start(), Upstream::start());
     let key = Issuer::new("ES256");
-    idp.publish("/jwks", joined(&[&key]));
+    idp.publish_keys("/jwks", &[&key]);
     let (port, issuer) = (idp.port, idp.url(""));
     // By address, by name, and by an address in another form.
     let uris = [
@@ -194,7 +174,7 @@ fn private_addresses_are_not_asked() {
     let stack = stack(upstream.port, &issuer, "{ discovery: {} }", &[]);
     let token = key.token(&["--issuer", &issuer]);
     for uri in uris {
-        stack.folder.write("policy.yaml", &policy(&issuer, &format!("{{ uri: '{uri}' }}")));
+        stack.folder.write("policy.yaml", &accepting(&[(&issuer, format!("{{ uri: '{uri}' }}"))]));
         let expected = "no public address";
         eventually(&format!("{expected} is said of {uri}"), || {
             let problems = stack.toolward.get("/problems").text;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
-use toolward_policy::arguments::{Argument, Arguments, Given, Number};
+use serde_json::Value;
+use toolward_policy::arguments::Given;
 use toolward_policy::mcp::message::{Message, Target};
 use toolward_tests::readers::{self, LANGUAGES, Reading};
 use toolward_tests::stack::{OPS_MAY_ADD, Stack};
@@ -63,30 +63,6 @@ fn cases(folder: &Path) -> Vec<Case> {
     files.iter().flat_map(|path| case(path)).collect()
 }
 
-fn are_same(own: &Arguments, other: &Map<String, Value>) -> bool {
-    own.members().len() == other.len()
-        && own.members().all(|(name, value)| other.get(name).is_some_and(|other| is_same(value, other)))
-}
-
-fn is_same(own: &Argument, other: &Value) -> bool {
-    match (own, other) {
-        (Argument::Null, Value::Null) => true,
-        (Argument::Bool(own), Value::Bool(other)) => own == other,
-        (Argument::Number(Number::Integer(own)), Value::Number(other)) => {
-            // `-0` is one of ours, and a double to others.
-            other.as_i64().map_or(other.as_f64() == Some(*own as f64), |other| *own == other)
-        }
-        (Argument::Number(Number::Decimal(own)), Value::Number(other)) => other.as_f64() == Some(*own),
-        (Argument::Number(_), Value::Number(_)) => true,
-        (Argument::Text(own), Value::String(other)) => own == other,
-        (Argument::List(own), Value::Array(other)) => {
-            own.len() == other.len() && own.iter().zip(other).all(|(own, other)| is_same(own, other))
-        }
-        (Argument::Object(own), Value::Object(other)) => are_same(own, other),
-        _ => false,
-    }
-}
-
 fn agree(case: &Case, readings: &[Vec<Reading>; 3], index: usize) -> Result<(), String> {
     let Ok(Message::Request(request)) = Message::parse(&case.body) else { return Err("it is no request".to_owned()) };
     let [Target::Tool(name)] = request.targets.as_slice() else { return Err("it names no tool".to_owned()) };
@@ -94,7 +70,7 @@ fn agree(case: &Case, readings: &[Vec<Reading>; 3], index: usize) -> Result<(), 
     let whole: Value = serde_json::from_slice(&case.body).map_err(|error| error.to_string())?;
     let arguments = whole.pointer("/params/arguments").filter(|arguments| arguments.is_object()).cloned();
     let is_same = match (request.arguments(), &arguments) {
-        (Given::Arguments(own), Some(Value::Object(other))) => are_same(own, other),
+        (Given::Arguments(own), Some(Value::Object(other))) => readers::are_same(own, other),
         (Given::None, None) => true,
         _ => false,
     };

@@ -4,7 +4,9 @@
 //! compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fs};
 
 use gateway_api::backendtlspolicies::BackendTlsPolicyStatus;
@@ -13,12 +15,14 @@ use gateway_api::gateways::GatewayStatus;
 use gateway_api::httproutes::HttpRouteStatus;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use toolward_policy::jwt::jwks;
 
 use super::{Desired, Facts, current, desired, merged};
+use crate::key_sets::{KeySets, Known};
 use crate::resources::status::{BackendStatus, PolicyStatus};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, UnprotectedRoutes, translate};
+use crate::translate::{TranslateOptions, UnprotectedRoutes, places, translate};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -28,6 +32,8 @@ struct Case {
     manifests: String,
     facts: Facts,
     options: TranslateOptions,
+    /// What every issuer publishes.
+    published: Option<Known>,
 }
 
 impl Case {
@@ -54,9 +60,11 @@ impl Case {
             _ => UnprotectedRoutes::ByKind,
         };
         let facts = fs::read_to_string(folder.join(format!("{name}.facts.yaml"))).unwrap_or_default();
+        let facts: Value = serde_yaml_ng::from_str(&facts).unwrap();
         Self {
             manifests: fs::read_to_string(path).unwrap(),
-            facts: facts_of(&serde_yaml_ng::from_str(&facts).unwrap()),
+            facts: facts_of(&facts),
+            published: facts.get("published").map(published),
             options: TranslateOptions { unprotected_routes, ..Default::default() },
             name,
         }
@@ -69,8 +77,17 @@ impl Case {
     }
 
     fn desired(&self, resources: &Resources) -> Vec<Desired> {
-        desired(resources, &translate(resources, &self.options), &self.facts)
+        let known = self.published.iter().flat_map(|known| places(resources).into_iter().zip(repeat(known.clone())));
+        let options = TranslateOptions { key_sets: Arc::new(KeySets(known.collect())), ..self.options.clone() };
+        desired(resources, &translate(resources, &options), &self.facts)
     }
+}
+
+fn published(written: &Value) -> Known {
+    let text = |name: &str| written[name].as_str().unwrap().to_owned();
+    let set = jwks::parse(text("keys").as_bytes(), 4096).unwrap();
+    let (left_out, removed) = (set.left_out, Vec::new());
+    Known::Good { keys: set.keys, left_out, removed, metadata: Some(text("metadata")), failing: None }
 }
 
 fn facts_of(written: &Value) -> Facts {
