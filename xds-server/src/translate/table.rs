@@ -148,7 +148,7 @@ fn names(policy: &RoutePolicy) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use toolward_policy::config::KeySet;
+    use toolward_policy::config::{KeySet, Limits};
 
     use super::*;
     use crate::objects::Objects;
@@ -164,7 +164,7 @@ mod tests {
         // Past the limit that holds where none is set.
         let large = format!("{}AAAB", "v".repeat(1020));
         let limits = Limits { rsa_bits: 8192, ..Limits::default() };
-        let mut table = Table::new(limits, AccessLog::Off, Vec::new());
+        let mut table = Table::new("apps/gw/80", &TranslateOptions { limits, ..TranslateOptions::default() });
         for (name, set) in [("good", key_set(&large)), ("bad", key_set("AQAB"))] {
             let issuer = json!({ "issuer": "https://a", "audience": { "oneOf": ["x"] }, "keySet": name });
             let authentication = json!({ "jwt": { "policy": name, "issuers": [issuer] } });
