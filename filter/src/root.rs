@@ -37,7 +37,18 @@ thread_local! {
     static LAST: RefCell<HashMap<Vec<u8>, Weak<Configured>>> = RefCell::default();
 
     /// What is in force for each listener: exchanges that began under an earlier configuration are judged by it.
-    static IN_FORCE: RefCell<HashMap<String, Weak<Configured>>> = RefCell::default();
+    static IN_FORCE: RefCell<HashMap<String, InForce>> = RefCell::default();
+}
+
+/// For how long after a change requests may still come by the configuration before: Envoy changes its filter chains one after
+/// the other.
+const SETTLED_AFTER_SECONDS: u64 = 5;
+
+#[derive(Debug)]
+struct InForce {
+    configured: Weak<Configured>,
+    /// In seconds since the epoch.
+    since: u64,
 }
 
 /// Asks the worker's cache of verified tokens.
@@ -48,18 +59,24 @@ fn with_tokens<T>(ask: impl FnOnce(&mut TokenCache) -> T) -> T {
 /// What is in force now, in place of this: the same where nothing says which listener it is of. Where the listener is gone,
 /// Envoy ends what is left of it.
 pub(crate) fn current(configured: &Rc<Configured>) -> Rc<Configured> {
-    let of = |listener: &String| IN_FORCE.with_borrow(|in_force| in_force.get(listener).and_then(Weak::upgrade));
+    let of = |listener: &String| IN_FORCE.with_borrow(|in_force| in_force.get(listener)?.configured.upgrade());
     let listener = configured.table.listener.as_ref();
     listener.and_then(of).unwrap_or_else(|| Rc::clone(configured))
 }
 
-/// Says that this is in force.
-fn put_in_force(configured: &Rc<Configured>) {
+/// Says that this is in force: it is new, or a request came by it.
+fn put_in_force(configured: &Rc<Configured>, is_new: bool) {
     let Some(listener) = &configured.table.listener else { return };
-    IN_FORCE.with_borrow_mut(|in_force| match in_force.get_mut(listener) {
-        Some(last) if std::ptr::eq(last.as_ptr(), Rc::as_ptr(configured)) => {}
-        Some(last) => *last = Rc::downgrade(configured),
-        None => drop(in_force.insert(listener.clone(), Rc::downgrade(configured))),
+    IN_FORCE.with_borrow_mut(|in_force| {
+        let last = in_force.get(listener);
+        if last.is_some_and(|last| std::ptr::eq(last.configured.as_ptr(), Rc::as_ptr(configured))) {
+            return;
+        }
+        let now = host::now();
+        let is_changing = last.is_some_and(|last| now < last.since.saturating_add(SETTLED_AFTER_SECONDS));
+        if is_new || !is_changing {
+            in_force.insert(listener.clone(), InForce { configured: Rc::downgrade(configured), since: now });
+        }
     });
 }
 
@@ -141,8 +158,8 @@ impl RootContext for Root {
                     last.insert(name, Rc::downgrade(&configured));
                     share(last);
                 });
-                IN_FORCE.with_borrow_mut(|in_force| in_force.retain(|_, configured| configured.strong_count() > 0));
-                put_in_force(&configured);
+                IN_FORCE.with_borrow_mut(|in_force| in_force.retain(|_, last| last.configured.strong_count() > 0));
+                put_in_force(&configured, true);
                 self.configured = Some(configured);
                 true
             }
@@ -156,7 +173,7 @@ impl RootContext for Root {
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let configured = self.configured.as_ref()?;
         // Envoy may have gone back to a configuration that it still had, and then tells nobody.
-        put_in_force(configured);
+        put_in_force(configured, false);
         Some(Box::new(Http::new(Rc::clone(configured), self.id, id)))
     }
 

@@ -58,9 +58,14 @@ impl Judged {
             self.configured = current;
             self.follow_route();
         }
-        let key = self.moved.as_ref().unwrap_or(&self.policy_key).as_deref();
-        let table = &self.configured.table;
-        self.exchange.as_mut().map_or(Ok(()), |exchange| exchange.renew(table, key, host::now()))
+        let Some(exchange) = &mut self.exchange else { return Ok(()) };
+        let key = match &self.moved {
+            // The route is gone. Streams end; what was asked for by then is answered.
+            Some(None) if !exchange.is_stream() => &self.policy_key,
+            Some(moved) => moved,
+            None => &self.policy_key,
+        };
+        exchange.renew(&self.configured.table, key.as_deref(), host::now())
     }
 
     /// Finds the policy that the route has now: it may have got another one since Envoy chose the route.

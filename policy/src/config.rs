@@ -35,7 +35,7 @@ pub struct RouteKey<'r> {
     /// Names the servers that the route leads to: what one of them hands out is good at these alone. None: it is not known,
     /// as in configurations that are written by hand.
     pub servers: Option<&'r str>,
-    /// Tells the route from all others of its listener, by what it matches and not by its place among them. None: nobody will
+    /// Tells the route from all others of its listener, by its host and what it matches and not by its place among them. None: nobody will
     /// ask, as nothing changes.
     pub route: Option<&'r str>,
     /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.

@@ -134,7 +134,7 @@ enum State {
     /// The answer, which may be without end, passes as it is.
     Stream(Option<Judge>),
     /// The answer passes as it comes, and is looked through on the way.
-    Passing(Passing),
+    Passing(Judge, Passing),
     /// A request for a server's metadata went upstream, which are to be told of this endpoint.
     Metadata(Endpoint, Option<String>),
 }
@@ -143,19 +143,23 @@ impl State {
     /// Whoever judges what comes.
     fn judge(&self) -> Option<&Judge> {
         match self {
-            Self::Body(judge, ..) | Self::Upstream(judge, _) | Self::Events(judge, _) | Self::Stream(Some(judge)) => {
-                Some(judge)
-            }
-            Self::Done | Self::Stream(None) | Self::Passing(_) | Self::Metadata(..) => None,
+            Self::Body(judge, ..)
+            | Self::Upstream(judge, _)
+            | Self::Events(judge, _)
+            | Self::Passing(judge, _)
+            | Self::Stream(Some(judge)) => Some(judge),
+            Self::Done | Self::Stream(None) | Self::Metadata(..) => None,
         }
     }
 
     fn judge_mut(&mut self) -> Option<&mut Judge> {
         match self {
-            Self::Body(judge, ..) | Self::Upstream(judge, _) | Self::Events(judge, _) | Self::Stream(Some(judge)) => {
-                Some(judge)
-            }
-            Self::Done | Self::Stream(None) | Self::Passing(_) | Self::Metadata(..) => None,
+            Self::Body(judge, ..)
+            | Self::Upstream(judge, _)
+            | Self::Events(judge, _)
+            | Self::Passing(judge, _)
+            | Self::Stream(Some(judge)) => Some(judge),
+            Self::Done | Self::Stream(None) | Self::Metadata(..) => None,
         }
     }
 }

@@ -116,11 +116,9 @@ fn opened(table: &PolicyTable, token: &str, now: u64) -> Option<Exchange> {
     Some(exchange)
 }
 
-/// One that is too large to be held may as well have no end.
-#[test]
-fn an_answer_that_passes_as_it_comes_ends_with_its_token() {
-    let table = World { kind: 0, issuer: 0, audience: 0, keys: 0, tools: vec![0], bound: true }.table();
-    let (mut exchange, step) = begun(&table, &token(), NOW, "POST");
+/// A call whose answer is too large to be held.
+fn passing(table: &PolicyTable) -> Exchange {
+    let (mut exchange, step) = begun(table, &token(), NOW, "POST");
     assert!(matches!(step, RequestStep::AwaitBody(_)), "{step:?}");
     let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": NAMES[0] } });
     assert_eq!(exchange.request_body(call.to_string().as_bytes()), Ok(None));
@@ -129,9 +127,25 @@ fn an_answer_that_passes_as_it_comes_ends_with_its_token() {
     let part = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"x":"{}"#, "x".repeat(100_000));
     assert_eq!(exchange.response_json_size(part.len()), HeldAnswer::Release);
     assert!(exchange.pass_on(part.as_bytes()).is_some());
+    exchange
+}
+
+/// It may as well have no end.
+#[test]
+fn an_answer_that_passes_as_it_comes_ends_with_its_token() {
+    let table = World { kind: 0, issuer: 0, audience: 0, keys: 0, tools: vec![0], bound: true }.table();
+    let mut exchange = passing(&table);
     let until = NOW + 60 + SKEW;
     assert_eq!(exchange.renew(&table, Some(b"p"), until - 1), Ok(()));
     assert_eq!(exchange.renew(&table, Some(b"p"), until + 1), Err(Ended::Token(TokenFault::Expired)));
+}
+
+#[test]
+fn an_answer_whose_handles_are_nobodys_ends_where_they_become_somebodys() {
+    let world = |bound| World { kind: 0, issuer: 0, audience: 0, keys: 0, tools: vec![0], bound };
+    let mut exchange = passing(&world(false).table());
+    assert_eq!(exchange.renew(&world(false).table(), Some(b"p"), NOW), Ok(()));
+    assert_eq!(exchange.renew(&world(true).table(), Some(b"p"), NOW), Err(Ended::PolicyChanged));
 }
 
 fn passed(exchange: &mut Exchange, bytes: &[u8]) -> String {

@@ -114,13 +114,21 @@ pub struct VirtualHost {
     pub routes: Vec<Route>,
 }
 
+impl VirtualHost {
+    /// Tells one of its routes from all others of the listener; none: nobody will ask.
+    #[must_use]
+    pub fn route_id(&self, route: &Route) -> Option<String> {
+        (!route.id.is_empty()).then(|| format!("{}@{}", route.id, self.domain))
+    }
+}
+
 /// One match of one HTTPRoute rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// `namespace/name/rule/match` with indexes from 0.
     pub name: String,
-    /// Tells it from all others of its listener by what it matches, whatever its place among them; empty: nobody will ask.
+    /// Tells it from all others of its host by what it matches, whatever its place among them; empty: nobody will ask.
     #[serde(skip)]
     pub id: String,
     /// What a request must look like.

@@ -21,6 +21,7 @@ mod deployment;
 pub mod names;
 pub mod options;
 pub mod parameters;
+mod quantity;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
 use crate::problem::Problem;
 use crate::resources::Resources;
-use crate::settings::Settings;
+use crate::settings::{NoRoom, Settings};
 use crate::snapshot::Snapshot;
 use crate::source::jwks::Fetching;
 use crate::source::{self, Change};
@@ -151,6 +151,9 @@ pub enum ServeError {
     /// There are no keys for sessions.
     #[error(transparent)]
     BindingKeys(#[from] BindingKeysError),
+    /// Limits contradict each other.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// There is no way to an API server.
     #[error("no Kubernetes API server to read from: {0}. Run in a cluster, or set KUBECONFIG")]
     Kubernetes(String),
@@ -169,6 +172,7 @@ pub enum ServeError {
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
     let binding_keys = BindingKeys::open(args.binding_keys.clone())?;
+    let translate_options = args.settings.translate_options(binding_keys.keys().to_vec())?;
     let opened = match &args.source {
         Source::Dir(folder) => Opened::Dir(folder.clone()),
         Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
@@ -239,7 +243,6 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     }
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
-    let translate_options = args.settings.translate_options(binding_keys.keys().to_vec());
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
     let keeper = Keeper { pipeline, last: None, binding_keys, fetching, snapshots, reports, metrics, meanings };
     tokio::select! {

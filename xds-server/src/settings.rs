@@ -102,10 +102,23 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// What is allowed to be held has no room for what is allowed to be large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{option} {held} leaves no room: use at least {least}, twice the largest of --max-request-body, --max-list and --max-event"
+)]
+pub struct NoRoom {
+    option: &'static str,
+    held: usize,
+    least: usize,
+}
+
 impl Settings {
     /// What matters for the model.
-    #[must_use]
-    pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> TranslateOptions {
+    ///
+    /// # Errors
+    /// When limits contradict each other.
+    pub fn translate_options(&self, binding_keys: Vec<BindingKey>) -> Result<TranslateOptions, NoRoom> {
         let LimitArgs {
             max_request_body,
             max_list,
@@ -130,7 +143,13 @@ impl Settings {
             held_bytes: max_held.unwrap_or_else(|| held_bytes_per_caller.saturating_mul(4)),
             held_bytes_per_caller,
         };
-        TranslateOptions {
+        let least = largest.saturating_mul(2);
+        for (option, held) in [("--max-held", limits.held_bytes), ("--max-held-per-caller", held_bytes_per_caller)] {
+            if held < least {
+                return Err(NoRoom { option, held, least });
+            }
+        }
+        Ok(TranslateOptions {
             unprotected_routes: self.unprotected_routes.unwrap_or_default(),
             limits,
             access_log: match self.access_log {
@@ -139,7 +158,7 @@ impl Settings {
             },
             binding_keys,
             ..TranslateOptions::default()
-        }
+        })
     }
 
     /// The largest modulus of an RSA key.

@@ -107,13 +107,20 @@ impl Exchange {
     /// place, and the rest through [`Exchange::response_part`]; otherwise all of it is held.
     pub fn pass_on(&mut self, body: &[u8]) -> Option<Rewritten> {
         let lifetime_ms = self.lifetime_ms();
-        let State::Upstream(judge, answered) = &mut self.state else { return None };
+        let (judge, mut answered) = match std::mem::replace(&mut self.state, State::Done) {
+            State::Upstream(judge, answered) => (judge, answered),
+            state => {
+                self.state = state;
+                return None;
+            }
+        };
         let mut passing = Passing::new(lifetime_ms, judge.binds());
         let Ok(body) = passing.push(body) else {
             answered.is_list = true;
+            self.state = State::Upstream(judge, answered);
             return None;
         };
-        self.state = State::Passing(passing);
+        self.state = State::Passing(judge, passing);
         self.release();
         Some(Rewritten { body: body.into_owned(), edits: Edits::of_changed_body() })
     }
@@ -123,7 +130,7 @@ impl Exchange {
     /// # Errors
     /// When the answer must end.
     pub fn response_part<'c>(&mut self, part: &'c [u8]) -> Result<Cow<'c, [u8]>, HoldsList> {
-        let State::Passing(passing) = &mut self.state else { return Ok(Cow::Borrowed(part)) };
+        let State::Passing(_, passing) = &mut self.state else { return Ok(Cow::Borrowed(part)) };
         let passed = passing.push(part);
         if passed.is_err() {
             self.state = State::Done;

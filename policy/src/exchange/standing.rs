@@ -157,6 +157,12 @@ impl Exchange {
         }
     }
 
+    /// Whether the answer is a stream, which may go on for as long as it is let.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.state, State::Events(..) | State::Stream(_))
+    }
+
     /// The answer to what can't go on, where the server's has not begun.
     #[must_use]
     pub fn ended(&self, ended: &Ended) -> Answer {
@@ -172,14 +178,14 @@ impl Exchange {
         let key = policy_key.and_then(|key| std::str::from_utf8(key).ok()).map(RouteKey::parse);
         let key = key.map(|key| key.policy).ok_or(Ended::PolicyRemoved)?;
         // Requests still come with a key that no route has any more, and are answered; streams would stay.
-        let is_stream = matches!(self.state, State::Events(..) | State::Stream(_));
+        let is_stream = self.is_stream();
         if is_stream && table.is_retired(key) {
             return Err(Ended::PolicyRemoved);
         }
         let policy = table.policy(key).ok_or(Ended::PolicyRemoved)?;
-        // An answer that is held is one message, for which the token was good when it was asked for. One that passes may have no
-        // end.
-        let must_hold = is_stream || matches!(self.state, State::Body(..) | State::Passing(_));
+        // An answer that is held is one message, for which the token was good when it was asked for. One that passes may take as
+        // long as it likes.
+        let must_hold = is_stream || matches!(self.state, State::Body(..) | State::Passing(..));
         if Rc::ptr_eq(&policy, &standing.policy) && !(is_stream && standing.rules_changed) {
             let is_over = standing.token.as_ref().is_some_and(|token| !token.validity.holds(self.now));
             return if must_hold && is_over { Err(Ended::Token(TokenFault::Expired)) } else { Ok(standing) };

@@ -37,6 +37,22 @@ fn an_open_stream_lives_for_as_long_as_its_route_does() {
     assert_eq!(stack.envoy.stat("listener_manager.total_listeners_draining"), 0);
 }
 
+#[test]
+fn a_stream_ends_when_its_route_loses_its_host() {
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    let ops = stack.issuer.of_team("ops");
+    let on = |hosts: &str| route("/mcp").replace("  rules:", &format!("  hostnames: [{hosts}]\n  rules:"));
+    let get = |host: &str| stack.client.get(stack.url()).bearer_auth(&ops).header("host", host);
+    stack.folder.write("route.yaml", &on("a.test, b.test"));
+    eventually("two hosts alone", || stack.ask(&ops, call("add")).status == 404);
+    let (of_a, of_b) = (Stream::open("a stream of a", get("a.test")), Stream::open("a stream of b", get("b.test")));
+    of_a.goes_on("the start");
+    stack.folder.write("route.yaml", &on("b.test"));
+    of_a.ends("the end of its host");
+    of_b.goes_on("the end of the other's host");
+}
+
 /// What is under way is judged by what its own rule has by then, whatever stands in the rule's old place.
 #[test]
 fn what_is_under_way_follows_its_rule_and_not_its_place() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_PORT, Parameters, ProvisionOptions, STATUS_PORT, Trust};
-use crate::render::overload::{self, Bounds};
+use super::{ADMIN_PORT, Parameters, ProvisionOptions, STATUS_PORT, Trust, quantity};
+use crate::render::overload::Bounds;
 use crate::resources::Name;
 
 /// Where the ConfigMap is mounted.
@@ -25,7 +25,7 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Envoy's bootstrap. The node's id is given on its command line.
 pub(super) fn bootstrap(gateway: &Name, parameters: &Parameters, options: &ProvisionOptions) -> Value {
-    let memory = parameters.resources.limits.get("memory").and_then(|memory| overload::bytes(memory));
+    let memory = parameters.resources.limits.get("memory").and_then(|memory| quantity::parse(memory));
     // Without a timeout: an Envoy is not ready before it has been told what to serve.
     let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({

@@ -5,7 +5,7 @@
 //! | `replicas` | number of pods | 2 |
 //! | `image` | an image of Envoy 1.40 | `envoyproxy/envoy:distroless-v1.40.0` |
 //! | `concurrency` | worker threads of each Envoy | 2 |
-//! | `resources` | YAML with `requests` and `limits` | 100m CPU and 256Mi, at most 1Gi |
+//! | `resources` | YAML with `requests` and `limits`, of memory 64Mi at least | 100m CPU and 256Mi, at most 1Gi |
 //! | `serviceType` | `LoadBalancer`, `NodePort` or `ClusterIP` | `LoadBalancer` |
 //! | `serviceAnnotations` | YAML of names and values | none |
 //! | `loadBalancerClass` | the Service's class | the cluster's own |
@@ -21,7 +21,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::render::overload;
+use super::quantity;
+
+/// The least memory that an Envoy with the filter can be limited to, in bytes.
+const LEAST_MEMORY: u64 = 64 << 20;
 
 /// What is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,22 +223,16 @@ fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, String> {
 
 fn resources(text: &str) -> Result<ResourceLimits, String> {
     let limits: ResourceLimits = yaml(text)?;
-    if let Some(amount) = limits.requests.values().chain(limits.limits.values()).find(|amount| !is_quantity(amount)) {
+    let mut amounts = limits.requests.values().chain(limits.limits.values());
+    if let Some(amount) = amounts.find(|amount| quantity::parse(amount).is_none()) {
         return Err(format!("{amount:?} is no amount: write for example 500m, 2 or 512Mi"));
     }
     // Envoy's own bounds go by it.
-    match limits.limits.get("memory").filter(|memory| overload::bytes(memory).is_none()) {
-        Some(memory) => Err(format!("the limit {memory:?} is no amount of memory: write for example 1Gi")),
+    let memory = limits.limits.get("memory").and_then(|memory| Some((memory, quantity::parse(memory)?)));
+    match memory.filter(|(_, bytes)| *bytes < LEAST_MEMORY) {
+        Some((memory, _)) => Err(format!("the limit {memory:?} is too little memory: Envoy needs 64Mi at least")),
         None => Ok(limits),
     }
-}
-
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-fn is_quantity(text: &str) -> bool {
-    const UNITS: [&str; 14] = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    let number: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    let unit = text.strip_prefix(number.as_str()).unwrap_or_default();
-    number.parse::<f64>().is_ok() && UNITS.contains(&unit)
 }
 
 #[cfg(test)]
@@ -262,6 +259,8 @@ mod tests {
             ("resources", "limits: { memory: lots }", false),
             ("resources", "limits: { memory: 1.5Gi }", true),
             ("resources", "limits: { memory: 99Ei }", false),
+            ("resources", "limits: { memory: 512m }", false),
+            ("resources", "limits: { memory: 1e9 }", true),
             ("resources", "limit: { memory: 1Gi }", false),
             ("serviceType", "NodePort", true),
             ("serviceType", "nodeport", false),

@@ -78,70 +78,9 @@ fn action(name: &str, trigger: Value) -> Value {
     json!({ "name": format!("envoy.overload_actions.{name}"), "triggers": [trigger] })
 }
 
-/// Bytes of a Kubernetes quantity such as `1.5Gi`, rounded up as there; none: it is not one, or is past all memory.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-#[must_use]
-pub(crate) fn bytes(quantity: &str) -> Option<u64> {
-    let is_of_number = |character: char| character.is_ascii_digit() || character == '.';
-    let end = quantity.find(|character| !is_of_number(character)).unwrap_or(quantity.len());
-    let (number, unit) = quantity.split_at(end);
-    // In thousandths.
-    let factor: u128 = match unit {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1000_u128.pow(2),
-        "M" => 1000_u128.pow(3),
-        "G" => 1000_u128.pow(4),
-        "T" => 1000_u128.pow(5),
-        "P" => 1000_u128.pow(6),
-        "E" => 1000_u128.pow(7),
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        "Pi" => 1000 << 50,
-        "Ei" => 1000 << 60,
-        _ => return None,
-    };
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
-    let divisor = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?.checked_mul(1000)?;
-    u64::try_from(digits.checked_mul(factor)?.div_ceil(divisor)).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities() {
-        for (quantity, expected) in [
-            ("1Gi", Some(1 << 30)),
-            ("512Mi", Some(512 << 20)),
-            ("1G", Some(1_000_000_000)),
-            ("1073741824", Some(1 << 30)),
-            ("1.5Gi", Some(3 << 29)),
-            (".5Ki", Some(512)),
-            ("1.Ki", Some(1024)),
-            ("1073741824000m", Some(1 << 30)),
-            ("100m", Some(1)),
-            ("0.001P", Some(1_000_000_000_000)),
-            ("2Pi", Some(2 << 50)),
-            ("3E", Some(3_000_000_000_000_000_000)),
-            ("15Ei", Some(15 << 60)),
-            ("16Ei", None),
-            ("", None),
-            (".", None),
-            ("1.2.3", None),
-            ("-1", None),
-            ("1e9", None),
-            ("1GB", None),
-            ("99999999999999999999", None),
-            ("18446744073709551615Ki", None),
-        ] {
-            assert_eq!(bytes(quantity), expected, "{quantity}");
-        }
-    }
 
     #[test]
     fn memory_bounds_the_heap_and_the_connections() {

@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::provision;
 use crate::provision::options::ProvisionArgs;
 use crate::resources::Resources;
-use crate::settings::Settings;
+use crate::settings::{NoRoom, Settings};
 use crate::source::dir;
 use crate::translate::{Translation, translate};
 
@@ -73,6 +73,9 @@ pub enum RenderError {
     /// There are no keys in the file.
     #[error(transparent)]
     BindingKeys(#[from] BindingKeysError),
+    /// Limits contradict each other.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// A file that the command line names can't be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -101,7 +104,7 @@ fn load(args: &RenderArgs) -> Result<(Resources, Translation), RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
     let keys = args.binding_keys.clone().map(|path| BindingKeys::open(Some(path))).transpose()?;
     let keys = keys.map(|keys| keys.keys().to_vec()).unwrap_or_default();
-    let translation = translate(&resources, &args.settings.translate_options(keys));
+    let translation = translate(&resources, &args.settings.translate_options(keys)?);
     for problem in &translation.problems {
         eprintln!("{problem}");
     }

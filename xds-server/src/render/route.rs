@@ -66,16 +66,17 @@ fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
     VirtualHost {
         name: host.name.clone(),
         domains: vec![host.domain.clone()],
-        routes: host.routes.iter().flat_map(|route| routes(route, choice.as_deref(), port)).collect(),
+        routes: host.routes.iter().flat_map(|route| routes(host, route, choice.as_deref(), port)).collect(),
         ..Default::default()
     }
 }
 
 /// One route, or several that take shares of its requests.
-fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
+fn routes(host: &model::VirtualHost, route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
     let matches = route_match(&route.matches);
     let path = &route.matches.path;
     let servers = forward::servers(&route.action);
+    let id = host.route_id(route);
     let actions: Vec<(RouteMatch, _, Action)> = match &route.action {
         RouteAction::Forward(forward) => {
             let shares = forward::shares(forward, path);
@@ -96,7 +97,7 @@ fn routes(route: &model::Route, choice: Option<&str>, port: u16) -> Vec<Route> {
             policy: &route.policy,
             origin: route.origin.as_deref(),
             servers: servers.as_deref(),
-            route: Some(route.id.as_str()).filter(|id| !id.is_empty()),
+            route: id.as_deref(),
             choice,
         })),
         request_headers_to_add: headers::to_add(&route.request_headers),

@@ -6,17 +6,17 @@
 //! meaning they had; requests see the old policy or the new one, never a gap.
 //!
 //! Streams that are open already could keep an old policy alive for as long as its key stays. So the table says which keys are
-//! there for requests alone, and for routes whose key is another one now, which: streams follow their route. A route is what it
-//! matches: one that matches something else is another one. What changed while no control plane was there is not known.
+//! there for requests alone, and for routes whose key is another one now, which: streams follow their route. A route is known by
+//! its host, its HTTPRoute and what it matches. What changed while no control plane was there is not known.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
 
-use crate::model::{Gateway, GatewayName, Listener, Route};
+use crate::model::{Gateway, GatewayName, Listener};
 
 /// How long a key stays after no route names it any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -24,7 +24,8 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 /// How many such keys one listener keeps; past it the oldest go first, and what still names them is closed.
 pub const KEPT_AT_MOST: usize = 256;
 
-/// For how many routes one listener tells that their key changed, or for twice as many as it has; past it the oldest go first.
+/// For how many routes one listener tells that their key changed, or for twice as many as it ever had; past it the oldest go
+/// first.
 pub const MOVED_AT_MOST: usize = 1024;
 
 /// How many tables one listener remembers that were served before.
@@ -42,6 +43,8 @@ struct Tables {
     retired: BTreeMap<String, RetiredPolicy>,
     /// Routes whose key is another one than a while ago.
     moved: BTreeMap<String, MovedRoute>,
+    /// How many routes there were at most.
+    most_routes: usize,
     served: Served,
 }
 
@@ -138,29 +141,18 @@ impl Tables {
 
     /// Finds out which key each route has that had another one, or is gone.
     fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
-        let mut keys: HashMap<&str, &str> = HashMap::new();
-        for route in routes(next) {
-            // Of equal matches Envoy takes the first.
-            keys.entry(&route.id).or_insert(&route.policy);
-        }
-        for old in routes(last) {
-            let key = keys.get(old.id.as_str());
-            // Of keys that nothing has any more, all streams are told.
-            let is_told = key.is_none() && !next.filter.policies.contains_key(&old.policy);
-            if key != Some(&old.policy.as_str()) && !is_told {
-                self.moved.insert(old.id.clone(), MovedRoute { key: None, since: now });
-            }
+        let (old, new) = (keys_of_routes(last), keys_of_routes(next));
+        for (id, _) in old.iter().filter(|(id, key)| new.get(*id) != Some(*key)) {
+            self.moved.insert(id.clone(), MovedRoute { key: None, since: now });
         }
         for (id, moved) in &mut self.moved {
-            moved.key = keys.get(id.as_str()).map(|key| (*key).to_owned());
+            moved.key = new.get(id).map(|key| (*key).to_owned());
         }
-        // All of one change are told.
-        let most = MOVED_AT_MOST.max(2 * routes(last).count());
-        while self.moved.len() > most {
-            let oldest = self.moved.iter().min_by_key(|(_, route)| route.since).map(|(id, _)| id.clone());
-            let Some(oldest) = oldest else { return };
-            self.moved.remove(&oldest);
-        }
+        self.most_routes = self.most_routes.max(old.len());
+        let excess = self.moved.len().saturating_sub(MOVED_AT_MOST.max(2 * self.most_routes));
+        let mut ages: Vec<(Instant, String)> = self.moved.iter().map(|(id, moved)| (moved.since, id.clone())).collect();
+        ages.sort_unstable();
+        ages.iter().take(excess).for_each(|(_, id)| drop(self.moved.remove(id)));
     }
 
     fn add_retired(&self, table: &mut FilterConfig) {
@@ -197,10 +189,17 @@ impl Served {
     }
 }
 
-/// All routes of a listener that streams follow.
-fn routes(listener: &Listener) -> impl Iterator<Item = &Route> {
+/// The keys of all routes of a listener that streams follow.
+fn keys_of_routes(listener: &Listener) -> BTreeMap<String, &str> {
     let hosts = listener.routes().flat_map(|(_, hosts)| hosts);
-    hosts.flat_map(|host| &host.routes).filter(|route| !route.id.is_empty())
+    let mut keys = BTreeMap::new();
+    for (host, route) in hosts.flat_map(|host| host.routes.iter().map(move |route| (host, route))) {
+        if let Some(id) = host.route_id(route) {
+            // Of equal matches Envoy takes the first.
+            keys.entry(id).or_insert(route.policy.as_str());
+        }
+    }
+    keys
 }
 
 fn key_sets_of(policy: &RoutePolicy, key_sets: &BTreeMap<String, KeySet>) -> BTreeMap<String, KeySet> {
@@ -219,7 +218,7 @@ mod tests {
     use toolward_policy::config::{Audience, Issuer, Protocol, TokenType};
 
     use super::*;
-    use crate::model::{HeaderChanges, PathMatch, RouteAction, RouteMatch, VirtualHost};
+    use crate::model::{HeaderChanges, PathMatch, Route, RouteAction, RouteMatch, VirtualHost};
 
     fn closed(message: &str) -> RoutePolicy {
         RoutePolicy::Closed { reason: "Test".into(), message: message.into() }
@@ -286,8 +285,8 @@ mod tests {
         assert_eq!(retired.next_expiry(), None);
     }
 
-    /// Routes of the only host in their order, each with a path and a key.
-    fn with_routes(gateway: &Gateway, routes: &[(&str, &str)]) -> Gateway {
+    /// Routes of these hosts in their order, each with a path and a key.
+    fn on_hosts(gateway: &Gateway, domains: &[&str], routes: &[(&str, &str)]) -> Gateway {
         let matches = |path: &str| {
             let path = PathMatch::Exact(path.to_owned());
             RouteMatch { path, method: None, headers: Vec::new(), query: Vec::new() }
@@ -303,31 +302,40 @@ mod tests {
             origin: None,
             transport: Default::default(),
         };
-        let host = VirtualHost {
-            name: "h".into(),
-            domain: "*".into(),
+        let host = |domain: &&str| VirtualHost {
+            name: format!("h/{domain}"),
+            domain: (*domain).to_owned(),
             routes: routes.iter().enumerate().map(route).collect(),
         };
-        let listener = Listener { virtual_hosts: vec![host], ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
+        let virtual_hosts = domains.iter().map(host).collect();
+        let listener = Listener { virtual_hosts, ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
         Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
+    }
+
+    /// Which routes are moved after a turn, and which keys retired.
+    fn told(retired: &mut Retired, gateway: &Gateway) -> (BTreeMap<String, Option<String>>, Vec<String>) {
+        let table = turn(retired, gateway, Instant::now());
+        (table.moved, table.retired.into_iter().collect())
+    }
+
+    fn moved(all: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+        all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
+    }
+
+    fn keys(keys: &[&str]) -> Gateway {
+        world(&keys.iter().map(|key| (*key, closed(key))).collect::<Vec<_>>(), &[])
     }
 
     #[test]
     fn streams_follow_their_routes() {
-        let keys = |keys: &[&str]| world(&keys.iter().map(|key| (*key, closed(key))).collect::<Vec<_>>(), &[]);
-        let (mut retired, now) = (Retired::default(), Instant::now());
-        let mut next = |keys_of: &[&str], routes: &[(&str, &str)]| {
-            let table = turn(&mut retired, &with_routes(&keys(keys_of), routes), now);
-            (table.moved.clone(), table.retired.iter().cloned().collect::<Vec<_>>())
-        };
-        let moved = |all: &[(&str, Option<&str>)]| -> BTreeMap<String, Option<String>> {
-            all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
-        };
+        let mut retired = Retired::default();
+        let mut next =
+            |keys_of: &[&str], routes: &[(&str, &str)]| told(&mut retired, &on_hosts(&keys(keys_of), &["h"], routes));
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|key| (*key).to_owned()).collect() };
         let nothing = (moved(&[]), words(&[]));
         assert_eq!(next(&["a", "b"], &[("/x", "a"), ("/y", "a"), ("/z", "b")]), nothing);
         assert_eq!(next(&["a", "b"], &[("/n", "a"), ("/x", "a"), ("/y", "a"), ("/z", "b")]), nothing, "another place");
-        let gone = ("/y", None);
+        let gone = ("/y@h", None);
         assert_eq!(
             next(&["a", "b"], &[("/n", "a"), ("/x", "a"), ("/w", "a"), ("/z", "b")]),
             (moved(&[gone]), words(&[])),
@@ -335,19 +343,54 @@ mod tests {
         );
         assert_eq!(
             next(&["a", "c"], &[("/n", "a"), ("/x", "a"), ("/w", "a"), ("/z", "c")]),
-            (moved(&[gone, ("/z", Some("c"))]), words(&["b"])),
+            (moved(&[gone, ("/z@h", Some("c"))]), words(&["b"])),
             "another key"
         );
         assert_eq!(
             next(&["a", "c", "s"], &[("/s", "s"), ("/n", "a"), ("/x", "c"), ("/w", "a"), ("/z", "c")]),
-            (moved(&[("/x", Some("c")), gone, ("/z", Some("c"))]), words(&["b"])),
+            (moved(&[("/x@h", Some("c")), gone, ("/z@h", Some("c"))]), words(&["b"])),
             "a rule in front of others, and a policy for one of them"
         );
         assert_eq!(
-            next(&["a", "d", "s"], &[("/s", "s"), ("/n", "a"), ("/x", "d"), ("/w", "a"), ("/y", "a"), ("/z", "a")]),
-            (moved(&[("/x", Some("d")), ("/y", Some("a")), ("/z", Some("a"))]), words(&["b", "c"])),
+            next(&["a", "d"], &[("/n", "a"), ("/x", "d"), ("/w", "a"), ("/y", "a"), ("/z", "a")]),
+            (
+                moved(&[("/s@h", None), ("/x@h", Some("d")), ("/y@h", Some("a")), ("/z@h", Some("a"))]),
+                words(&["b", "c", "s"])
+            ),
             "what is told is what stands now, also of a route that came back"
         );
+    }
+
+    #[test]
+    fn a_route_that_loses_a_host_is_gone_there() {
+        let (mut retired, routes) = (Retired::default(), [("/x", "a"), ("/x", "b")]);
+        assert_eq!(
+            told(&mut retired, &on_hosts(&keys(&["a", "b"]), &["p", "q"], &routes)).0,
+            moved(&[]),
+            "of equal ones"
+        );
+        assert_eq!(told(&mut retired, &on_hosts(&keys(&["a", "b"]), &["q"], &routes)).0, moved(&[("/x@p", None)]));
+    }
+
+    /// Whoever sees the last of these worlds alone must know that the route is another one.
+    #[test]
+    fn a_route_that_is_gone_is_told_although_its_key_comes_back() {
+        let mut retired = Retired::default();
+        for (keys_of, routes) in [(vec!["p"], vec![("/y", "p")]), (vec![], vec![]), (vec!["p"], vec![("/z", "p")])] {
+            turn(&mut retired, &on_hosts(&keys(&keys_of), &["h"], &routes), Instant::now());
+        }
+        let (routes, _) = told(&mut retired, &on_hosts(&keys(&["p"]), &["h"], &[("/z", "p")]));
+        assert_eq!(routes, moved(&[("/y@h", None)]));
+    }
+
+    #[test]
+    fn of_a_large_change_all_is_told_until_its_time_is_over() {
+        let mut retired = Retired::default();
+        let paths: Vec<String> = (0..2 * MOVED_AT_MOST).map(|index| format!("/{index}")).collect();
+        let routes: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "a")).collect();
+        told(&mut retired, &on_hosts(&keys(&["a"]), &["h"], &routes));
+        assert_eq!(told(&mut retired, &on_hosts(&keys(&["a"]), &["h"], &routes[..1])).0.len(), paths.len() - 1);
+        assert_eq!(told(&mut retired, &on_hosts(&keys(&["a"]), &["h"], &routes[..2])).0.len(), paths.len() - 1);
     }
 
     #[test]

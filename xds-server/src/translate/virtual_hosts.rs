@@ -114,11 +114,11 @@ fn domains(listener: &AttachedListener<'_>, owners: &BTreeSet<&Hostname>) -> BTr
     routes.chain([own]).cloned().collect()
 }
 
-/// Tells a route from all others of its port: streams follow it by that. So it is what it matches, and not its place in a list.
-fn route_id(listener: &str, route: &Name, matches: &RouteMatch) -> String {
+/// Tells a route from all others of its host: streams follow it by that. So it is what it matches, and not its place in a list.
+fn route_id(route: &Name, matches: &RouteMatch) -> String {
     // No value of this type can't be written.
     let matches = serde_json::to_vec(matches).unwrap_or_default();
-    let hash = Sha256::new_with_prefix(format!("{listener}\n{route}\n")).chain_update(matches).finalize();
+    let hash = Sha256::new_with_prefix(format!("{route}\n")).chain_update(matches).finalize();
     hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -327,7 +327,7 @@ impl<'b> Builder<'b, '_> {
             let routes = rule.matches.iter().map(|(match_index, matches)| {
                 let route = Route {
                     name: format!("{}/{index}/{match_index}", route.name),
-                    id: route_id(listener, &route.name, matches),
+                    id: route_id(&route.name, matches),
                     matches: matches.clone(),
                     action: action.clone(),
                     request_headers: rule.request_headers.clone(),
