@@ -100,6 +100,13 @@ fn a_route_without_a_policy_is_open_or_closed_as_the_operator_says() {
     let _ = upstream.take_recorded();
     stack.toolward = stack.toolward.restart(stack.folder.path(), &["--unprotected-routes", "allow"]);
     eventually("open", || anonymous().text == OK);
+    let _ = upstream.take_recorded();
+    let names = ["x-toolward-subject", "x-toolward-anything", "x-http-method-override", "forwarded", "x-mine"];
+    let post = http::post(&client, &url, call("multiply"));
+    assert_eq!(http::send(names.iter().fold(post, |post, name| post.header(*name, "x"))).text, OK);
+    let recorded = upstream.take_recorded();
+    let has = |name: &&&str| recorded[0].headers.iter().any(|(own, _)| own == **name);
+    assert_eq!(names.iter().filter(has).collect::<Vec<_>>(), [&"x-mine"], "what only the gateway may say");
     assert_eq!(stack.toolward.metric("toolward_unprotected_routes"), 1.0);
     assert_eq!(stack.ask(&ops, call("multiply")).code(), Some(-32602));
 }
