@@ -66,7 +66,8 @@ async def pause(ctx: Context) -> str:
     """Close the stream; the result comes on the next."""
     tell("RAN", "pause")
     await ctx.close_sse_stream()
-    await asyncio.sleep(0.1)
+    # An answer that is ready while the client comes back can be lost between what is replayed and what follows.
+    await asyncio.sleep(1)
     return "resumed"
 
 
