@@ -66,9 +66,10 @@ async def count(to: int, ctx: Context) -> str:
 async def pause(ctx: Context) -> str:
     """Close the stream; the result comes on the next."""
     tell("RAN", "pause")
+    # A stream that is closed before its first event has gone out is one that nobody can ask for again.
+    await asyncio.sleep(0.5)
     await ctx.close_sse_stream()
-    # An answer that is ready while the client comes back can be lost between what is replayed and what follows.
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.1)
     return "resumed"
 
 
