@@ -32,7 +32,9 @@ impl World {
         let keys = keys.path().to_str().expect("UTF-8");
         let folder = folder.path().to_str().expect("UTF-8");
         // A line for each request costs all chains the same, and is not what is measured.
-        let arguments = ["--wasm-file", wasm, "--binding-keys", keys, "--access-log", "off"];
+        // Every wrong signature is looked at, so that what one costs is measured.
+        let budget = ["--signature-budget", "1000"];
+        let arguments = [["--wasm-file", wasm], ["--binding-keys", keys], ["--access-log", "off"], budget].concat();
         let output = toolward::run(&[&["render", "--static", folder], &arguments[..]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut config: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
