@@ -35,8 +35,8 @@ pub struct RouteKey<'r> {
     /// Names the servers that the route leads to: what one of them hands out is good at these alone. None: it is not known,
     /// as in configurations that are written by hand.
     pub servers: Option<&'r str>,
-    /// Tells the route from all others of its listener, by its host and what it matches and not by its place among them. None: nobody will
-    /// ask, as nothing changes.
+    /// Tells the route from all others of its listener, by its host and what it matches and not by its place among them. None:
+    /// nobody will ask, as nothing changes.
     pub route: Option<&'r str>,
     /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.
     pub choice: Option<&'r str>,
@@ -95,8 +95,8 @@ pub struct FilterConfig {
     /// route is gone. Streams that were opened on them follow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub moved: BTreeMap<String, Option<String>>,
-    /// How often one process served all the rest before, and then replaced it. Envoy takes two configurations with the same content for one,
-    /// and would not tell the filter that the first is in force again.
+    /// How often one process served all the rest before, and then replaced it. Envoy takes two configurations with the same
+    /// content for one, and would not tell the filter that the first is in force again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turn: u32,
 }
