@@ -149,6 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_held_has_room_for_what_may_be_large() {
+        let error = |arguments: &[&str]| {
+            let command =
+                ["toolward", "render", "--max-request-body", "100", "--max-list", "1000", "--max-event", "10"];
+            let read = Cli::try_parse_from(command.iter().chain(arguments).chain(&["./manifests"]));
+            let Ok(Cli { command: Command::Render(args), .. }) = read else { panic!("not read") };
+            args.settings.translate_options(Vec::new()).err().map(|error| error.to_string())
+        };
+        assert_eq!(error(&[]), None);
+        assert_eq!(error(&["--max-held", "2000", "--max-held-per-caller", "2000"]), None);
+        let told = |option| {
+            let options = "--max-request-body, --max-list and --max-event";
+            Some(format!("{option} 1999 leaves no room: use at least 2000, twice the largest of {options}"))
+        };
+        assert_eq!(error(&["--max-held", "1999"]), told("--max-held"));
+        assert_eq!(error(&["--max-held-per-caller", "1999"]), told("--max-held-per-caller"));
+    }
+
+    #[test]
     fn a_source_says_what_kind_it_is() {
         let parse = |source| Cli::try_parse_from(["toolward", "serve", "--wasm-file", "f.wasm", "--source", source]);
         assert!(parse("dir:./manifests").is_ok());
