@@ -7,7 +7,7 @@ use std::process::Command;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::envoy::Envoy;
+use crate::envoy::{self, Envoy};
 use crate::servers::Era;
 use crate::tools::{tools, wire_tools};
 
@@ -75,9 +75,10 @@ impl TokenHelper {
     /// Starts one on a port.
     #[must_use]
     pub fn start(port: u16, gateway: u16, token: &str) -> Self {
+        let admin = envoy::admin();
         let config = format!(
             r#"
-admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 19000 }} }} }}
+admin: {admin}
 static_resources:
   listeners:
   - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}

@@ -1,22 +1,35 @@
 //! A real Envoy.
 
+use std::path::PathBuf;
 use std::process::Command;
+
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::credentials::Credentials;
 use crate::http;
-use crate::ports;
 use crate::process::Process;
 use crate::tools::{root, tools};
+
+/// Where the configurations that ship have the admin interface; each Envoy here has one of its own.
+pub const ADMIN_SOCKET: &str = "/tmp/envoy-admin.sock";
+
+/// The member `admin` of a configuration.
+#[must_use]
+pub fn admin() -> Value {
+    json!({ "address": { "pipe": { "path": ADMIN_SOCKET, "mode": 0o600 } } })
+}
 
 /// A running Envoy.
 #[derive(Debug)]
 pub struct Envoy {
-    /// Its admin port.
-    pub admin: u16,
+    /// Where it answers questions about itself.
+    pub admin: PathBuf,
     /// The process.
     pub process: Process,
-    client: reqwest::blocking::Client,
-    _folder: tempfile::TempDir,
+    client: Client,
+    _folder: TempDir,
 }
 
 impl Envoy {
@@ -36,13 +49,12 @@ impl Envoy {
         let endpoint = config.lines().find(|line| line.contains("port_value: 18000")).expect("an endpoint");
         let endpoints: Vec<String> = xds.iter().map(|xds| endpoint.replace("18000", &xds.to_string())).collect();
         let config = config.replace(endpoint, &endpoints.join("\n"));
-        Self::start(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
+        Self::start(&config, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
     /// The same with a name server on this port of loopback.
     #[must_use]
     pub fn with_names(gateway: &str, xds: u16, names: u16) -> Self {
-        let admin = ports::free();
         let config = shipped("envoy/ads.yaml").replace("port_value: 18000", &format!("port_value: {xds}"));
         let config = format!(
             "{config}
@@ -54,7 +66,7 @@ typed_dns_resolver_config:
     dns_resolver_options: {{ use_tcp_for_dns_lookups: false, no_default_search_domain: true }}
 "
         );
-        Self::start(&config, admin, &["--service-cluster", gateway, "--service-node", "envoy-1"])
+        Self::start(&config, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
     /// The same with the state of the world in place of changes.
@@ -67,13 +79,13 @@ typed_dns_resolver_config:
         assert!(config.contains("api_type: DELTA_GRPC"), "{config}");
         let config = config.replace("api_type: DELTA_GRPC", "api_type: GRPC");
         let config = config.replace("port_value: 18000", &format!("port_value: {xds}"));
-        Self::start(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
+        Self::start(&config, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
-    /// One with a bootstrap of its own that says which Gateway it is, and its admin port on 19000. It may never be ready.
+    /// One with a bootstrap of its own that says which Gateway it is, and has [`admin`]. It may never be ready.
     #[must_use]
     pub fn unready(config: &str) -> Self {
-        Self::launch(config, ports::free(), &["--service-node", "other"])
+        Self::launch(config, &["--service-node", "other"])
     }
 
     /// One that gets everything over TLS from a control plane on this port, by a bootstrap of `envoy/` with these
@@ -84,31 +96,33 @@ typed_dns_resolver_config:
             "address: toolward.toolward-system.svc, port_value: 18000",
             &format!("address: 127.0.0.1, port_value: {xds}"),
         );
-        Self::launch(&config, ports::free(), &["--service-cluster", gateway, "--service-node", "envoy-1"])
+        Self::launch(&config, &["--service-cluster", gateway, "--service-node", "envoy-1"])
     }
 
-    /// One that runs a whole configuration with its admin port on 19000.
+    /// One that runs a whole configuration with [`admin`].
     #[must_use]
     pub fn with_config(config: &str) -> Self {
-        Self::start(config, ports::free(), &["--service-node", "envoy-1"])
+        Self::start(config, &["--service-node", "envoy-1"])
     }
 
     /// The same with so many workers.
     #[must_use]
     pub fn with_workers(config: &str, workers: usize) -> Self {
-        Self::start(config, ports::free(), &["--service-node", "envoy-1", "--concurrency", &workers.to_string()])
+        Self::start(config, &["--service-node", "envoy-1", "--concurrency", &workers.to_string()])
     }
 
-    fn start(config: &str, admin: u16, arguments: &[&str]) -> Self {
-        let mut envoy = Self::launch(config, admin, arguments);
+    fn start(config: &str, arguments: &[&str]) -> Self {
+        let mut envoy = Self::launch(config, arguments);
         envoy.wait_until_ready();
         envoy
     }
 
-    fn launch(config: &str, admin: u16, arguments: &[&str]) -> Self {
+    fn launch(config: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let admin = folder.path().join("admin.sock");
+        assert!(config.contains(ADMIN_SOCKET), "an admin interface of its own: {config}");
         let file = folder.path().join("envoy.yaml");
-        let config = config.replace("port_value: 19000", &format!("port_value: {admin}"));
+        let config = config.replace(ADMIN_SOCKET, &admin.display().to_string());
         std::fs::write(&file, config).expect("a file");
         let mut command = Command::new(&tools().envoy);
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "-l", "warning"]);
@@ -120,20 +134,21 @@ typed_dns_resolver_config:
         // What the filter says.
         command.args(["--component-log-level", "wasm:info"]);
         let process = Process::start("envoy", command.args(arguments).current_dir(root()));
-        Self { admin, process, client: http::client(), _folder: folder }
+        let client = Client::builder().timeout(None).no_proxy().unix_socket(admin.as_path()).build().expect("a client");
+        Self { admin, process, client, _folder: folder }
     }
 
     /// Waits until it has been told what to serve, or has given up waiting for it.
     fn wait_until_ready(&mut self) {
-        let (client, ready) = (self.client.clone(), format!("http://127.0.0.1:{}/ready", self.admin));
-        let is_ready = || client.get(&ready).send().is_ok_and(|answer| answer.status().is_success());
+        let client = self.client.clone();
+        let is_ready = || client.get("http://envoy/ready").send().is_ok_and(|answer| answer.status().is_success());
         self.process.wait_until("ready", is_ready);
     }
 
-    /// What the admin port says at this path.
+    /// What the admin interface says at this path.
     #[must_use]
     pub fn admin(&self, path: &str) -> String {
-        http::send(self.client.get(format!("http://127.0.0.1:{}{path}", self.admin))).text
+        http::send(self.client.get(format!("http://envoy{path}"))).text
     }
 
     /// The value of a counter or gauge; zero where it does not exist yet.

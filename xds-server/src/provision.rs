@@ -35,14 +35,8 @@ pub const WASM_FILE: &str = "/toolward/toolward.wasm";
 /// Audience of the token by which an Envoy proves to the control plane who it is.
 pub const TOKEN_AUDIENCE: &str = "toolward.dev/xds";
 
-/// Envoy's admin port, only reached from within the pod.
-const ADMIN_PORT: u16 = 19000;
-
-/// Port of a pod for probes and metrics.
-const STATUS_PORT: u16 = 19001;
-
-/// Ports that no listener can have.
-pub const RESERVED_PORTS: [u16; 2] = [ADMIN_PORT, STATUS_PORT];
+/// Port of a pod for probes and metrics, which no listener can have.
+pub const STATUS_PORT: u16 = 19001;
 
 /// The objects of all Gateways that are served.
 #[must_use]

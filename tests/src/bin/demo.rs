@@ -73,7 +73,7 @@ impl Demo {
         }
         println!();
         let Quickstart { folder, server, toolward, envoy, url } = &running;
-        println!("  MCP endpoint   {url}  (Envoy; its admin port is {})", envoy.admin);
+        println!("  MCP endpoint   {url}  (Envoy; its admin socket is {})", envoy.admin.display());
         println!("  MCP server     http://127.0.0.1:{}/mcp  (Python SDK, nobody asks for a token here)", server.port);
         println!("  toolward       http://127.0.0.1:{}  (admin port; xDS is on {})", toolward.admin, toolward.xds);
         println!("  manifests      {}", folder.path().display());
@@ -148,7 +148,7 @@ Try it (tokens of bob and alice are valid for an hour):
   $EDITOR {folder}/policy.yaml               # saved is enforced
   {toolward} check {folder}
   curl -s 127.0.0.1:{admin}/problems                    # what toolward has to say about the manifests
-  curl -s '127.0.0.1:{envoy}/stats?filter=toolward'     # what was decided, counted
+  curl -s --unix-socket {envoy} 'http://envoy/stats?filter=toolward'   # what was decided, counted
   tail -f {log}                   # and line by line
 
 Ctrl-C stops everything."#,
@@ -157,7 +157,7 @@ Ctrl-C stops everything."#,
             call = call("multiply"),
             toolward = tools().toolward.display(),
             admin = self.running.toolward.admin,
-            envoy = self.running.envoy.admin,
+            envoy = self.running.envoy.admin.display(),
             log = self.running.envoy.process.log_file().display(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

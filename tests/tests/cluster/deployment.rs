@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use toolward_tests::client::Session;
 use toolward_tests::cluster::Cluster;
-use toolward_tests::envoy::Envoy;
+use toolward_tests::envoy::{ADMIN_SOCKET, Envoy};
 use toolward_tests::folder::Folder;
 use toolward_tests::http;
 use toolward_tests::mcp_server::{McpServer, Sdk};
@@ -290,6 +290,7 @@ fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
     // What the pod would have mounted.
     let data = cluster.get("configmap", "default", "mcp-gateway-toolward")["data"].clone();
     let token = |account: &str| cluster.token("default", account, "toolward.dev/xds");
+    let status = ports::free();
     let mounted = |folder: &Folder, token: &str| {
         let here = folder.path().to_str().expect("UTF-8").to_owned();
         let text = |name: &str| {
@@ -297,7 +298,8 @@ fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
             let text = text.replace("/etc/envoy", &here).replace("/var/run/secrets/toolward.dev", &here);
             let text = text.replace("address: toolward.toolward-system.svc", "address: 127.0.0.1");
             let text = text.replace("port_value: 18000", &format!("port_value: {}", toolward.xds));
-            text.replace("port_value: 19001", &format!("port_value: {}", ports::free())).replace("0.0.0.0", "127.0.0.1")
+            let text = text.replace("/run/envoy/admin.sock", ADMIN_SOCKET);
+            text.replace("port_value: 19001", &format!("port_value: {status}")).replace("0.0.0.0", "127.0.0.1")
         };
         folder.write("xds-token.yaml", &text("xds-token.yaml"));
         folder.write("xds-ca.crt", &text("xds-ca.crt"));
@@ -319,6 +321,29 @@ fn an_envoy_as_it_is_provisioned_gets_its_own_gateway_and_no_other() {
     eventually("the Gateway answers", || std::net::TcpStream::connect(("127.0.0.1", world.port)).is_ok());
     assert_eq!(world.ask(&ops, "add").text, OK);
     assert_eq!(world.ask(&ops, "multiply").code(), Some(-32602));
+
+    // What the pod's port for probes and metrics tells, and no more of the admin interface.
+    let client = http::client();
+    let page = |method: &str, path: &str| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        http::send(client.request(method, format!("http://127.0.0.1:{status}{path}"))).status
+    };
+    let rows = [
+        ("GET", "/ready", 200),
+        ("GET", "/stats/prometheus?usedonly", 200),
+        ("GET", "/alive", 200),
+        ("POST", "/ready", 404),
+        ("GET", "/ready/", 404),
+        ("GET", "/ready/../config_dump", 404),
+        ("GET", "/ready/%2e%2e/config_dump", 404),
+        ("GET", "//config_dump", 404),
+        ("GET", "/config_dump", 404),
+        ("GET", "/stats", 404),
+        ("POST", "/quitquitquit", 404),
+    ];
+    for (method, path, expected) in rows {
+        assert_eq!(page(method, path), expected, "{method} {path}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA512};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use toolward_tests::envoy::Envoy;
+use toolward_tests::envoy::{Envoy, admin};
 use toolward_tests::folder::Folder;
 use toolward_tests::http::{self, Answer, call};
 use toolward_tests::ports;
@@ -236,7 +236,7 @@ fn a_key_set_whose_name_stands_twice_is_refused() {
     let (wasm, path) = (tools().wasm.to_str().expect("UTF-8"), folder.path().to_str().expect("UTF-8"));
     let output = toolward::run(&["render", "--static", "--listener-address", "127.0.0.1", "--wasm-file", wasm, path]);
     let mut config: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
-    config["admin"] = json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": 19000 } } });
+    config["admin"] = admin();
     let config = serde_yaml_ng::to_string(&config).expect("YAML");
     let (url, token) = (format!("http://127.0.0.1:{port}/mcp"), issuer.of_team("ops"));
     let client = http::client();

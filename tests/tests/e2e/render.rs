@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use toolward_tests::envoy::{Envoy, shipped};
+use toolward_tests::envoy::{Envoy, admin, shipped};
 use toolward_tests::examples::example;
 use toolward_tests::folder::Folder;
 use toolward_tests::http::{self, call};
@@ -27,8 +27,7 @@ fn a_rendered_example_runs() {
     let port = ports::free();
     let folder = example("quickstart", &issuer, &[(3000, port), (8000, upstream.port)]);
     let config = render(folder.path(), &[]).expect("a configuration");
-    let admin = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 19000 } } }";
-    let _envoy = Envoy::with_config(&format!("{config}{admin}\n"));
+    let _envoy = Envoy::with_config(&format!("{config}admin: {}\n", admin()));
     let (client, url) = (http::client(), format!("http://127.0.0.1:{port}/mcp"));
     let ask = |token: &str, tool: &str| http::send(http::post(&client, &url, call(tool)).bearer_auth(token));
     assert_eq!(http::send(http::post(&client, &url, call("add"))).status, 401);

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use toolward_tests::credentials::Authority;
-use toolward_tests::envoy::{Envoy, shipped};
+use toolward_tests::envoy::{Envoy, admin, shipped};
 use toolward_tests::folder::Folder;
 use toolward_tests::ports;
 use toolward_tests::process::PATIENCE;
@@ -55,8 +55,7 @@ fn all_in_one(configurations: impl Iterator<Item = Value>) -> String {
             }
         }
     }
-    let admin = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 19000 } } }";
-    format!("static_resources: {}\n{admin}\n", json!(all))
+    format!("static_resources: {}\nadmin: {}\n", json!(all), admin())
 }
 
 /// A file of the folder; its README says how to read it.

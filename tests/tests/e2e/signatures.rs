@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use toolward_tests::envoy::Envoy;
+use toolward_tests::envoy::{Envoy, admin};
 use toolward_tests::folder::Folder;
 use toolward_tests::http::{self, call};
 use toolward_tests::ports;
@@ -62,7 +62,7 @@ fn by_the_filter_where_the_host_can_not() {
     let output = toolward::run(&["render", "--static", "--listener-address", "127.0.0.1", "--wasm-file", wasm, path]);
     let mut config: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
     assert_eq!(forbid_foreign_functions(&mut config), 1, "{config:#}");
-    config["admin"] = json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": 19000 } } });
+    config["admin"] = admin();
     let config = serde_yaml_ng::to_string(&config).expect("YAML");
     let envoy = Envoy::with_config(&config);
     let url = format!("http://127.0.0.1:{port}/mcp");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_PORT, Parameters, ProvisionOptions, STATUS_PORT, Trust, quantity};
+use super::{Parameters, ProvisionOptions, STATUS_PORT, Trust, quantity};
 use crate::render::overload::Bounds;
 use crate::resources::Name;
 
@@ -20,6 +20,12 @@ pub(super) const TOKEN_SECRET_FILE: &str = "xds-token.yaml";
 /// File name in [`TOKEN_FOLDER`].
 pub(super) const TOKEN_FILE: &str = "token";
 
+/// Where the folder of the admin socket is mounted.
+pub(super) const ADMIN_FOLDER: &str = "/run/envoy";
+
+/// File name in [`ADMIN_FOLDER`].
+const ADMIN_SOCKET: &str = "admin.sock";
+
 /// Authorities in Envoy's own image.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -30,7 +36,7 @@ pub(super) fn bootstrap(gateway: &Name, parameters: &Parameters, options: &Provi
     let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({
         "node": { "cluster": gateway.to_string() },
-        "admin": { "address": address("127.0.0.1", ADMIN_PORT), "ignore_global_conn_limit": true },
+        "admin": { "address": admin_address(), "ignore_global_conn_limit": true },
         "overload_manager": Bounds::of_memory(memory).manager(),
         "dynamic_resources": {
             "ads_config": {
@@ -69,6 +75,12 @@ pub(super) fn token_secret() -> String {
 
 fn address(ip: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": ip, "port_value": port } })
+}
+
+/// A socket that Envoy's user alone can open, and no port: routes lead to ports, those of loopback among them, and whatever
+/// reaches the admin interface stops Envoy and reads all of its configuration.
+fn admin_address() -> Value {
+    json!({ "pipe": { "path": format!("{ADMIN_FOLDER}/{ADMIN_SOCKET}"), "mode": 0o600 } })
 }
 
 fn control_plane(options: &ProvisionOptions) -> Value {
@@ -139,6 +151,7 @@ fn control_plane(options: &ProvisionOptions) -> Value {
     })
 }
 
+/// No route but those of [`status`] names this cluster: names that come from resources have a slash in them.
 fn admin() -> Value {
     json!({
         "name": "admin",
@@ -146,12 +159,12 @@ fn admin() -> Value {
         "connect_timeout": "1s",
         "load_assignment": {
             "cluster_name": "admin",
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address("127.0.0.1", ADMIN_PORT) } }] }],
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": admin_address() } }] }],
         },
     })
 }
 
-/// For kubelet and Prometheus: two pages of the admin port and nothing more of it, and whether workers answer at all.
+/// For kubelet and Prometheus: two pages of the admin interface and nothing more of it, and whether workers answer at all.
 fn status() -> Value {
     let read = json!([{ "name": ":method", "string_match": { "exact": "GET" } }]);
     let page = |path: &str| json!({ "match": { "path": path, "headers": read }, "route": { "cluster": "admin" } });

@@ -59,6 +59,7 @@ fn pod(own: &Owned, parameters: &Parameters, options: &ProvisionOptions) -> Valu
         "volumes": [
             { "name": "config", "configMap": { "name": own.name } },
             { "name": "filter", "emptyDir": { "sizeLimit": "64Mi" } },
+            { "name": "admin", "emptyDir": { "sizeLimit": "1Mi" } },
             { "name": "xds-token", "projected": { "sources": [{ "serviceAccountToken": {
                 "audience": TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": bootstrap::TOKEN_FILE,
             } }] } },
@@ -130,6 +131,7 @@ fn envoy(own: &Owned, parameters: &Parameters) -> Value {
         "volumeMounts": [
             { "name": "config", "mountPath": bootstrap::FOLDER, "readOnly": true },
             { "name": "filter", "mountPath": WASM_FOLDER, "readOnly": true },
+            { "name": "admin", "mountPath": bootstrap::ADMIN_FOLDER },
             { "name": "xds-token", "mountPath": bootstrap::TOKEN_FOLDER, "readOnly": true },
         ],
     })

@@ -10,7 +10,7 @@ use gateway_api::gateways::{
 
 use crate::model::Certificate;
 use crate::problem::Problem;
-use crate::provision::{Parameters, RESERVED_PORTS};
+use crate::provision::{Parameters, STATUS_PORT};
 use crate::resources::{Name, ObjectRef};
 
 use super::certificates;
@@ -377,7 +377,7 @@ fn tls(tls: Option<&GatewayListenersTls>, gateway: &ObjectRef, view: &View<'_>) 
 
 fn free_port(number: i32) -> Result<u16, Fault> {
     let port = syntax::port(number)?;
-    if RESERVED_PORTS.contains(&port) {
+    if port == STATUS_PORT {
         let message = format!("Envoy itself uses port {port} for probes and metrics; take another");
         return Err(Fault::new("PortUnavailable", message));
     }

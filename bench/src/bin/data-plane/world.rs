@@ -4,10 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 use toolward_tests::folder::Folder;
-use toolward_tests::{stack, toolward};
-
-/// Where each configuration has the admin port and the Gateway's; both are replaced.
-pub(crate) const ADMIN_PORT: u16 = 19000;
+use toolward_tests::{envoy, stack, toolward};
 
 /// How many tools a server has.
 pub(crate) const TOOLS: usize = 200;
@@ -38,8 +35,7 @@ impl World {
         let output = toolward::run(&[&["render", "--static", folder], &arguments[..]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut config: Value = serde_yaml_ng::from_slice(&output.stdout).expect("YAML");
-        config["admin"] =
-            json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": ADMIN_PORT } } });
+        config["admin"] = envoy::admin();
         // Without it a configuration is not taken from a file.
         config["node"] = json!({ "id": "envoy-1", "cluster": "bench" });
         let listener = &mut config["static_resources"]["listeners"][0];
