@@ -138,7 +138,7 @@ fn accepting() -> Rc<RoutePolicy> {
     let issuer = json!({ "issuer": "https://login.example.com", "audience": { "oneOf": ["mcp"] }, "keySet": "s" });
     let protected = json!({ "authentication": { "jwt": { "policy": "default/p", "issuers": [issuer] } } });
     let config = json!({
-        "version": 1, "keySets": { "s": keys }, "bindingKeys": [URL_SAFE_NO_PAD.encode([1; 32])],
+        "version": 1, "keySets": { "s": keys }, "bindingKeyIds": [URL_SAFE_NO_PAD.encode([1; 32])],
         "policies": { "p": { "protected": protected } },
     });
     PolicyTable::parse(config.to_string().as_bytes()).expect("a configuration").policy("p").expect("a policy")

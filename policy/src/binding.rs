@@ -7,7 +7,9 @@
 //! and of whom it is for. So nothing has to be remembered, no random numbers are needed, a handle has one sealed form for each
 //! owner, and a nonce is used twice for the same text only. Tokens without a subject count by issuer alone.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,10 +18,42 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::BindingKey;
+use crate::config::{BindingKey, BindingKeyId, MAX_BINDING_KEYS};
 
-/// Length of a key, in bytes.
+/// Length of a key, and of its id, in bytes.
 const KEY_BYTES: usize = 32;
+
+impl BindingKey {
+    /// The value of [`crate::config::BINDING_KEYS_HEADER`].
+    #[must_use]
+    pub fn header(keys: &[Self]) -> String {
+        let keys: Vec<&str> = keys.iter().map(|Self(key)| key.as_str()).collect();
+        keys.join(",")
+    }
+
+    /// The key of one Gateway: its Envoys, which may run in a tenant's namespace, learn no other's. None: this is no key.
+    #[must_use]
+    pub fn of_gateway(&self, gateway: &str) -> Option<Self> {
+        let mac = self.mac().ok()?.chain_update(b"toolward gateway: ").chain_update(gateway);
+        Some(Self(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
+    }
+
+    /// Its id, from which nothing follows about the key. None: this is no key.
+    #[must_use]
+    pub fn id(&self) -> Option<BindingKeyId> {
+        Some(BindingKeyId(URL_SAFE_NO_PAD.encode(self.derived(b"toolward handles: id").ok()?)))
+    }
+
+    /// One key, one purpose (RFC 5869 section 3.2; keys of full entropy need no extraction).
+    fn derived(&self, purpose: &[u8]) -> Result<[u8; KEY_BYTES], BadKey> {
+        Ok(self.mac()?.chain_update(purpose).finalize().into_bytes().into())
+    }
+
+    fn mac(&self) -> Result<Hmac<Sha256>, BadKey> {
+        let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok().filter(|bytes| bytes.len() == KEY_BYTES).ok_or(BadKey)?;
+        Hmac::new_from_slice(&bytes).map_err(|_| BadKey)
+    }
+}
 
 /// Length of a nonce, in bytes.
 const NONCE_BYTES: usize = 24;
@@ -58,6 +92,46 @@ pub(crate) struct Owner<'o> {
     pub(crate) subject: Option<&'o str>,
     /// The servers that may have handed it out, and alone may get it back; empty: it is not known which.
     pub(crate) servers: &'o str,
+}
+
+/// The binders that one configuration allows.
+#[derive(Debug)]
+pub(crate) struct Binders {
+    ids: Vec<BindingKeyId>,
+    /// What the last request brought, and what became of it: all bring the same until there are other keys.
+    last: RefCell<Option<(Box<[u8]>, Rc<Binder>)>>,
+}
+
+impl Binders {
+    /// Those of keys with these ids.
+    pub(crate) fn new(ids: &[BindingKeyId]) -> Result<Self, BadKey> {
+        let is_id =
+            |BindingKeyId(id): &BindingKeyId| URL_SAFE_NO_PAD.decode(id).is_ok_and(|bytes| bytes.len() == KEY_BYTES);
+        if !ids.iter().all(is_id) {
+            return Err(BadKey);
+        }
+        Ok(Self { ids: ids.to_vec(), last: RefCell::default() })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The binder of the keys that a request brings. None: there is none of an id that is allowed, as while Envoy has no keys
+    /// and whatever stands there is the client's own.
+    pub(crate) fn of(&self, header: &[u8]) -> Option<Rc<Binder>> {
+        if let Some((text, binder)) = &*self.last.borrow()
+            && **text == *header
+        {
+            return Some(Rc::clone(binder));
+        }
+        let keys =
+            std::str::from_utf8(header).ok()?.split(',').take(MAX_BINDING_KEYS).map(|key| BindingKey(key.to_owned()));
+        let keys: Vec<BindingKey> = keys.filter(|key| key.id().is_some_and(|id| self.ids.contains(&id))).collect();
+        let binder = Rc::new(Binder::new(&keys).ok().filter(Binder::has_keys)?);
+        *self.last.borrow_mut() = Some((header.into(), Rc::clone(&binder)));
+        Some(binder)
+    }
 }
 
 /// Seals handles.
@@ -117,19 +191,10 @@ impl Binder {
 }
 
 impl Key {
-    fn new(BindingKey(text): &BindingKey) -> Result<Self, BadKey> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadKey)?;
-        if bytes.len() != KEY_BYTES {
-            return Err(BadKey);
-        }
-        // One key, one purpose (RFC 5869 section 3.2; keys of full entropy need no extraction).
-        let derived = |purpose: &[u8]| -> Result<_, BadKey> {
-            let mac = Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| BadKey)?;
-            Ok(mac.chain_update(purpose).finalize().into_bytes())
-        };
+    fn new(key: &BindingKey) -> Result<Self, BadKey> {
         Ok(Self {
-            cipher: XChaCha20Poly1305::new(&derived(b"toolward handles: cipher")?),
-            nonces: Hmac::new_from_slice(&derived(b"toolward handles: nonces")?).map_err(|_| BadKey)?,
+            cipher: XChaCha20Poly1305::new(&key.derived(b"toolward handles: cipher")?.into()),
+            nonces: Hmac::new_from_slice(&key.derived(b"toolward handles: nonces")?).map_err(|_| BadKey)?,
         })
     }
 
@@ -265,6 +330,44 @@ mod tests {
         for wrong in ["", "AAAA", "not base64url!"] {
             assert_eq!(Binder::new(&[BindingKey(wrong.to_owned())]).err(), Some(BadKey), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn keys_are_those_that_the_configuration_knows() {
+        let key = |byte: u8| BindingKey(URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]));
+        let ids: Vec<_> = [1, 2].iter().map(|byte| key(*byte).id().expect("a key")).collect();
+        let binders = Binders::new(&ids).expect("ids");
+        let header = |bytes: &[u8]| BindingKey::header(&bytes.iter().map(|byte| key(*byte)).collect::<Vec<_>>());
+        let sealed = |byte: u8| binder(&[byte]).seal(Kind::Task, BOB, "", "t");
+        let rows = [
+            ("the first seals", header(&[1, 2]), sealed(1)),
+            ("in another order", header(&[2, 1]), sealed(2)),
+            ("before the configuration knows the newest", header(&[3, 2]), sealed(2)),
+            ("after an old one is gone", header(&[2]), sealed(2)),
+            ("none that is known", header(&[3]), None),
+            ("nothing", String::new(), None),
+            ("an id in place of its key", ids[0].0.clone(), None),
+            ("behind more than are read", format!("{},{}", header(&[3; MAX_BINDING_KEYS]), header(&[1])), None),
+        ];
+        for (name, header, expected) in rows {
+            for _ in 0..2 {
+                let seals = binders.of(header.as_bytes()).and_then(|binder| binder.seal(Kind::Task, BOB, "", "t"));
+                assert_eq!(seals, expected, "{name}");
+            }
+        }
+        for wrong in ["", "AAAA", "not base64url!"] {
+            assert!(Binders::new(&[BindingKeyId(wrong.to_owned())]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_gateway_has_keys_of_its_own() {
+        let key = BindingKey(URL_SAFE_NO_PAD.encode([1; KEY_BYTES]));
+        let [one, other] = ["a/gw", "b/gw"].map(|gateway| key.of_gateway(gateway).expect("a key"));
+        let all = [&key, &one, &other].map(|key| key.id().expect("a key").0);
+        assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
+        assert_eq!(one, key.of_gateway("a/gw").expect("a key"), "the same on all replicas");
+        assert_eq!(BindingKey("AAAA".to_owned()).of_gateway("a/gw"), None);
     }
 
     proptest! {

@@ -78,10 +78,11 @@ pub struct FilterConfig {
     /// Whether there is an access log, whose lines tell of each exchange what the filter knows.
     #[serde(default, skip_serializing_if = "AccessLog::is_on")]
     pub access_log: AccessLog,
-    /// Under these sessions, tasks, events, endpoints and the state of requests are sealed for callers: the first seals, all
-    /// open. Needed as soon as a policy with tokens binds them.
+    /// The keys under which sessions, tasks, events, endpoints and the state of requests are sealed for callers, by their ids.
+    /// Needed as soon as a policy with tokens binds them. The keys themselves are a secret, and stand in no configuration:
+    /// Envoy puts them into each request as [`BINDING_KEYS_HEADER`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub binding_keys: Vec<BindingKey>,
+    pub binding_key_ids: Vec<BindingKeyId>,
     /// Key sets by name; several issuers of several policies may share one.
     #[serde(default)]
     pub key_sets: BTreeMap<String, KeySet>,
@@ -109,7 +110,7 @@ impl Default for FilterConfig {
             listener: None,
             limits: Limits::default(),
             access_log: AccessLog::default(),
-            binding_keys: Vec::new(),
+            binding_key_ids: Vec::new(),
             key_sets: BTreeMap::new(),
             policies: BTreeMap::new(),
             retired: BTreeSet::new(),
@@ -192,6 +193,18 @@ impl Default for Limits {
         }
     }
 }
+
+/// The header by which Envoy tells the filter the keys, separated by commas: the first seals, all open. What clients send in it
+/// is overwritten, and no key is believed whose id is not in the configuration. The filter takes it out at once.
+pub const BINDING_KEYS_HEADER: &str = "x-toolward-binding-keys";
+
+/// Most keys; more would be forgotten ones.
+pub const MAX_BINDING_KEYS: usize = 16;
+
+/// Names a [`BindingKey`] without telling it: 32 bytes, in base64url without padding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BindingKeyId(pub String);
 
 /// A secret key of 32 bytes, in base64url without padding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,9 +14,9 @@
 
 use std::rc::Rc;
 
-use crate::binding::Kind;
+use crate::binding::{Binder, Kind};
 use crate::claims::Caller;
-use crate::config::{Batches, Limits, RouteKey, Transport};
+use crate::config::{BINDING_KEYS_HEADER, Batches, Limits, RouteKey, Transport};
 use crate::decide::Verdict;
 use crate::denial::{self, Answer, RequestFault};
 use crate::jwt::{self, TokenFault, Verified, claims};
@@ -62,6 +62,9 @@ use verification::Unverified;
 
 /// The route names no policy, or one that this filter does not know.
 const UNKNOWN_POLICY: &str = "UnknownPolicy";
+
+/// Sessions are bound to callers, and Envoy has put no key for that into the request that the configuration knows.
+const NO_BINDING_KEYS: &str = "NoBindingKeys";
 
 /// Without what is taken out of the request's headers, another route fits.
 const ROUTE_CHANGED: &str = "RouteChanged";
@@ -383,7 +386,12 @@ impl Exchange {
             }
         };
         self.record.caller = Some(Rc::clone(&caller));
-        let mut judge = Judge::new(policy, caller, &table.binder, &self.servers, self.route_origin.as_deref(), headers);
+        let binder = match policy.binds_to_callers() {
+            true => Some(self.binder(table, headers)?),
+            false => None,
+        };
+        let origin = self.route_origin.as_deref();
+        let mut judge = Judge::new(policy, caller, binder.as_ref(), &self.servers, origin, headers);
         let opened = judge.opened(headers).map_err(|not_found| match not_found {
             NotFound::Session => {
                 self.settle(Outcome::Denied, "SessionNotFound");
@@ -419,6 +427,14 @@ impl Exchange {
             b"GET" | b"DELETE" => Err(self.refuse(RequestFault::UnexpectedBody, None)),
             _ => Err(self.refuse(RequestFault::HttpMethod, None)),
         }
+    }
+
+    /// What seals handles, of the keys that Envoy put into the request.
+    fn binder(&mut self, table: &PolicyTable, headers: &Headers<'_>) -> Result<Rc<Binder>, Answer> {
+        headers.first(BINDING_KEYS_HEADER).and_then(|keys| table.binders.of(keys)).ok_or_else(|| {
+            self.settle(Outcome::Closed, NO_BINDING_KEYS);
+            denial::closed(NO_BINDING_KEYS, None)
+        })
     }
 
     fn authenticate(

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::binding::{BadKey, Binder};
+use crate::binding::{BadKey, Binders};
 use crate::config::{
     AccessLog, Authentication, FilterConfig, Limits, ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig,
     SessionBinding, TOLD_REASONS, VERSION,
@@ -35,7 +35,7 @@ pub struct PolicyTable {
     /// Whether anybody reads what is remembered of exchanges.
     pub access_log: AccessLog,
     /// Binds sessions, tasks, events, endpoints and the state of requests to callers.
-    pub(crate) binder: Rc<Binder>,
+    pub(crate) binders: Binders,
     /// Its key sets, by content.
     key_sets: BTreeSet<[u8; 32]>,
     policies: HashMap<String, Entry>,
@@ -78,8 +78,8 @@ pub enum ConfigFault {
     SignatureLimit(u32),
     #[error("the name {0:?} stands twice")]
     NameTwice(String),
-    #[error("a key for binding is 32 bytes in base64url without padding")]
-    BindingKey,
+    #[error("the id of a key for binding is 32 bytes in base64url without padding")]
+    BindingKeyId,
     #[error("a policy binds sessions to callers, for which a key is needed; `sessionBinding: None` does without")]
     NoBindingKeys,
     #[error("no key set has the name {0:?}")]
@@ -182,16 +182,17 @@ impl PolicyTable {
         let key_set = |(name, set)| Ok((String::as_str(name), Rc::new(Keys::new(name, set, config.limits.rsa_bits)?)));
         let key_sets = config.key_sets.iter().map(key_set).collect::<Result<_, ConfigError>>()?;
         let policies = policies(&key_sets)?;
-        let binder = Binder::new(&config.binding_keys).map_err(|BadKey| at("bindingKeys", ConfigFault::BindingKey))?;
-        if !binder.has_keys() && policies.values().any(|entry| entry.policy.binds_to_callers()) {
-            return Err(at("bindingKeys", ConfigFault::NoBindingKeys));
+        let binders = Binders::new(&config.binding_key_ids);
+        let binders = binders.map_err(|BadKey| at("bindingKeyIds", ConfigFault::BindingKeyId))?;
+        if binders.is_empty() && policies.values().any(|entry| entry.policy.binds_to_callers()) {
+            return Err(at("bindingKeyIds", ConfigFault::NoBindingKeys));
         }
         let key_sets = key_sets.values().map(|keys| keys.content()).collect();
         Ok(Self {
             listener: config.listener.clone(),
             limits: config.limits.clone(),
             access_log: config.access_log,
-            binder: Rc::new(binder),
+            binders,
             key_sets,
             policies,
             retired: config.retired.clone(),

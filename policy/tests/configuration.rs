@@ -12,7 +12,7 @@ fn whole() -> Value {
     json!({
         "version": 1,
         "limits": { "requestBodyBytes": 1000 },
-        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "bindingKeyIds": ["DL0l3Da0ETtuYdCuidQpzBoCUOYOBhzOkRIQeOW2JXQ"],
         "keySets": { "a": { "keys": [{
             "kid": "k", "algorithms": ["EdDSA"],
             "material": { "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
@@ -157,8 +157,9 @@ fn any_fault_refuses_all() {
         ("a condition with two tests", rule, "claims", json!([{ "path": "x", "in": ["x"], "contains": "x" }])),
         ("an unknown mode", "/policies/math/protected/gates/0", "mode", json!("Sometimes")),
         ("an unknown batch mode", "/policies/math/protected/protocol", "batches", json!("Maybe")),
-        ("no binding keys", "", "bindingKeys", json!([])),
-        ("a short binding key", "", "bindingKeys", json!(["AAAA"])),
+        ("no binding keys", "", "bindingKeyIds", json!([])),
+        ("a short id of a binding key", "", "bindingKeyIds", json!(["AAAA"])),
+        ("a binding key itself", "", "bindingKeys", json!(["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"])),
         ("no issuers", "/policies/math/protected/authentication/jwt", "issuers", json!([])),
     ];
     for (name, place, member, value) in rows {

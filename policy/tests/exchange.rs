@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use toolward_policy::config::FilterConfig;
+use toolward_policy::config::{BINDING_KEYS_HEADER, BindingKey, FilterConfig};
 use toolward_policy::denial::Answer;
 use toolward_policy::exchange::{Edits, Ended, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Verification};
 use toolward_policy::jwt::budget::Budget;
@@ -23,6 +23,8 @@ mod signer;
 use signer::Signer;
 
 const NOW: u64 = 1_800_000_000;
+
+const BINDING_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
 /// A configuration, to which the key set `keys` is added, and what is asked.
 #[derive(Deserialize)]
@@ -149,7 +151,8 @@ fn outcomes(case: Case) -> Vec<Outcome> {
 fn table(mut config: Value) -> PolicyTable {
     let set = json!({ "keys": [Signer::Ed25519.jwk("k")] }).to_string();
     config["version"] = json!(1);
-    config["bindingKeys"] = json!(["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]);
+    let key = BindingKey(BINDING_KEY.to_owned());
+    config["bindingKeyIds"] = json!([key.id().expect("a key")]);
     config["keySets"]["keys"] =
         serde_json::to_value(jwks::parse(set.as_bytes(), 4096).expect("keys").keys).expect("JSON");
     let config: FilterConfig = serde_json::from_value(config).expect("a configuration");
@@ -191,6 +194,10 @@ fn request_headers(asked: &Asked) -> Vec<(String, Vec<u8>)> {
     }
     if asked.body.is_some() && !asked.headers.iter().any(|(name, _)| name == "content-type") {
         headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+    }
+    // Envoy overwrites what a client sends.
+    if !asked.headers.iter().any(|(name, _)| name == BINDING_KEYS_HEADER) {
+        headers.push((BINDING_KEYS_HEADER.to_owned(), BINDING_KEY.into()));
     }
     headers.extend(asked.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
     headers

@@ -76,7 +76,7 @@ impl World {
         };
         let config: FilterConfig = serde_json::from_value(json!({
             "version": 1,
-            "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+            "bindingKeyIds": ["DL0l3Da0ETtuYdCuidQpzBoCUOYOBhzOkRIQeOW2JXQ"],
             "keySets": { "keys": serde_json::to_value(set).expect("JSON") },
             "policies": policies,
         }))
@@ -102,6 +102,7 @@ fn begun(table: &PolicyTable, token: &str, now: u64, method: &str) -> (Exchange,
         (":path", "/mcp"),
         ("content-type", "application/json"),
         ("authorization", authorization.as_str()),
+        ("x-toolward-binding-keys", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"),
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
     Exchange::request_headers(table, Some(b"p"), &Headers(&headers), method == "GET", &mut verification)

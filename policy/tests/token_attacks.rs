@@ -659,7 +659,7 @@ fn a_flood_of_forged_tokens_spends_its_issuers_time_and_no_others() {
     let jwt = json!({ "policy": "p", "issuers": [issuer("https://a", "a"), issuer("https://b", "b")] });
     let config = json!({
         "version": 1,
-        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "bindingKeyIds": ["DL0l3Da0ETtuYdCuidQpzBoCUOYOBhzOkRIQeOW2JXQ"],
         "limits": { "signatureMillis": 20 },
         "keySets": { "a": key_set(flooded).expect("keys").keys, "b": key_set(other).expect("keys").keys },
         "policies": { "p": { "protected": { "authentication": { "jwt": jwt } } } },
@@ -740,7 +740,7 @@ fn table(signer: Signer, protection: Value) -> PolicyTable {
     let protected = with(&json!({ "authentication": { "jwt": jwt } }), &protection);
     let config = json!({
         "version": 1,
-        "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+        "bindingKeyIds": ["DL0l3Da0ETtuYdCuidQpzBoCUOYOBhzOkRIQeOW2JXQ"],
         "keySets": { "a": set.keys },
         "policies": { "p": { "protected": protected } },
     });
@@ -766,8 +766,9 @@ fn begin_with(
     verification: &mut Verification<'_>,
 ) -> (Exchange, RequestStep) {
     let fixed = [(":method", "POST"), (":path", path), (":authority", "gw"), ("content-type", "application/json")];
+    let keys = ("x-toolward-binding-keys", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
     let mut headers: Vec<(String, Vec<u8>)> =
-        fixed.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        fixed.iter().chain([&keys]).map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     headers.extend(authorization.iter().map(|value| ("authorization".to_owned(), value.as_bytes().to_vec())));
     Exchange::request_headers(table, Some(b"p"), &Headers(&headers), false, verification)
 }

@@ -14,16 +14,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use rustls::crypto::aws_lc_rs;
 use serde_json::json;
-use toolward_policy::config::BindingKey;
+use toolward_policy::config::{BindingKey, MAX_BINDING_KEYS};
 use tracing::{error, info, warn};
 
 use crate::render::yaml;
 
 /// Length of a key, in bytes.
 const KEY_BYTES: usize = 32;
-
-/// Most keys; more would be forgotten ones.
-const MAX_KEYS: usize = 16;
 
 /// Name of the Secret, and of the file in it.
 const SECRET: &str = "toolward-binding-keys";
@@ -74,7 +71,7 @@ pub enum BindingKeysError {
     #[expect(missing_docs, reason = "the names say it")]
     NoKey { path: PathBuf, line: usize },
     /// The file holds none, or too many.
-    #[error("the binding keys {}: there are {count} keys; one to {MAX_KEYS} are accepted", path.display())]
+    #[error("the binding keys {}: there are {count} keys; one to {MAX_BINDING_KEYS} are accepted", path.display())]
     #[expect(missing_docs, reason = "the names say it")]
     Count { path: PathBuf, count: usize },
     /// The operating system gives no random bytes.
@@ -145,7 +142,7 @@ fn read(path: &Path) -> Result<Vec<BindingKey>, BindingKeysError> {
     };
     let keys: Vec<BindingKey> = lines.map(key).collect::<Result<_, _>>()?;
     match keys.len() {
-        1..=MAX_KEYS => Ok(keys),
+        1..=MAX_BINDING_KEYS => Ok(keys),
         count => Err(BindingKeysError::Count { path: path.to_owned(), count }),
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use toolward_policy::config::{FilterConfig, Transport};
+use toolward_policy::config::{BindingKey, FilterConfig, Transport};
 
 use crate::objects::Objects;
 
@@ -45,6 +45,9 @@ pub struct Gateway {
     /// By `namespace/name` of the Secret, of which a new content changes nothing else.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Certificate>,
+    /// Under these its filters bind sessions to callers; never shown. A new one changes no listener.
+    #[serde(skip_serializing)]
+    pub binding_keys: Vec<BindingKey>,
 }
 
 /// One port that Envoy listens on.

@@ -76,10 +76,18 @@ pub struct TranslateOptions {
     pub limits: Limits,
     /// Whether each request gets a line on standard output.
     pub access_log: AccessLog,
-    /// Under these sessions and tasks are bound to callers: the first binds, all are recognized. None: they are not bound.
+    /// Of these come the keys under which sessions and tasks are bound to callers: the first binds, all are recognized. None:
+    /// they are not bound.
     pub binding_keys: Vec<BindingKey>,
     /// The key sets that issuers publish.
     pub key_sets: Arc<KeySets>,
+}
+
+impl TranslateOptions {
+    /// The keys under which one Gateway binds sessions: whoever runs its Envoys learns them, and no other's.
+    fn binding_keys_of(&self, gateway: &Name) -> Vec<BindingKey> {
+        self.binding_keys.iter().filter_map(|key| key.of_gateway(&gateway.to_string())).collect()
+    }
 }
 
 /// What becomes of routes that no policy protects.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
+use toolward_policy::config::{BINDING_KEYS_HEADER, BindingKey};
 use toolward_policy::exchange::{ENDPOINT, Edits, Exchange, Headers, RequestStep, ResponseStep, Verification};
 use toolward_policy::jwt::budget::Budget;
 use toolward_policy::jwt::cache::TokenCache;
@@ -37,6 +38,10 @@ struct World {
     eve: String,
 }
 
+fn binding_key() -> BindingKey {
+    BindingKey(URL_SAFE_NO_PAD.encode([1; 32]))
+}
+
 impl World {
     fn new() -> Self {
         let key = SigningKey::from_bytes(&[7; 32]);
@@ -51,7 +56,7 @@ impl World {
         };
         let config = json!({
             "version": 1,
-            "bindingKeys": [URL_SAFE_NO_PAD.encode([1; 32])],
+            "bindingKeyIds": [binding_key().id().expect("a key")],
             "keySets": { "k": { "keys": [{ "kid": "k", "algorithms": ["EdDSA"], "material": { "kty": "OKP", "x": x } }] } },
             "policies": { "sse": policy("HTTPSSE"), "http": policy("StreamableHTTP") },
         });
@@ -68,9 +73,10 @@ impl World {
     }
 
     fn ask(&mut self, policy: &str, token: &str, headers: &[(&str, &[u8])]) -> (Exchange, RequestStep) {
-        let token = ("authorization", token.as_bytes());
+        let BindingKey(key) = &binding_key();
+        let given = [("authorization", token.as_bytes()), (BINDING_KEYS_HEADER, key.as_bytes())];
         let headers: Vec<(String, Vec<u8>)> =
-            headers.iter().chain([&token]).map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+            headers.iter().chain(&given).map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         let is_get = headers.iter().any(|(name, value)| name == ":method" && value == b"GET");
         let mut budget = Budget::default();
         budget.set(1000, 1);

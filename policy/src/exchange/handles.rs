@@ -49,9 +49,10 @@ impl Handles {
     pub(super) fn of(
         policy: &RoutePolicy,
         caller: &Rc<Caller>,
-        binder: &Rc<Binder>,
+        binder: Option<&Rc<Binder>>,
         servers: &Rc<str>,
     ) -> Option<Self> {
+        let binder = binder?;
         let RoutePolicy::Protected(Protection { authentication: CallerAuthentication::Jwt(jwt), .. }) = policy else {
             return None;
         };
@@ -59,6 +60,10 @@ impl Handles {
         let key_source = jwt.key_source(caller).unwrap_or_default();
         let (binder, caller, servers) = (Rc::clone(binder), Rc::clone(caller), Rc::clone(servers));
         policy.binds_to_callers().then_some(Self { binder, caller, key_source, servers })
+    }
+
+    pub(super) fn into_binder(self) -> Rc<Binder> {
+        self.binder
     }
 
     fn owner(&self) -> Owner<'_> {

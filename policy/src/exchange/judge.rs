@@ -48,7 +48,7 @@ impl Judge {
     pub(super) fn new(
         policy: &Rc<RoutePolicy>,
         caller: Rc<Caller>,
-        binder: &Rc<Binder>,
+        binder: Option<&Rc<Binder>>,
         servers: &Rc<str>,
         route_origin: Option<&str>,
         headers: &Headers<'_>,
@@ -117,8 +117,9 @@ impl Judge {
     }
 
     /// Judges by another policy from now on.
-    pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>, binder: &Rc<Binder>) {
-        self.handles = Handles::of(policy, &caller, binder, &self.servers);
+    pub(super) fn renew(&mut self, policy: &Rc<RoutePolicy>, caller: Rc<Caller>) {
+        let binder = self.handles.take().map(Handles::into_binder);
+        self.handles = Handles::of(policy, &caller, binder.as_ref(), &self.servers);
         (self.policy, self.caller) = (Rc::clone(policy), caller);
     }
 

@@ -200,7 +200,7 @@ impl Exchange {
         if (policy.binds_to_callers() && !judge.binds()) || !judge.speaks_as(&policy) {
             return Err(Ended::PolicyChanged);
         }
-        judge.renew(&policy, caller, &table.binder);
+        judge.renew(&policy, caller);
         if passes_unread && judge.filters() {
             return Err(Ended::PolicyChanged);
         }

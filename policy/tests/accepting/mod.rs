@@ -27,7 +27,7 @@ impl Accepting {
             .collect();
         let config: FilterConfig = serde_json::from_value(json!({
             "version": 1,
-            "bindingKeys": ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+            "bindingKeyIds": ["DL0l3Da0ETtuYdCuidQpzBoCUOYOBhzOkRIQeOW2JXQ"],
             "keySets": key_sets,
             "policies": { "p": { "protected": { "authentication": { "jwt": { "policy": "ns/p", "issuers": issuers } } } } },
         }))

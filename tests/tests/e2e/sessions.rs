@@ -4,13 +4,24 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use toolward_policy::config::BindingKey;
 use toolward_tests::http::{self, Answer, request};
 use toolward_tests::mcp_server::{McpServer, Sdk};
 use toolward_tests::process::eventually;
 use toolward_tests::stack::{OPS_MAY_ADD, Stack, backend, policy, route};
 use toolward_tests::toolward::{Issuer, run};
+use toolward_tests::upstream::Upstream;
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+/// Whoever calls, and whatever, on the route `open`.
+const OPEN: &str = "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: { name: open }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: open }]
+  authentication: { anonymous: {} }
+";
 
 /// Asks for a session, and gives its id.
 fn initialize(stack: &Stack, token: &str) -> String {
@@ -34,6 +45,12 @@ fn is_sealed(id: &str) -> bool {
 
 fn go_on(stack: &Stack, token: &str, session: &str) -> Answer {
     http::send(stack.post(request("tools/list")).bearer_auth(token).header("mcp-session-id", session))
+}
+
+/// What becomes of a key in the Envoys of the Gateway.
+fn own_key(key: &str) -> String {
+    let key = BindingKey(key.to_owned()).of_gateway("default/mcp-gateway").expect("a key");
+    key.0
 }
 
 fn new_key() -> String {
@@ -86,8 +103,15 @@ fn of_streamable_http() {
     fs::write(keys.path(), &second).expect("written");
     eventually("the first key is forgotten", || go_on(&stack, &bob, &session).status == 404);
     assert_eq!(go_on(&stack, &bob, &next).status, 200, "the second key has bound it");
+    // What is shown has the ids of keys, and no key. Envoy has others: each Gateway's own, which nothing but its secrets says.
     let shown = stack.toolward.get("/snapshot?gateway=default/mcp-gateway").text;
-    assert!(shown.contains("bindingKeys") && !shown.contains(second.trim()), "keys are not shown");
+    let dump = stack.envoy.admin("/config_dump?include_eds");
+    let (stats, log) = (stack.envoy.admin("/stats"), stack.envoy.process.log());
+    let own = own_key(second.trim());
+    for (place, text) in [("snapshot", &shown), ("dump", &dump), ("statistics", &stats), ("log", &log)] {
+        assert!(!text.contains(second.trim()) && !text.contains(&own), "keys are not shown: {place}");
+    }
+    assert!(shown.contains("bindingKeyIds") && dump.contains("binding-keys"), "{dump}");
 
     // Where the policy says so, they belong to whoever knows them.
     let unbound = format!("{}  protocol: {{ sessionBinding: None }}\n", policy(&jwks, OPS_MAY_ADD));
@@ -98,6 +122,48 @@ fn of_streamable_http() {
         404
     );
     assert_eq!(go_on(&stack, &eve, &open(&stack, &bob)).status, 200);
+}
+
+/// Whatever a client sends in the header by which Envoy tells the filter the keys, and whatever becomes of the request.
+#[test]
+fn the_keys_are_between_envoy_and_the_filter() {
+    const HEADER: &str = "x-toolward-binding-keys";
+    let upstream = Upstream::start();
+    let stack = Stack::start(upstream.port, OPS_MAY_ADD);
+    stack.folder.write("open.yaml", &route("/open").replace("metadata: { name: math }", "metadata: { name: open }"));
+    stack.folder.write("open-policy.yaml", OPEN);
+    eventually("the open way", || {
+        http::send(stack.client.get(format!("http://127.0.0.1:{}/open", stack.port))).status == 200
+    });
+    upstream.take_recorded();
+    let ops = stack.issuer.of_team("ops");
+    let chosen = new_key();
+    let chosen = chosen.trim();
+    let own = BindingKey(chosen.to_owned()).of_gateway("default/mcp-gateway").expect("a key").0;
+    let list = || stack.post(request("tools/list")).bearer_auth(&ops);
+    let open = || http::post(&stack.client, &format!("http://127.0.0.1:{}/open", stack.port), request("ping"));
+    for (name, header, values) in [
+        ("none", HEADER, vec![]),
+        ("one", HEADER, vec![chosen]),
+        ("doubled", HEADER, vec![chosen, &own]),
+        ("in another spelling", "X-Toolward-Binding-Keys", vec![chosen]),
+        ("nothing", HEADER, vec![""]),
+    ] {
+        let with = |request: reqwest::blocking::RequestBuilder| {
+            values.iter().fold(request, |request, value| request.header(header, *value))
+        };
+        // Were the client's key believed, or none there, the answer would be 503.
+        assert_eq!(http::send(with(list())).status, 200, "{name}");
+        assert_eq!(http::send(with(open())).status, 200, "{name}");
+        assert_eq!(http::send(with(stack.post(request("tools/list")))).status, 401, "{name}");
+    }
+    let recorded = upstream.take_recorded();
+    assert_eq!(recorded.len(), 10);
+    for request in &recorded {
+        assert!(request.headers.iter().all(|(name, _)| !name.as_str().starts_with("x-toolward-")), "{request:?}");
+    }
+    let log = stack.envoy.process.log();
+    assert!(!log.contains(chosen) && !log.contains(HEADER), "{log}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use toolward_policy::config::Limits;
 
 use super::access_log::access_log;
 use super::message::{address, ads, any, duration, uint32, yes};
-use super::{RenderOptions, filter, route, tls};
+use super::{RenderOptions, credential, filter, route, tls};
 use crate::model;
 
 /// How long a stream may be silent. Servers keep SSE streams open for hours and say something rarely; without any
@@ -82,7 +82,7 @@ fn build(listener: &model::Listener, port: u16, options: &RenderOptions, parts: 
                 listener,
                 buffer,
                 (parts.routes)(name, hosts),
-                parts.filter.clone(),
+                parts,
             )))),
         }],
         ..Default::default()
@@ -115,20 +115,22 @@ fn connection_manager(
     listener: &model::Listener,
     buffer: u32,
     routes: RouteSpecifier,
-    filter: http_filter::ConfigType,
+    parts: &Parts<'_>,
 ) -> HttpConnectionManager {
+    let filter =
+        HttpFilter { name: listener.name.clone(), config_type: Some(parts.filter.clone()), ..Default::default() };
+    let router = HttpFilter {
+        name: "envoy.filters.http.router".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),
+        ..Default::default()
+    };
+    let binds = !listener.filter.binding_key_ids.is_empty();
+    let binding_keys = binds.then(|| credential::binding_keys(parts.secrets.as_ref()));
     HttpConnectionManager {
         stat_prefix: listener.name.clone(),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
-        http_filters: vec![
-            HttpFilter { name: listener.name.clone(), config_type: Some(filter), ..Default::default() },
-            HttpFilter {
-                name: "envoy.filters.http.router".to_owned(),
-                config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),
-                ..Default::default()
-            },
-        ],
+        http_filters: binding_keys.into_iter().chain([filter, router]).collect(),
         // One spelling of each host and path: what the route matches is what the server gets.
         strip_trailing_host_dot: true,
         normalize_path: Some(yes()),

@@ -1,4 +1,4 @@
-//! SDS: certificates with their keys, and certificate authorities.
+//! SDS: certificates with their keys, certificate authorities, what is shown to servers, and the keys for binding.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,12 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, GenericSecret, Secret, TlsCertificate, secret,
 };
 
+use toolward_policy::config::BindingKey;
+
 use crate::model::{Authorities, Certificate, Gateway};
+
+/// The name of the secret with the keys for binding; those that come from resources have a slash in them.
+pub(super) const BINDING_KEYS: &str = "binding-keys";
 
 /// All secrets of a Gateway, each once.
 pub(super) fn of(gateway: &Gateway) -> impl Iterator<Item = Secret> {
@@ -25,6 +30,9 @@ pub(super) fn of(gateway: &Gateway) -> impl Iterator<Item = Secret> {
         if let Some((name, content)) = &tls.certificate {
             secrets.insert(name, certificate(name, content));
         }
+    }
+    if !gateway.binding_keys.is_empty() {
+        secrets.insert(BINDING_KEYS, generic(BINDING_KEYS, &BindingKey::header(&gateway.binding_keys)));
     }
     secrets.into_values()
 }

@@ -59,7 +59,6 @@ pub fn resource(kind: ResourceType, name: &str, resource: &Resource) -> Result<V
     let full_name = kind.type_url().rsplit('/').next().unwrap_or_default();
     let mut value = decode(full_name, &resource.bytes)?;
     unpack_bytes(&mut value);
-    redact(&mut value);
     Ok(value)
 }
 
@@ -94,20 +93,6 @@ fn unpack_bytes(value: &mut Value) {
             }
             fields.values_mut().for_each(unpack_bytes);
         }
-        _ => {}
-    }
-}
-
-/// Of the keys in the filter's configuration only their number is shown.
-fn redact(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            if let Some(Value::Array(keys)) = members.get_mut("bindingKeys") {
-                keys.iter_mut().for_each(|key| *key = "redacted".into());
-            }
-            members.values_mut().for_each(redact);
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact),
         _ => {}
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toolward_policy::config::{Authentication, FilterConfig, RoutePolicy, SessionBinding, Transport};
+use toolward_policy::config::{Authentication, BindingKey, FilterConfig, RoutePolicy, SessionBinding, Transport};
 use toolward_policy::policy::PolicyTable;
 
 use super::TranslateOptions;
 use super::problems::{Fault, Reporter};
 use super::protection::Protection;
+use crate::resources::Name;
 
 /// The key of routes behind which there is nothing to protect. Keys of protections have a colon in them.
 const HARMLESS: &str = "harmless";
@@ -21,16 +22,17 @@ pub(super) struct Table {
 impl Table {
     /// A key is there only as long as a route has it. Envoy gets the table before the routes: should it refuse the routes,
     /// what was open and is to be closed is closed by the table alone, once no route of the port is meant to be open.
-    pub(super) fn new(listener: &str, options: &TranslateOptions) -> Self {
-        let TranslateOptions { limits, access_log, binding_keys, .. } = options.clone();
+    pub(super) fn new(listener: &str, gateway: &Name, options: &TranslateOptions) -> Self {
+        let TranslateOptions { limits, access_log, .. } = options.clone();
         let listener = Some(listener.to_owned());
-        Self { config: FilterConfig { listener, limits, access_log, binding_keys, ..FilterConfig::default() } }
+        let binding_key_ids = options.binding_keys_of(gateway).iter().filter_map(BindingKey::id).collect();
+        Self { config: FilterConfig { listener, limits, access_log, binding_key_ids, ..FilterConfig::default() } }
     }
 
     /// Adds what protects a route, and gives the key for the route.
     pub(super) fn add(&mut self, mut protection: Protection) -> String {
         if let (RoutePolicy::Protected { protocol, .. }, []) =
-            (&mut protection.policy, self.config.binding_keys.as_slice())
+            (&mut protection.policy, self.config.binding_key_ids.as_slice())
         {
             protocol.session_binding = SessionBinding::None;
         }
@@ -111,14 +113,14 @@ impl Table {
         if PolicyTable::new(&self.config).is_ok() {
             return self.config;
         }
-        let FilterConfig { limits, binding_keys, key_sets, policies, .. } = &mut self.config;
+        let FilterConfig { limits, binding_key_ids, key_sets, policies, .. } = &mut self.config;
         let mut named = BTreeSet::new();
         for (key, policy) in policies.iter_mut() {
             let own: BTreeSet<String> = names(policy).map(str::to_owned).collect();
             let of_own = key_sets.iter().filter(|(name, _)| own.contains(*name));
             let alone = FilterConfig {
                 limits: limits.clone(),
-                binding_keys: binding_keys.clone(),
+                binding_key_ids: binding_key_ids.clone(),
                 key_sets: of_own.map(|(name, set)| (name.clone(), set.clone())).collect(),
                 policies: BTreeMap::from([(key.clone(), policy.clone())]),
                 ..FilterConfig::default()
@@ -152,7 +154,6 @@ mod tests {
 
     use super::*;
     use crate::objects::Objects;
-    use crate::resources::Name;
     use crate::translate::problems::{Problems, gateway_ref};
 
     #[test]
@@ -164,7 +165,11 @@ mod tests {
         // Past the limit that holds where none is set.
         let large = format!("{}AAAB", "v".repeat(1020));
         let limits = Limits { rsa_bits: 8192, ..Limits::default() };
-        let mut table = Table::new("apps/gw/80", &TranslateOptions { limits, ..TranslateOptions::default() });
+        let mut table = Table::new(
+            "apps/gw/80",
+            &Name::new("apps", "gw"),
+            &TranslateOptions { limits, ..TranslateOptions::default() },
+        );
         for (name, set) in [("good", key_set(&large)), ("bad", key_set("AQAB"))] {
             let issuer = json!({ "issuer": "https://a", "audience": { "oneOf": ["x"] }, "keySet": name });
             let authentication = json!({ "jwt": { "policy": name, "issuers": [issuer] } });

@@ -143,7 +143,9 @@ impl Translator {
         }
         let last = self.model.get(&model_name);
         last.into_iter().for_each(|last| clusters.share_unchanged(&last.clusters));
-        let model = Gateway { listeners: listeners.clone(), clusters, certificates: certificates.clone() };
+        let (listeners, certificates) = (listeners.clone(), certificates.clone());
+        let binding_keys = self.options.binding_keys_of(name);
+        let model = Gateway { listeners, clusters, certificates, binding_keys };
         if last.is_none_or(|last| **last != model) {
             self.model.insert(model_name, model);
         }

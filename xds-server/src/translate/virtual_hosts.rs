@@ -67,7 +67,7 @@ pub(super) fn listener<'r>(
 ) -> Listener {
     let name = format!("{gateway}/{port}");
     let options = world.options;
-    let table = Table::new(&name, options);
+    let table = Table::new(&name, gateway, options);
     let judged = BTreeMap::new();
     let mut builder = Builder { gateway, port, world, secure: false, table, judged, protection, problems };
     let owners: BTreeSet<&Hostname> =

@@ -5,7 +5,7 @@ use toolward_tests::envoy::Envoy;
 use toolward_tests::ports;
 
 use crate::process;
-use crate::world::World;
+use crate::world::{FILTER, World};
 
 /// A running Envoy on the core for Envoys.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Chain {
     /// thread, which tries a configuration before the workers get it, what is left of them: its worker must not wait for it.
     pub(crate) fn discovering(name: &'static str, world: &World, file: &str) -> Self {
         let mut world = world.clone();
-        let filter = &mut world.connection_manager()["http_filters"][0];
+        let filter = &mut world.connection_manager()["http_filters"][FILTER];
         filter.as_object_mut().expect("an object").remove("typed_config");
         filter["config_discovery"] = json!({
             "config_source": { "path_config_source": { "path": file }, "resource_api_version": "V3" },

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use toolward_tests::folder::Folder;
 use toolward_tests::{envoy, stack, toolward};
 
+/// Where our filter stands: before it the one that gives it the keys for binding, behind it the router.
+pub(crate) const FILTER: usize = 1;
+
 /// How many tools a server has.
 pub(crate) const TOOLS: usize = 200;
 
@@ -51,7 +54,7 @@ impl World {
     /// Other filters in place of ours.
     pub(crate) fn with_filters(&self, filters: Vec<Value>) -> Self {
         let mut world = self.clone();
-        world.connection_manager()["http_filters"].as_array_mut().expect("filters").splice(..1, filters);
+        world.connection_manager()["http_filters"].as_array_mut().expect("filters").splice(..=FILTER, filters);
         world
     }
 
@@ -66,14 +69,14 @@ impl World {
     }
 
     fn filter_text(&mut self) -> &mut Value {
-        &mut self.connection_manager()["http_filters"][0]["typed_config"]["config"]["configuration"]["value"]
+        &mut self.connection_manager()["http_filters"][FILTER]["typed_config"]["config"]["configuration"]["value"]
     }
 
     /// Another module in our filter's place, which is told this.
     pub(crate) fn with_module(&self, file: &str, told: &str) -> Self {
         let mut world = self.clone();
         *world.filter_text() = json!(told);
-        let filter = &mut world.connection_manager()["http_filters"][0]["typed_config"]["config"];
+        let filter = &mut world.connection_manager()["http_filters"][FILTER]["typed_config"]["config"];
         filter["vm_config"]["code"]["local"]["filename"] = json!(file);
         world
     }

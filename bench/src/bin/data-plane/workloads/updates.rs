@@ -17,7 +17,7 @@ use crate::chain::Chain;
 use crate::load::{self, Requests};
 use crate::process::resident_kib;
 use crate::rounds::median;
-use crate::world::{World, add_policies};
+use crate::world::{FILTER, World, add_policies};
 
 /// Rules of each policy.
 const RULES: usize = 5;
@@ -105,7 +105,7 @@ impl Updates {
         }
         config["policies"][format!("open {number}")] = json!({ "open": {} });
         world.tell_filter(&config);
-        let filter = &world.connection_manager()["http_filters"][0];
+        let filter = &world.connection_manager()["http_filters"][FILTER];
         let resource = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": filter["name"], "typed_config": filter["typed_config"],
