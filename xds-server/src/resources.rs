@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
@@ -81,6 +82,9 @@ pub struct Resources {
     pub malformed: Vec<Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
     pub origins: Objects<ObjectRef, PathBuf>,
+    /// While not all kinds can be read: the last world of which all was known. Ways that are not in it are closed, since
+    /// what restricts them may not be known.
+    pub vouched: Option<Arc<Resources>>,
 }
 
 impl Resources {
@@ -119,6 +123,7 @@ impl Resources {
             && self.backends.is_same(&other.backends)
             && self.policies.is_same(&other.policies)
             && self.malformed == other.malformed
+            && self.vouched.is_some() == other.vouched.is_some()
     }
 }
 
@@ -178,4 +183,6 @@ pub enum Protects {
     Targets(Vec<mcp::TargetRef>),
     /// Its targetRefs could not be read: in doubt all Gateways, routes and backends of its namespace.
     Namespace,
+    /// It says how these Services of its namespace are spoken to; none: in doubt all of them.
+    Services(Vec<String>),
 }

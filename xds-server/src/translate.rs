@@ -60,6 +60,7 @@ mod virtual_hosts;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;
+pub(crate) use grants::granted;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};

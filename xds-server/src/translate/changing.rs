@@ -39,7 +39,10 @@ impl Changing<'_> {
         if !next.gateway_classes.differing(&last.gateway_classes).is_empty() {
             sources.note(&Source::Classes);
         }
-        if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty() {
+        let is_tls_policy = |object: &&ObjectRef| object.kind == "BackendTLSPolicy";
+        if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty()
+            || self.malformed().iter().any(is_tls_policy)
+        {
             sources.note(&Source::BackendTlsPolicies);
         }
         let grants = next.reference_grants.differing(&last.reference_grants);

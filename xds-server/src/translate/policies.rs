@@ -186,7 +186,7 @@ fn read(
         let message = format!("{policy} can't be read: {}", problem.message);
         let content = Arc::new(Content::Broken { reason: problem.reason.clone(), message });
         match &malformed.protects {
-            Protects::Nothing => {}
+            Protects::Nothing | Protects::Services(_) => {}
             Protects::Targets(written) => places.extend(attach(policy, written, &content, &targets, reporter)),
             Protects::Namespace => {
                 let attached = Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None };

@@ -18,7 +18,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use crate::key_sets::{KeySets, Known, Place};
 use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
-use crate::resources::{Malformed, Name, ObjectRef, Resources};
+use crate::resources::{Malformed, Name, ObjectRef, Protects, Resources};
 
 use super::problems::GATEWAY_API;
 use super::targets::Target;
@@ -156,6 +156,12 @@ impl<'r> View<'r> {
     pub(super) fn backend_tls_policies(&self) -> impl Iterator<Item = (&'r Name, &'r BackendTlsPolicy)> {
         self.note(&Source::BackendTlsPolicies);
         self.resources.backend_tls_policies.iter().map(|(name, policy)| (name, &**policy))
+    }
+
+    /// The BackendTLSPolicies that can't be read.
+    pub(super) fn malformed_backend_tls_policies(&self) -> impl Iterator<Item = &'r Malformed> {
+        self.note(&Source::BackendTlsPolicies);
+        self.resources.malformed.iter().filter(|malformed| matches!(malformed.protects, Protects::Services(_)))
     }
 
     pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
