@@ -57,7 +57,10 @@ impl Changing<'_> {
             .into_iter()
             .chain(policies)
             .chain(self.malformed())
+            .chain(next.deleted.differing(&last.deleted))
             .for_each(|object| sources.note(&Source::Own(object)));
+        let written = next.written.differing(&last.written);
+        written.into_iter().for_each(|route| sources.note(&Source::Written(route)));
         let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
             let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
             differing.for_each(|(place, _)| sources.note(&Source::KeySet(place)));

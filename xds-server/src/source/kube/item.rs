@@ -21,8 +21,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::resources::Name;
+use crate::translate::WRITTEN_BY;
 
-/// The annotation in which `kubectl apply` keeps what it was given: the only one that is read.
+/// The annotation in which `kubectl apply` keeps what it was given. Beside it ours are read, which say that an object was
+/// [written](WRITTEN_BY).
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What is kept of metadata.
@@ -97,7 +99,7 @@ fn metadata(members: Members<'_>, unreadable: &mut Option<Unreadable>) -> Map<St
     for (name, member) in members.into_iter().filter(|(name, _)| METADATA.contains(&&**name)) {
         let mut value = value(&format!("metadata.{name}"), member, unreadable);
         if let Some(annotations) = value.as_object_mut().filter(|_| name == "annotations") {
-            annotations.retain(|name, _| name == LAST_APPLIED);
+            annotations.retain(|name, _| name == LAST_APPLIED || name.starts_with(WRITTEN_BY));
         }
         kept.insert(name.into_owned(), value);
     }

@@ -8,11 +8,14 @@ use serde_json::Value;
 
 use super::item::{LAST_APPLIED, Unreadable};
 use super::kinds::{Content, KINDS, Kind};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef, Resources, Turn};
 use crate::source::Change;
 use crate::source::nulls::{self, Nulls};
 use crate::source::object::{self, Fault, Origin, Read};
 use crate::source::references::{self, Keys};
+use crate::translate::WRITTEN_BY;
+
+mod deleted;
 
 /// What is told of an object of which a part can't be read.
 const MALFORMED: &str = "Malformed";
@@ -44,6 +47,8 @@ pub struct Store {
     known: BTreeMap<&'static str, BTreeMap<Name, Version>>,
     /// Objects that are kept because they are referred to, with what is kept of them.
     fetched: BTreeMap<ObjectRef, (Version, Keys)>,
+    /// Counts what was written and deleted.
+    turn: Turn,
     /// The world as it was told last.
     told: Option<Arc<Resources>>,
     /// Whether there is a world that was not told.
@@ -60,6 +65,8 @@ struct Version {
     /// Its generation, which is another one after each change of its spec, with a hash of its labels and annotations; none
     /// where its kind has no generations.
     meaning: Option<(i64, u64)>,
+    /// A hash of what changes when somebody writes it on purpose: its spec, or an annotation that says so.
+    written: u64,
 }
 
 impl Default for Store {
@@ -70,6 +77,7 @@ impl Default for Store {
             untold: BTreeMap::new(),
             known: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            turn: 0,
             told: None,
             changed: true,
             statuses: false,
@@ -111,6 +119,9 @@ impl Store {
         if kind.content == Content::WhenReferenced || last.as_ref() == Some(&version) {
             return;
         }
+        if last.as_ref().is_none_or(|last| last.written != version.written) {
+            self.written(kind, &name);
+        }
         // Of a kind with generations nothing but the status may have changed.
         if version.meaning.is_none() || last.is_none_or(|last| last.meaning != version.meaning) {
             self.changed = true;
@@ -130,7 +141,29 @@ impl Store {
             return;
         }
         self.changed = true;
-        object::remove(&object, Arc::make_mut(&mut self.resources));
+        self.turn = self.turn.saturating_add(1);
+        let resources = Arc::make_mut(&mut self.resources);
+        let protected = deleted::protected(&object, resources);
+        object::remove(&object, resources);
+        if let Some(protected) = protected {
+            deleted::remember(&object, protected, self.turn, resources);
+        }
+        match kind.kind {
+            "Namespace" => deleted::forget(&name.name, resources),
+            "HTTPRoute" => drop(resources.written.remove(name)),
+            _ => {}
+        }
+    }
+
+    /// An object is new, or was written again.
+    fn written(&mut self, kind: &'static Kind, name: &Name) {
+        let resources = Arc::make_mut(&mut self.resources);
+        // Of what was written before all deletions nobody asks.
+        if kind.kind == "HTTPRoute" && !resources.deleted.is_empty() {
+            self.turn = self.turn.saturating_add(1);
+            resources.written.insert(name.clone(), self.turn);
+            self.changed = true;
+        }
     }
 
     /// Reads an object into the resources, unless a part of it can't be read.
@@ -138,6 +171,7 @@ impl Store {
         let object = object_ref(kind, &name);
         let resources = Arc::make_mut(&mut self.resources);
         object::remove(&object, resources);
+        resources.deleted.remove(&object);
         strip(kind, &mut document);
         if let Some(fault) = fault {
             self.changed = true;
@@ -265,7 +299,14 @@ impl Version {
         let mut hasher = DefaultHasher::new();
         (metadata("labels").to_string(), metadata("annotations").to_string()).hash(&mut hasher);
         let meaning = metadata("generation").as_i64().map(|generation| (generation, hasher.finish()));
-        Self { resource: metadata("resourceVersion").as_str().unwrap_or_default().to_owned(), meaning }
+        let ours = metadata("annotations");
+        let ours = ours.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with(WRITTEN_BY));
+        let mut hasher = DefaultHasher::new();
+        for part in [metadata("uid"), metadata("generation")].iter().chain(ours.map(|(_, value)| value)) {
+            part.to_string().hash(&mut hasher);
+        }
+        let written = hasher.finish();
+        Self { resource: metadata("resourceVersion").as_str().unwrap_or_default().to_owned(), meaning, written }
     }
 }
 
