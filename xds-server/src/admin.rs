@@ -95,7 +95,7 @@ fn health() -> Router<Admin> {
 
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.snapshots.borrow().is_some() {
-        return "ready\n".into_response();
+        return still_ready(admin.reports.borrow().as_ref()).into_response();
     }
     let reason = match &*admin.reports.borrow() {
         None => "not ready: the source was not read yet\n".to_owned(),
@@ -106,6 +106,16 @@ async fn ready(State(admin): State<Admin>) -> Response {
         }
     };
     (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+}
+
+/// Envoys are served what was last good; what can't be read is said.
+fn still_ready(report: Option<&Report>) -> String {
+    let source = report.map(|report| report.source.as_slice()).unwrap_or_default();
+    if source.is_empty() {
+        return "ready\n".to_owned();
+    }
+    let problems: Vec<String> = source.iter().map(|problem| format!("  {problem}\n")).collect();
+    format!("ready, but the source can't be read as a whole, and what is new may be closed:\n{}", problems.concat())
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

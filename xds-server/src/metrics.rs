@@ -30,6 +30,7 @@ pub struct Metrics {
     loads: Family<LoadLabels, Counter>,
     source_stale_seconds: Gauge<f64, AtomicU64>,
     source_failing_since: Mutex<Option<Instant>>,
+    unknown_kinds: Family<KindLabels, Gauge>,
     translations: Counter,
     translation_seconds: Histogram,
     publications: Counter,
@@ -66,6 +67,11 @@ pub enum Load {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoadLabels {
     result: Load,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,6 +123,7 @@ impl Default for Metrics {
             loads: Family::default(),
             source_stale_seconds: Gauge::default(),
             source_failing_since: Mutex::new(None),
+            unknown_kinds: Family::default(),
             translations: Counter::default(),
             translation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             publications: Counter::default(),
@@ -147,6 +154,11 @@ impl Default for Metrics {
             "source_stale_seconds",
             "For how long the source, or a part of it, could not be read; 0 while it can",
             metrics.source_stale_seconds.clone(),
+        );
+        registry.register(
+            "unknown_kinds",
+            "Kinds that can't be read now; while there is one, routes that are new or changed are closed",
+            metrics.unknown_kinds.clone(),
         );
         registry.register(
             "translations",
@@ -235,6 +247,14 @@ impl Metrics {
     /// Since when the source, or a part of it, can't be read.
     pub fn source_failing_since(&self, since: Option<Instant>) {
         *self.source_failing_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// These kinds can't be read.
+    pub fn unknown_kinds(&self, kinds: impl Iterator<Item = &'static str>) {
+        self.unknown_kinds.clear();
+        for kind in kinds {
+            self.unknown_kinds.get_or_create(&KindLabels { kind }).set(1);
+        }
     }
 
     /// Resources were translated and rendered.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
@@ -81,6 +82,14 @@ pub struct Resources {
     pub malformed: Vec<Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
     pub origins: Objects<ObjectRef, PathBuf>,
+    /// Policies that are gone, and that asked for something. What they protected stays closed until its route is written
+    /// again. Only an API server tells of deletions.
+    pub deleted: Objects<ObjectRef, Deleted>,
+    /// When each HTTPRoute was written last, where there are [`Self::deleted`] policies to compare with.
+    pub written: Objects<Name, Turn>,
+    /// While not all kinds can be read: the last world of which all was known. Ways that are not in it are closed, since
+    /// what restricts them may not be known.
+    pub vouched: Option<Arc<Resources>>,
 }
 
 impl Resources {
@@ -119,7 +128,22 @@ impl Resources {
             && self.backends.is_same(&other.backends)
             && self.policies.is_same(&other.policies)
             && self.malformed == other.malformed
+            && self.deleted.is_same(&other.deleted)
+            && self.written.is_same(&other.written)
+            && self.vouched.is_some() == other.vouched.is_some()
     }
+}
+
+/// A count of what was written and deleted, by which it is known what came first. One replica's own.
+pub type Turn = u64;
+
+/// A policy that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// What it protected.
+    pub protected: Protects,
+    /// When it was deleted.
+    pub turn: Turn,
 }
 
 /// An object that is there but can't be read.
@@ -178,4 +202,6 @@ pub enum Protects {
     Targets(Vec<mcp::TargetRef>),
     /// Its targetRefs could not be read: in doubt all Gateways, routes and backends of its namespace.
     Namespace,
+    /// It says how these Services of its namespace are spoken to; none: in doubt all of them.
+    Services(Vec<String>),
 }

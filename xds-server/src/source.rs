@@ -15,6 +15,7 @@ mod likeness;
 mod lists;
 mod nulls;
 mod object;
+mod references;
 mod route;
 
 /// What a source has to say.

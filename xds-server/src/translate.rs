@@ -57,12 +57,15 @@ mod translator;
 mod upstream_tls;
 mod view;
 mod virtual_hosts;
+mod vouched;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;
+pub(crate) use grants::granted;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
+pub(crate) use posture::WRITTEN_BY;
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};

@@ -30,6 +30,7 @@ fn read(folder: &Path) -> Outcome {
                         format!(", closes {}", names.join(" and "))
                     }
                     Protects::Namespace => ", closes its namespace".to_owned(),
+                    Protects::Services(services) => format!(", closes the ways to {services:?}"),
                 };
                 malformed.entry(format!("{}{closes}", item.object)).or_default().push(line(folder, &item.problem));
             }

@@ -5,19 +5,17 @@
 //!                                   └─ wanted: referenced ConfigMaps and Secrets ─ get ─┘
 //! ```
 //! Nothing is told before all kinds are known, so a start never serves half a world; while the API server is away the
-//! last world stays in force.
+//! last world stays in force. While a kind can't be read, what is told of the others says so, with the world of which all was
+//! known: what is new since then is not served (see [`Resources::vouched`](crate::resources::Resources::vouched)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::kube::api::{Api, DynamicObject};
-use ::kube::core::PartialObjectMeta;
+use ::kube::api::Api;
 use ::kube::runtime::watcher::{self, Config, Error as WatchError, watcher};
 use ::kube::{Client, Error as ClientError};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter, unfold};
-use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::Stream;
@@ -28,9 +26,11 @@ use crate::problem::Problem;
 use crate::resources::Name;
 use crate::source::Change;
 
+pub mod item;
 pub mod kinds;
 pub mod store;
 
+use item::{Item, Listed};
 use kinds::{Content, KINDS, Kind, Presence};
 use store::{Event, Store};
 
@@ -46,12 +46,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(200);
 /// …and after many.
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
-/// A watch that has not failed again for so long works: it says nothing when it does. Longer than an attempt takes,
-/// with the time to connect and the time before it.
+/// A watch that has not failed for so long is tried again at once when it does.
 const WORKS_AFTER: Duration = Duration::from_secs(12);
 
-/// Objects per page of a list.
-const PAGE: u32 = 500;
+/// Objects per page of a list. A page is held as a whole, and an object may have 1.5 MiB.
+const PAGE: u32 = 50;
 
 /// Objects that are fetched at the same time.
 const FETCHES: usize = 16;
@@ -63,7 +62,16 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn watch(client: Client, metrics: Arc<Metrics>) -> impl Stream<Item = Change> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(
-        Watch { client, metrics, sender, store: Store::default(), failing: BTreeMap::new(), told: Vec::new() }.run(),
+        Watch {
+            client,
+            metrics,
+            sender,
+            store: Store::default(),
+            seen: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            told: Vec::new(),
+        }
+        .run(),
     );
     ReceiverStream::new(receiver)
 }
@@ -73,6 +81,8 @@ struct Watch {
     metrics: Arc<Metrics>,
     sender: mpsc::Sender<Change>,
     store: Store,
+    /// Kinds that could be read once.
+    seen: BTreeSet<&'static str>,
     /// Kinds that can't be read, since when and why.
     failing: BTreeMap<&'static str, Failure>,
     /// The problems that were told last.
@@ -82,7 +92,6 @@ struct Watch {
 /// Why something can't be read.
 struct Failure {
     since: Instant,
-    last: Instant,
     problem: Problem,
 }
 
@@ -121,13 +130,17 @@ impl Watch {
     fn take(&mut self, kind: &'static Kind, event: Result<Event, WatchError>) {
         match event {
             Ok(event) => {
-                // A new start says only that it is tried.
-                if !matches!(event, Event::Restarted) {
+                // After a failure everything is told again: only then it is known what happened meanwhile.
+                if matches!(event, Event::Complete) {
                     self.recovered(kind.kind);
+                    self.seen.insert(kind.kind);
                 }
                 self.store.apply(kind, event);
             }
-            Err(error) if kind.presence == Presence::Optional && is_missing(&error) => {
+            // One that was never there has no objects. One that vanished may have had some that restrict.
+            Err(error)
+                if kind.presence == Presence::Optional && is_missing(&error) && !self.seen.contains(kind.kind) =>
+            {
                 self.recovered(kind.kind);
                 self.store.apply(kind, Event::Restarted);
                 self.store.apply(kind, Event::Complete);
@@ -137,9 +150,8 @@ impl Watch {
     }
 
     fn failed(&mut self, what: &'static str, problem: Problem) {
-        let last = Instant::now();
-        let since = self.failing.get(what).map_or(last, |failure| failure.since);
-        self.failing.insert(what, Failure { since, last, problem });
+        let since = self.failing.get(what).map_or_else(Instant::now, |failure| failure.since);
+        self.failing.insert(what, Failure { since, problem });
     }
 
     fn recovered(&mut self, what: &'static str) {
@@ -150,16 +162,18 @@ impl Watch {
     async fn fetch(&mut self) {
         let wanted = self.store.wanted();
         let fetches: Vec<_> = wanted.into_iter().map(|(kind, name)| fetch(self.client.clone(), kind, name)).collect();
-        let results: Vec<_> = iter(fetches).buffer_unordered(FETCHES).collect().await;
+        // Each is cut to what is kept of it before the next is read.
+        let mut results = iter(fetches).buffer_unordered(FETCHES);
         let mut failure = None;
-        for (kind, name, result) in results {
+        while let Some((kind, name, result)) = results.next().await {
             match result {
-                Ok(Some(object)) => self.store.fetched(kind, name, json(&object)),
+                Ok(Some(item)) => self.store.fetched(kind, name, item.document, item.unreadable),
                 // Deleted meanwhile, which the watch tells.
                 Ok(None) => {}
                 Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error.to_string())),
             }
         }
+        drop(results);
         match failure {
             Some(problem) => {
                 self.failed(REFERENCES, problem);
@@ -172,12 +186,18 @@ impl Watch {
     /// Tells what there is to tell. `false`: nobody listens any more.
     async fn tell(&mut self) -> bool {
         let now = Instant::now();
-        self.failing.retain(|_, failure| now.duration_since(failure.last) < WORKS_AFTER);
         let since = self.failing.values().map(|failure| failure.since).min();
         self.metrics.source_failing_since(since.map(Instant::into_std));
+        let unknown = self.failing.keys().copied().filter(|what| *what != REFERENCES);
+        self.metrics.unknown_kinds(unknown.clone());
+        match unknown.count() {
+            0 => self.store.know_all(),
+            _ => self.store.lose_sight(),
+        }
 
         let complete = self.store.is_complete();
-        let worth_telling = |failure: &&Failure| !complete || now.duration_since(failure.since) >= GRACE;
+        let is_long = |failure: &Failure| now.duration_since(failure.since) >= GRACE;
+        let worth_telling = |failure: &&Failure| !complete || is_long(failure);
         let problems: Vec<Problem> =
             self.failing.values().filter(worth_telling).map(|failure| failure.problem.clone()).collect();
         if problems != self.told {
@@ -188,8 +208,9 @@ impl Watch {
                 return false;
             }
         }
-        // What could not be fetched is not taken for missing: the last world stays.
-        if self.failing.contains_key(REFERENCES) {
+        // What could not be fetched is not taken for missing. But what one object needs holds up the others for a while only.
+        let waits = self.failing.get(REFERENCES).is_some_and(|failure| !self.store.has_told() || !is_long(failure));
+        if waits {
             return !self.sender.is_closed();
         }
         while let Some(change) = self.store.take_change() {
@@ -206,10 +227,10 @@ async fn fetch(
     client: Client,
     kind: &'static Kind,
     name: Name,
-) -> (&'static Kind, Name, Result<Option<DynamicObject>, ClientError>) {
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &name.namespace, &kind.resource());
-    let object = api.get_opt(&name.name).await;
-    (kind, name, object)
+) -> (&'static Kind, Name, Result<Option<Item>, ClientError>) {
+    let api: Api<Item> = Api::namespaced_with(client, &name.namespace, &kind.resource());
+    let item = api.get_opt(&name.name).await;
+    (kind, name, item)
 }
 
 /// What happens to the objects of a kind, for ever.
@@ -221,12 +242,10 @@ fn events(client: &Client, kind: &'static Kind) -> BoxStream<'static, (&'static 
         sleep(pause).await;
         let event = events.next().await?;
         let mut pause = Duration::ZERO;
-        if let Err(error) = &event {
+        if event.is_err() {
             pause = retry.next();
-            // The client reads on in an answer that is no stream of events, line by line.
-            if matches!(error, WatchError::WatchFailed(ClientError::SerdeError(_))) {
-                events = start();
-            }
+            // All is listed again, which says what was missed, and when nothing is missing any more.
+            events = start();
         }
         Some(((kind, event), (events, retry, start, pause)))
     })
@@ -237,12 +256,12 @@ fn started(client: Client, kind: &Kind) -> BoxStream<'static, Result<Event, Watc
     let (resource, config) = (kind.resource(), Config::default().page_size(PAGE));
     match kind.content {
         Content::Whole => {
-            let api: Api<DynamicObject> = Api::all_with(client, &resource);
-            watcher(api, config).map(|event| event.map(translated)).boxed()
+            let api: Api<Item> = Api::all_with(client, &resource);
+            watcher(api, config).map(|event| event.map(|event| translated(event, |item| item))).boxed()
         }
         Content::WhenReferenced => {
-            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
-            watcher(api, config).map(|event| event.map(translated)).boxed()
+            let api: Api<Listed> = Api::all_with(client, &resource);
+            watcher(api, config).map(|event| event.map(|event| translated(event, |Listed(item)| item))).boxed()
         }
     }
 }
@@ -266,18 +285,19 @@ impl Retry {
     }
 }
 
-fn translated<K: Serialize>(event: watcher::Event<K>) -> Event {
+fn translated<K>(event: watcher::Event<K>, item: impl Fn(K) -> Item) -> Event {
     match event {
         watcher::Event::Init => Event::Restarted,
-        watcher::Event::InitApply(object) | watcher::Event::Apply(object) => Event::Applied(json(&object)),
-        watcher::Event::Delete(object) => Event::Deleted(json(&object)),
+        watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+            let Item { document, unreadable, .. } = item(object);
+            match unreadable {
+                None => Event::Applied(document),
+                Some(unreadable) => Event::Malformed(document, unreadable),
+            }
+        }
+        watcher::Event::Delete(object) => Event::Deleted(item(object).document),
         watcher::Event::InitDone => Event::Complete,
     }
-}
-
-/// An object that came as JSON is JSON again.
-fn json(object: &impl Serialize) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
 }
 
 fn is_missing(error: &WatchError) -> bool {
@@ -289,7 +309,13 @@ fn problem(kind: &Kind, error: &WatchError) -> Problem {
     match error {
         _ if is_missing(error) => Problem {
             reason: "KindNotInstalled".to_owned(),
-            message: format!("the API server has no {what}: install their CustomResourceDefinition"),
+            message: match kind.presence {
+                Presence::Required => format!("the API server has no {what}: install their CustomResourceDefinition"),
+                Presence::Optional => format!(
+                    "the API server has no {what} any more: install their CustomResourceDefinition again or, if they are \
+                     gone for good, restart toolward"
+                ),
+            },
             ..unreadable(what, "")
         },
         WatchError::InitialListFailed(ClientError::Api(status))

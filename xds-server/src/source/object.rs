@@ -1,7 +1,5 @@
 //! One object: from a JSON value to the type of its kind.
 
-use std::collections::BTreeSet;
-
 use gateway_api::httproutes::HttpRoute;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -16,7 +14,7 @@ use super::route;
 use crate::agentgateway;
 use crate::problem::Problem;
 use crate::resources::mcp::{self, TargetRef};
-use crate::resources::{Asks, Current, Malformed, Name, ObjectRef, Protects, Resources};
+use crate::resources::{Asks, Current, Malformed, ObjectRef, Protects, Resources};
 
 /// What became of an object.
 pub(super) enum Read {
@@ -118,6 +116,21 @@ pub(super) fn read(
     }
 }
 
+/// Takes in an object of which a part can't be read at all.
+pub(super) fn refuse(object: &ObjectRef, document: &Value, fault: Fault, resources: &mut Resources) {
+    let mut remains = Remains::of(object, document);
+    if let Some(route) = remains.route.take() {
+        resources.http_routes.insert(object.name.clone(), route);
+    }
+    resources.malformed.extend(remains.with(object, vec![fault]));
+}
+
+/// Says what is wrong with a part of an object that is there all the same.
+pub(super) fn complain(object: &ObjectRef, fault: Fault, resources: &mut Resources) {
+    let remains = Remains::of(object, &Value::Null);
+    resources.malformed.extend(remains.with(object, vec![fault]));
+}
+
 /// What is known of an object that turns out not to be readable.
 struct Remains {
     generation: Option<i64>,
@@ -189,68 +202,11 @@ pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
     }
 }
 
-/// The ConfigMaps and Secrets that other objects refer to.
-pub(super) fn references(resources: &Resources) -> BTreeSet<ObjectRef> {
-    let mut references = BTreeSet::new();
-    let mut refer = |kind: &str, namespace: &str, name: &str| {
-        let name = Name::new(namespace, name);
-        references.insert(ObjectRef { group: String::new(), kind: kind.to_owned(), name });
-    };
-    for class in resources.gateway_classes.values() {
-        if let Some(parameters) = class.spec.parameters_ref.as_ref().filter(|reference| reference.kind == "ConfigMap") {
-            refer("ConfigMap", parameters.namespace.as_deref().unwrap_or_default(), &parameters.name);
-        }
-    }
-    for (name, gateway) in &resources.gateways {
-        let infrastructure = gateway.spec.infrastructure.as_ref();
-        let parameters = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
-        if let Some(parameters) = parameters.filter(|reference| reference.kind == "ConfigMap") {
-            refer("ConfigMap", &name.namespace, &parameters.name);
-        }
-        for reference in gateway
-            .spec
-            .listeners
-            .iter()
-            .filter_map(|listener| listener.tls.as_ref())
-            .flat_map(|tls| tls.certificate_refs.iter().flatten())
-        {
-            refer("Secret", reference.namespace.as_ref().unwrap_or(&name.namespace), &reference.name);
-        }
-    }
-    for (name, policy) in &resources.backend_tls_policies {
-        let references = policy.spec.validation.ca_certificate_refs.iter().flatten();
-        for reference in references.filter(|reference| reference.kind == "ConfigMap") {
-            refer("ConfigMap", &name.namespace, &reference.name);
-        }
-    }
-    for (object, backend) in &resources.backends {
-        for credentials in backend.spec.targets.iter().filter_map(|target| target.credentials.as_ref()) {
-            refer("Secret", &object.name.namespace, &credentials.secret_ref.name);
-        }
-        for tls in backend.spec.targets.iter().filter_map(|target| target.tls.as_ref()) {
-            for map in &tls.ca_certificate_refs {
-                refer("ConfigMap", &object.name.namespace, &map.name);
-            }
-            if let Some(secret) = &tls.client_certificate_ref {
-                refer("Secret", &object.name.namespace, &secret.name);
-            }
-        }
-    }
-    for (object, policy) in &resources.policies {
-        for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
-            if let Some(map) = &issuer.jwks.config_map_ref {
-                refer("ConfigMap", &object.name.namespace, &map.name);
-            }
-            for map in &issuer.jwks.ca_certificate_refs {
-                refer("ConfigMap", &object.name.namespace, &map.name);
-            }
-        }
-    }
-    references
-}
-
 /// A policy that can't be read closes what it was meant for; in doubt, its whole namespace.
 fn protects(object: &ObjectRef, document: &Value) -> Protects {
+    if (object.group.as_str(), object.kind.as_str()) == (GATEWAY_API, "BackendTLSPolicy") {
+        return Protects::Services(services(document));
+    }
     if !likeness::may_be_policy(object, document) {
         return Protects::Nothing;
     }
@@ -263,6 +219,13 @@ fn protects(object: &ObjectRef, document: &Value) -> Protects {
         Some(targets) if !targets.is_empty() => Protects::Targets(targets),
         _ => Protects::Namespace,
     }
+}
+
+/// The Services that a BackendTLSPolicy names; none where one of them can't be read.
+fn services(document: &Value) -> Vec<String> {
+    let targets = document.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let name = |target: &Value| target.get("name").and_then(Value::as_str).map(str::to_owned);
+    targets.and_then(|targets| targets.iter().map(name).collect()).unwrap_or_default()
 }
 
 fn current(document: &Value) -> Current {

@@ -52,7 +52,7 @@ pub(super) fn policies(world: &World<'_>) -> Vec<Desired> {
     let malformed = world.malformed(mcp::GROUP, KIND).map(|malformed| {
         let targets = match &malformed.protects {
             Protects::Targets(targets) => targets.as_slice(),
-            Protects::Nothing | Protects::Namespace => &[],
+            Protects::Nothing | Protects::Namespace | Protects::Services(_) => &[],
         };
         let generation = malformed.generation;
         Policy { object: &malformed.object, targets, generation, readable: false }.status(world)

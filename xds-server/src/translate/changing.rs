@@ -39,7 +39,10 @@ impl Changing<'_> {
         if !next.gateway_classes.differing(&last.gateway_classes).is_empty() {
             sources.note(&Source::Classes);
         }
-        if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty() {
+        let is_tls_policy = |object: &&ObjectRef| object.kind == "BackendTLSPolicy";
+        if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty()
+            || self.malformed().iter().any(is_tls_policy)
+        {
             sources.note(&Source::BackendTlsPolicies);
         }
         let grants = next.reference_grants.differing(&last.reference_grants);
@@ -54,7 +57,10 @@ impl Changing<'_> {
             .into_iter()
             .chain(policies)
             .chain(self.malformed())
+            .chain(next.deleted.differing(&last.deleted))
             .for_each(|object| sources.note(&Source::Own(object)));
+        let written = next.written.differing(&last.written);
+        written.into_iter().for_each(|route| sources.note(&Source::Written(route)));
         let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
             let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
             differing.for_each(|(place, _)| sources.note(&Source::KeySet(place)));

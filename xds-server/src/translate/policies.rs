@@ -14,6 +14,7 @@ use super::gateways::Gateways;
 use super::notes;
 use super::parts::Parts;
 use super::problems::{Fault, Problems, Reporter};
+use super::protection::Way;
 use super::sections::{self, Sections};
 use super::targets::{Found, Target, Targets};
 use super::view::{Source, Sources, View};
@@ -34,6 +35,10 @@ enum Place {
     At(Target),
     /// It closes a whole namespace.
     Closing(String),
+    /// It is gone, and protected this.
+    Deleted(Target),
+    /// It is gone, and closed a whole namespace.
+    DeletedIn(String),
     /// It names something that is not there: it may have been meant for whatever nobody else protects in this namespace.
     Lost(String),
 }
@@ -72,8 +77,10 @@ impl Policies {
     /// Takes over what changed.
     pub(super) fn update(&mut self, world: &Changing<'_>, gateways: &Gateways, changed: &mut Sources) {
         let differing = world.next.policies.differing(&world.last.policies).into_iter().chain(world.malformed());
+        let differing = differing.chain(world.next.deleted.differing(&world.last.deleted));
         let updates = self.policies.update(differing, changed, |policy| {
             let is_there = world.next.policies.contains_key(policy)
+                || world.next.deleted.contains_key(policy)
                 || world.next.malformed.iter().any(|malformed| malformed.object == **policy);
             is_there.then(|| {
                 world.part(|view, problems| read(policy, gateways, view, &mut problems.of(ObjectRef::clone(policy))))
@@ -103,6 +110,8 @@ impl Policies {
                 Place::At(target) => Source::Policies(target),
                 Place::Closing(namespace) => Source::Closing(namespace),
                 Place::Lost(namespace) => Source::Lost(namespace),
+                Place::Deleted(target) => Source::Deleted(Some(target), ""),
+                Place::DeletedIn(namespace) => Source::Deleted(None, namespace),
             });
         }
     }
@@ -131,6 +140,24 @@ impl Policies {
         let places = [Place::Lost(namespace.to_owned()), Place::Closing(namespace.to_owned())];
         let attached = places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten();
         attached.map(|attached| &attached.policy)
+    }
+
+    /// The policies that protected a way until they were deleted, where its route was not written since.
+    pub(super) fn deleted(&self, way: &Way<'_>, namespaces: &[String], view: &View<'_>) -> BTreeSet<&ObjectRef> {
+        let targets = way.targets().map(|target| {
+            view.note(&Source::Deleted(Some(&target), ""));
+            Place::Deleted(target)
+        });
+        let own = [&way.route.namespace, &way.gateway.namespace];
+        let namespaces = own.into_iter().chain(namespaces).map(|namespace| {
+            view.note(&Source::Deleted(None, namespace));
+            Place::DeletedIn(namespace.clone())
+        });
+        let gone = targets.chain(namespaces).filter_map(|place| self.by_place.get(&place)).flatten();
+        let gone = gone.map(|attached| &attached.policy);
+        let is_later =
+            |policy: &&ObjectRef| view.deleted(policy).is_some_and(|deleted| deleted.turn > view.written(way.route));
+        gone.filter(is_later).collect()
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -186,7 +213,7 @@ fn read(
         let message = format!("{policy} can't be read: {}", problem.message);
         let content = Arc::new(Content::Broken { reason: problem.reason.clone(), message });
         match &malformed.protects {
-            Protects::Nothing => {}
+            Protects::Nothing | Protects::Services(_) => {}
             Protects::Targets(written) => places.extend(attach(policy, written, &content, &targets, reporter)),
             Protects::Namespace => {
                 let attached = Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None };
@@ -194,7 +221,32 @@ fn read(
             }
         }
     }
+    if let Some(deleted) = view.deleted(policy) {
+        places.extend(remembered(policy, &deleted.protected, &targets));
+    }
     places
+}
+
+/// Where a policy stood that is gone.
+fn remembered(policy: &ObjectRef, protected: &Protects, targets: &Targets<'_, '_>) -> Vec<(Place, Attached)> {
+    let namespace = &policy.name.namespace;
+    let places: BTreeSet<Place> = match protected {
+        Protects::Nothing | Protects::Services(_) => BTreeSet::new(),
+        Protects::Namespace => BTreeSet::from([Place::DeletedIn(namespace.clone())]),
+        Protects::Targets(written) => {
+            let place = |written| match targets.find(written, namespace) {
+                Found::Target(target) | Found::OnlyWhole(target, _) => Some(Place::Deleted(target)),
+                Found::Unreadable(_) | Found::Nothing(..) => None,
+            };
+            written.iter().filter_map(place).collect()
+        }
+    };
+    let content = Arc::new(broken(policy, &Fault::new("PolicyDeleted", "it is gone")));
+    let attached = |place| {
+        let content = Arc::clone(&content);
+        (place, Attached { policy: policy.clone(), content, reach: Reach::Named, target_ref: None })
+    };
+    places.into_iter().map(attached).collect()
 }
 
 fn attach(

@@ -7,9 +7,12 @@
 //! asks for a token, or has an enforcing gate ─> Protected
 //! authentication: { anonymous: {} }          ─> OpenedOnPurpose
 //! neither                                    ─> Unprotected ─ a policy is lost that may have been for it ─> 503
+//!                                                           ─ a policy was for it and is deleted         ─> 503
 //!                                                           ─ to an MCPBackend, by default              ─> 503
 //!                                                           ─ else                                      ─> open, and told
 //! ```
+//!
+//! Whatever policies say: while not all that restricts can be read, ways that are new are closed.
 
 use std::collections::BTreeSet;
 
@@ -28,6 +31,12 @@ const OPEN: &str = "open";
 /// The same of ways to a server outside.
 const REMOTE: &str = "remote";
 
+/// The reason of a way that is closed since its policy was deleted.
+const POLICY_DELETED: &str = "PolicyDeleted";
+
+/// What annotations of a route begin with that say that it was written.
+pub(crate) const WRITTEN_BY: &str = "toolward.dev/";
+
 /// The two ways out.
 const WAYS_OUT: &str = "attach an MCPAccessPolicy with issuers or with rules that are enforced, or one that opens it on \
                         purpose: authentication: { anonymous: {} }";
@@ -35,6 +44,10 @@ const WAYS_OUT: &str = "attach an MCPAccessPolicy with issuers or with rules tha
 /// What is said where the gateway itself would be known to a server, and callers to nobody.
 const LENT: &str = "the backend has credentials, which only verified callers may use; protect it with a policy that has \
                     issuers";
+
+/// What is said while a kind can't be read.
+const UNKNOWN: &str = "a kind of the API server can't be read, and policies for what is new since then may be unknown; it is \
+                       served once all kinds can be read again (see /ready, /problems and toolward_unknown_kinds)";
 
 /// Most policies that a message names.
 const MAX_NAMED: usize = 3;
@@ -70,20 +83,29 @@ impl Posture {
 }
 
 /// Why a way that nobody protects is closed; `None`: it is open.
-pub(super) fn closing(routes: UnprotectedRoutes, to_own_kind: bool, lost: &BTreeSet<&ObjectRef>) -> Option<Fault> {
+pub(super) fn closing(
+    routes: UnprotectedRoutes,
+    to_own_kind: bool,
+    lost: &BTreeSet<&ObjectRef>,
+    deleted: &BTreeSet<&ObjectRef>,
+) -> Option<Fault> {
     // In doubt deny, whatever is allowed otherwise: one of these policies may have been meant for this way.
     if !lost.is_empty() {
-        let named: Vec<String> = lost.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-        let more = match lost.len().saturating_sub(MAX_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         let message = format!(
-            "no policy protects this route, and {}{more} may have been meant for it: a target of it is not there or not \
+            "no policy protects this route, and {} may have been meant for it: a target of it is not there or not \
              understood; correct its targetRefs",
-            named.join(", ")
+            named(lost)
         );
         return Some(Fault::new(POLICY_TARGET_NOT_FOUND, message));
+    }
+    // What nobody has said of the route itself does not open it.
+    if !deleted.is_empty() {
+        let message = format!(
+            "{} protected this route and was deleted, and no other policy does; {WAYS_OUT}, or write the route again after \
+             the deletion: its spec, or an annotation that begins with {WRITTEN_BY}",
+            named(deleted)
+        );
+        return Some(Fault::new(POLICY_DELETED, message));
     }
     let closed = match routes {
         UnprotectedRoutes::ByKind => to_own_kind,
@@ -91,6 +113,16 @@ pub(super) fn closing(routes: UnprotectedRoutes, to_own_kind: bool, lost: &BTree
         UnprotectedRoutes::Deny => true,
     };
     closed.then(|| Fault::new(UNPROTECTED, format!("no policy protects this route; {WAYS_OUT}")))
+}
+
+/// Some policies, by their names.
+fn named(policies: &BTreeSet<&ObjectRef>) -> String {
+    let named: Vec<String> = policies.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    let more = match policies.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
 }
 
 /// Whether a backend of a way is of a kind that is there to be protected.
@@ -111,12 +143,19 @@ impl Protection {
         Self { key, ..self.closed(Fault::new("CredentialsUnprotected", LENT)) }
     }
 
+    /// The same of a way of which it may not be known what restricts it.
+    pub(super) fn in_doubt(self) -> Self {
+        let key = format!("{}; unknown", self.key);
+        Self { key, ..self.closed(Fault::new("PoliciesUnknown", UNKNOWN)) }
+    }
+
     /// The same of a way that is closed since nobody protects it. INVARIANT: its key is none of an open way, whatever the
     /// order in which routes and the table change.
-    pub(super) fn unprotected(self, fault: Fault, lost: &BTreeSet<&ObjectRef>) -> Self {
-        let what = match lost.iter().next() {
-            Some(first) => format!("lost: {first}"),
-            None => "unprotected".to_owned(),
+    pub(super) fn unprotected(self, fault: Fault, lost: &BTreeSet<&ObjectRef>, deleted: &BTreeSet<&ObjectRef>) -> Self {
+        let what = match (lost.first(), deleted.first()) {
+            (Some(first), _) => format!("lost: {first}"),
+            (None, Some(first)) => format!("deleted: {first}"),
+            (None, None) => "unprotected".to_owned(),
         };
         let key = if self.attached.is_empty() { what } else { format!("{}; {what}", self.key) };
         Self { key, fault: None, ..self.closed(fault) }
@@ -212,6 +251,7 @@ mod tests {
         };
         let lost = [policy("a"), policy("b"), policy("c"), policy("d")];
         let (nothing, one, all) = (BTreeSet::new(), lost.iter().take(1).collect(), lost.iter().collect());
+        let deleted = BTreeSet::new();
         let rows = [
             ("to an MCPBackend", ByKind, true, &nothing, Some((UNPROTECTED, "anonymous: {}"))),
             ("to a Service", ByKind, false, &nothing, None),
@@ -228,7 +268,7 @@ mod tests {
             ("denied, in doubt", Deny, true, &all, Some((POLICY_TARGET_NOT_FOUND, "apps/c and 1 more"))),
         ];
         for (row, routes, to_own_kind, lost, expected) in rows {
-            let fault = closing(routes, to_own_kind, lost);
+            let fault = closing(routes, to_own_kind, lost, &deleted);
             assert_eq!(fault.as_ref().map(|fault| fault.reason), expected.map(|(reason, _)| reason), "{row}");
             let said = expected.is_none_or(|(_, said)| fault.is_some_and(|fault| fault.message.contains(said)));
             assert!(said, "{row}");

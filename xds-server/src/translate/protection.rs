@@ -41,6 +41,19 @@ pub(super) struct Way<'a> {
     pub(super) backends: &'a [Option<ObjectRef>],
 }
 
+impl Way<'_> {
+    /// All that policies can be attached to on it.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Target> {
+        let rule = self.rule.map(|rule| Target::Rule(self.route.clone(), rule.to_owned()));
+        let outer = [
+            Target::Gateway(self.gateway.clone()),
+            Target::Listener(self.gateway.clone(), self.listener.to_owned()),
+            Target::Route(self.route.clone()),
+        ];
+        outer.into_iter().chain(rule).chain(self.backends.iter().flatten().cloned().map(Target::Backend))
+    }
+}
+
 /// Which policies stand on a way, level by level.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity(Vec<(String, Vec<*const Attached>)>);

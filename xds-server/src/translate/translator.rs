@@ -27,6 +27,7 @@ use super::routes::{self, ParsedRoute};
 use super::same_server;
 use super::view::{Sources, View};
 use super::virtual_hosts::{self, AttachedListener, AttachedRoute};
+use super::vouched::Vouched;
 use super::{TranslateOptions, Translation};
 
 /// Remembers what the last world meant, part by part.
@@ -34,27 +35,29 @@ use super::{TranslateOptions, Translation};
 pub struct Translator {
     options: TranslateOptions,
     resources: Resources,
-    gateways: Gateways,
+    pub(super) gateways: Gateways,
     backends: Backends,
     /// `None`: they name no Gateway of ours.
     routes: Parts<Name, Option<Route>>,
     /// The routes of each of our Gateways.
-    attached: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Route>>>>,
+    pub(super) attached: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Route>>>>,
     policies: Policies,
     served: BTreeMap<Name, Part<Served>>,
     model: Objects<GatewayName, Gateway>,
     outcomes: Objects<Name, RouteOutcome>,
     /// Of these outcomes.
     unprotected: (Objects<Name, RouteOutcome>, BTreeSet<UnprotectedRule>),
+    /// Of the last world of which all was known, while that is not the case.
+    vouched: Option<Vouched>,
     /// Of the same outcomes, without the files of objects, which change without them.
     same_server: Vec<Problem>,
 }
 
 /// A route that names a Gateway of ours.
 #[derive(Debug)]
-struct Route {
-    attachments: Attachments,
-    parsed: ParsedRoute,
+pub(super) struct Route {
+    pub(super) attachments: Attachments,
+    pub(super) parsed: ParsedRoute,
     /// What its actions need, by name.
     clusters: Box<[(String, Arc<Cluster>)]>,
 }
@@ -85,8 +88,9 @@ impl Translator {
             (options.unprotected_routes, options.limits.clone(), options.access_log, options.binding_keys.clone())
         };
         if apart(&self.options) != apart(options) {
-            *self = Self::default();
+            *self = Self { vouched: self.vouched.take(), ..Self::default() };
         }
+        let doubts_changed = self.update_vouched(resources, options);
         let last_options = std::mem::replace(&mut self.options, options.clone());
         let last = std::mem::replace(&mut self.resources, resources.clone());
         let world = Changing {
@@ -96,11 +100,32 @@ impl Translator {
             key_sets: &options.key_sets,
             most_rsa_bits: options.limits.rsa_bits,
         };
-        self.update(&world);
+        self.update(&world, doubts_changed);
         self.translation(resources)
     }
 
-    fn update(&mut self, world: &Changing<'_>) {
+    /// Whether other ways are vouched for than before.
+    fn update_vouched(&mut self, resources: &Resources, options: &TranslateOptions) -> bool {
+        let last = self.vouched.as_ref().map(|vouched| &vouched.world);
+        let is_same = match (last, &resources.vouched) {
+            (Some(last), Some(next)) => Arc::ptr_eq(last, next),
+            (last, next) => last.is_none() && next.is_none(),
+        };
+        if !is_same {
+            let vouched = resources.vouched.as_ref().map(|known| {
+                if self.resources.is_same_but_for_endpoints(known) {
+                    return Vouched::new(known, self);
+                }
+                let mut translator = Self::default();
+                translator.translate(known, options);
+                Vouched::new(known, &translator)
+            });
+            self.vouched = vouched;
+        }
+        !is_same
+    }
+
+    fn update(&mut self, world: &Changing<'_>, doubts_changed: bool) {
         let mut changed = world.sources();
         let gateways = self.gateways.update(world, &mut changed);
         let wholly = gateways.iter().map(|name| Name::clone(name)).collect();
@@ -108,8 +133,10 @@ impl Translator {
         self.backends.update(world, &mut changed);
         let mut routes = self.update_routes(world, &changed, &mut stale);
         self.policies.update(world, &self.gateways, &mut changed);
-        let served = self.served.iter().filter(|(_, part)| part.is_stale(&changed));
-        stale.wholly.extend(served.map(|(name, _)| name.clone()));
+        let served = self.served.iter();
+        stale
+            .wholly
+            .extend(served.filter(|(_, part)| doubts_changed || part.is_stale(&changed)).map(|(name, _)| name.clone()));
         for name in &stale.wholly {
             let gateway = self.gateways.own(name);
             let next = gateway.map(|gateway| world.part(|view, problems| self.serve(gateway, view, problems)));
@@ -274,7 +301,9 @@ impl Translator {
         for (index, name, served) in served_listeners(gateway) {
             let attached = self.attached(gateway, index).filter_map(|route| {
                 let hostnames = route.attachments.hostnames(&gateway.name, index)?;
-                Some(AttachedRoute { route: &route.parsed, hostnames })
+                let vouched =
+                    self.vouched.as_ref().map(|vouched| vouched.rules(gateway, name, served, route, hostnames));
+                Some(AttachedRoute { route: &route.parsed, hostnames, vouched })
             });
             ports.entry(served.port).or_default().push(AttachedListener { name, served, routes: attached.collect() });
         }
@@ -321,7 +350,7 @@ impl Translator {
 }
 
 /// The listeners of a Gateway that are served, with their indexes and names.
-fn served_listeners(gateway: &OwnGateway) -> impl Iterator<Item = (usize, &str, &ServedListener)> {
+pub(super) fn served_listeners(gateway: &OwnGateway) -> impl Iterator<Item = (usize, &str, &ServedListener)> {
     gateway.listeners.iter().enumerate().filter_map(|(index, listener)| match &listener.state {
         ListenerState::Served(served) => Some((index, listener.name.as_str(), served)),
         ListenerState::Refused => None,

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::model::{Authorities, Subject, UpstreamTls};
 use crate::resources::mcp::{LocalRef, TargetTls};
-use crate::resources::{Name, ObjectRef};
+use crate::resources::{Name, ObjectRef, Protects};
 
 use super::certificates;
 use super::hostname;
@@ -30,6 +30,8 @@ const AUTHORITIES_KEY: &str = "ca.crt";
 pub(super) struct BackendTlsPolicies {
     /// By Service, and by the name of its port where the policy is for that port alone.
     by_target: BTreeMap<(Name, Option<String>), Result<UpstreamTls, Fault>>,
+    /// Services whose policy can't be read; without a name, all of the namespace.
+    closed: BTreeMap<Name, Fault>,
 }
 
 impl BackendTlsPolicies {
@@ -66,7 +68,17 @@ impl BackendTlsPolicies {
                 }
             }
         }
-        Self { by_target }
+        let mut closed = BTreeMap::new();
+        for malformed in view.malformed_backend_tls_policies() {
+            let Protects::Services(services) = &malformed.protects else { continue };
+            let Name { namespace, name } = &malformed.object.name;
+            let fault =
+                Fault::new("UnsupportedProtocol", format!("the BackendTLSPolicy {namespace}/{name} can't be read"));
+            let all = services.is_empty().then(String::new);
+            let services = services.iter().cloned().chain(all);
+            closed.extend(services.map(|service| (Name::new(namespace, service), fault.clone())));
+        }
+        Self { by_target, closed }
     }
 
     /// The Services of which the two say something else.
@@ -74,12 +86,19 @@ impl BackendTlsPolicies {
         let differs = |(key, tls): &(&(Name, Option<String>), _), other: &Self| other.by_target.get(*key) != Some(*tls);
         let here = self.by_target.iter().filter(move |entry| differs(entry, other));
         let there = other.by_target.iter().filter(move |entry| differs(entry, self));
-        here.chain(there).map(|((service, _), _)| service)
+        let here_closed = self.closed.keys().filter(|service| !other.closed.contains_key(service));
+        let there_closed = other.closed.keys().filter(|service| !self.closed.contains_key(service));
+        here.chain(there).map(|((service, _), _)| service).chain(here_closed).chain(there_closed)
     }
 
     /// What is said of this port of a Service; nothing: it is spoken to in clear.
     pub(super) fn of(&self, service: &Name, port: &str, view: &View<'_>) -> Result<Option<UpstreamTls>, Fault> {
         view.note(&Source::Tls(service));
+        let all = Name::new(&service.namespace, "");
+        view.note(&Source::Tls(&all));
+        if let Some(fault) = self.closed.get(service).or_else(|| self.closed.get(&all)) {
+            return Err(fault.clone());
+        }
         let of_port = self.by_target.get(&(service.clone(), Some(port.to_owned())));
         let found = of_port.or_else(|| self.by_target.get(&(service.clone(), None)));
         found.cloned().transpose()

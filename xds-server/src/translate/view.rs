@@ -18,7 +18,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use crate::key_sets::{KeySets, Known, Place};
 use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
-use crate::resources::{Malformed, Name, ObjectRef, Resources};
+use crate::resources::{Deleted, Malformed, Name, ObjectRef, Protects, Resources, Turn};
 
 use super::problems::GATEWAY_API;
 use super::targets::Target;
@@ -51,6 +51,10 @@ pub(super) enum Source<'a> {
     Closing(&'a str),
     /// What was made of the policies of a namespace that name something that is not there.
     Lost(&'a str),
+    /// What was made of the policies that are gone and protected something, or a namespace by its name alone.
+    Deleted(Option<&'a Target>, &'a str),
+    /// When a route was written last.
+    Written(&'a Name),
     /// The names of a kind's objects.
     Kind(&'a str),
     /// The names of a kind's objects in a namespace.
@@ -158,6 +162,12 @@ impl<'r> View<'r> {
         self.resources.backend_tls_policies.iter().map(|(name, policy)| (name, &**policy))
     }
 
+    /// The BackendTLSPolicies that can't be read.
+    pub(super) fn malformed_backend_tls_policies(&self) -> impl Iterator<Item = &'r Malformed> {
+        self.note(&Source::BackendTlsPolicies);
+        self.resources.malformed.iter().filter(|malformed| matches!(malformed.protects, Protects::Services(_)))
+    }
+
     pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
         self.note(&Source::Grants(namespace));
         let from = self.resources.reference_grants.starting_at(Name::new(namespace, ""));
@@ -211,6 +221,18 @@ impl<'r> View<'r> {
     pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
         self.note(&Source::Own(object));
         self.resources.malformed.iter().find(|malformed| malformed.object == *object)
+    }
+
+    /// A policy that is gone.
+    pub(super) fn deleted(&self, policy: &ObjectRef) -> Option<&'r Deleted> {
+        self.note(&Source::Own(policy));
+        self.resources.deleted.get(policy).map(|deleted| &**deleted)
+    }
+
+    /// When a route was written last, as far as that matters.
+    pub(super) fn written(&self, route: &Name) -> Turn {
+        self.note(&Source::Written(route));
+        self.resources.written.get(route).map_or(0, |turn| **turn)
     }
 
     pub(super) fn key_set(&self, place: &Place) -> &'r Known {

@@ -53,6 +53,8 @@ pub(super) struct AttachedListener<'a> {
 pub(super) struct AttachedRoute<'a> {
     pub(super) route: &'a ParsedRoute,
     pub(super) hostnames: &'a [Hostname],
+    /// The rules that it had here when all that restricts was known; `None`: it is known now.
+    pub(super) vouched: Option<&'a [ParsedRule]>,
 }
 
 /// Puts together one port of a Gateway.
@@ -194,6 +196,10 @@ struct Alike<'b> {
     has_credential: bool,
     for_many_hosts: bool,
     has_several_servers: bool,
+    /// Whether what restricts it may not be known.
+    in_doubt: bool,
+    /// Policies that protected the way and are gone.
+    deleted: BTreeSet<&'b ObjectRef>,
     /// Policies that may have been meant for the way.
     lost: BTreeSet<&'b ObjectRef>,
 }
@@ -354,7 +360,7 @@ impl<'b> Builder<'b, '_> {
         index: usize,
         rule: &ParsedRule,
     ) -> (String, Option<Told>, Option<Claimant>) {
-        let AttachedRoute { route, hostnames } = attached;
+        let AttachedRoute { route, hostnames, vouched } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
         let way = Way {
@@ -374,6 +380,8 @@ impl<'b> Builder<'b, '_> {
             has_credential: rule.has_credential,
             for_many_hosts: leads_to_server && !one_by_one,
             has_several_servers: rule.has_several_servers(),
+            in_doubt: leads_to_server && vouched.is_some_and(|vouched| !vouched.contains(rule)),
+            deleted: if leads_to_server { self.deleted(&way, &rule.namespaces) } else { BTreeSet::new() },
             lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
         };
         let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
@@ -422,6 +430,12 @@ impl<'b> Builder<'b, '_> {
         own.into_iter().chain(namespaces).flat_map(|namespace| policies.lost(namespace, view)).collect()
     }
 
+    /// The policies that protected a way until they were deleted, as long as its route was not written since.
+    fn deleted(&self, way: &Way<'_>, namespaces: &[String]) -> BTreeSet<&'b ObjectRef> {
+        let World { policies, view, .. } = *self.world;
+        policies.deleted(way, namespaces, view)
+    }
+
     /// What these policies make of ways like this one; `None`: there is neither a policy nor anything to protect.
     fn judged(&mut self, levels: &Levels<'_>, ways: Alike<'b>) -> Option<Rc<Judged>> {
         if let Some(judged) = self.judged.get(&ways) {
@@ -435,11 +449,13 @@ impl<'b> Builder<'b, '_> {
         let protection = protection.unwrap_or_else(|| Protection::none(ways.is_remote));
         let is_closed = protection.is_closed();
         let lends = ways.has_credential && !protection.verifies_callers();
-        let closing = posture::closing(self.world.options.unprotected_routes, ways.to_own_kind, &ways.lost);
+        let closing =
+            posture::closing(self.world.options.unprotected_routes, ways.to_own_kind, &ways.lost, &ways.deleted);
         let unprotected = closing.filter(|_| posture == Posture::Unprotected && ways.leads_to_server);
         let protection = match unprotected {
+            _ if ways.in_doubt && !is_closed => protection.in_doubt(),
             _ if lends && !is_closed => protection.lent(),
-            Some(fault) => protection.unprotected(fault, &ways.lost),
+            Some(fault) => protection.unprotected(fault, &ways.lost, &ways.deleted),
             None => {
                 let protection = if ways.has_several_servers {
                     protection.for_several_servers(ways.is_partly_remote)

@@ -1,18 +1,24 @@
 //! The world as far as the API server has told it. Without I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::item::{LAST_APPLIED, Unreadable};
 use super::kinds::{Content, KINDS, Kind};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef, Resources, Turn};
 use crate::source::Change;
 use crate::source::nulls::{self, Nulls};
-use crate::source::object::{self, Origin, Read};
+use crate::source::object::{self, Fault, Origin, Read};
+use crate::source::references::{self, Keys};
+use crate::translate::WRITTEN_BY;
 
-/// The annotation in which `kubectl apply` keeps what it was given.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+mod deleted;
+
+/// What is told of an object of which a part can't be read.
+const MALFORMED: &str = "Malformed";
 
 /// What happened to a kind's objects.
 #[derive(Clone, Debug)]
@@ -21,6 +27,8 @@ pub enum Event {
     Restarted,
     /// There is this object, of which only the metadata may be given where the kind is kept when referenced.
     Applied(Value),
+    /// There is this object, of which a part can't be read.
+    Malformed(Value, Unreadable),
     /// This object is gone.
     Deleted(Value),
     /// After [`Event::Restarted`]: those were all.
@@ -37,8 +45,12 @@ pub struct Store {
     untold: BTreeMap<&'static str, BTreeSet<Name>>,
     /// All objects that there are.
     known: BTreeMap<&'static str, BTreeMap<Name, Version>>,
-    /// Objects that are kept because they are referred to.
-    fetched: BTreeMap<ObjectRef, Version>,
+    /// Objects that are kept because they are referred to, with what is kept of them.
+    fetched: BTreeMap<ObjectRef, (Version, Keys)>,
+    /// Counts what was written and deleted.
+    turn: Turn,
+    /// The world as it was told last.
+    told: Option<Arc<Resources>>,
     /// Whether there is a world that was not told.
     changed: bool,
     /// Whether somebody wrote a status: we ourselves, or others.
@@ -50,9 +62,11 @@ pub struct Store {
 struct Version {
     /// Its resourceVersion, which is another one after each change.
     resource: String,
-    /// Its generation, which is another one after each change of its spec, with its labels and annotations; none where
-    /// its kind has no generations.
-    meaning: Option<(i64, Value, Value)>,
+    /// Its generation, which is another one after each change of its spec, with a hash of its labels and annotations; none
+    /// where its kind has no generations.
+    meaning: Option<(i64, u64)>,
+    /// A hash of what changes when somebody writes it on purpose: its spec, or an annotation that says so.
+    written: u64,
 }
 
 impl Default for Store {
@@ -63,6 +77,8 @@ impl Default for Store {
             untold: BTreeMap::new(),
             known: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            turn: 0,
+            told: None,
             changed: true,
             statuses: false,
         }
@@ -77,13 +93,8 @@ impl Store {
                 let known = self.known.entry(kind.kind).or_default();
                 self.untold.insert(kind.kind, known.keys().cloned().collect());
             }
-            Event::Applied(object) => {
-                let Some(name) = name(&object) else { return };
-                if let Some(untold) = self.untold.get_mut(kind.kind) {
-                    untold.remove(&name);
-                }
-                self.applied(kind, name, object);
-            }
+            Event::Applied(object) => self.applied(kind, object, None),
+            Event::Malformed(object, unreadable) => self.applied(kind, object, Some(unreadable)),
             Event::Deleted(object) => {
                 let Some(name) = name(&object) else { return };
                 self.deleted(kind, &name);
@@ -97,12 +108,19 @@ impl Store {
         }
     }
 
-    fn applied(&mut self, kind: &'static Kind, name: Name, object: Value) {
+    fn applied(&mut self, kind: &'static Kind, object: Value, unreadable: Option<Unreadable>) {
+        let Some(name) = name(&object) else { return };
+        if let Some(untold) = self.untold.get_mut(kind.kind) {
+            untold.remove(&name);
+        }
         let version = Version::of(&object);
         let last = self.known.entry(kind.kind).or_default().insert(name.clone(), version.clone());
         // After a new start of the watch most objects are told again unchanged.
         if kind.content == Content::WhenReferenced || last.as_ref() == Some(&version) {
             return;
+        }
+        if last.as_ref().is_none_or(|last| last.written != version.written) {
+            self.written(kind, &name);
         }
         // Of a kind with generations nothing but the status may have changed.
         if version.meaning.is_none() || last.is_none_or(|last| last.meaning != version.meaning) {
@@ -110,7 +128,8 @@ impl Store {
         } else {
             self.statuses = true;
         }
-        self.put(kind, name, object);
+        let fault = unreadable.map(Fault::from);
+        self.put(kind, name, object, fault);
     }
 
     fn deleted(&mut self, kind: &'static Kind, name: &Name) {
@@ -122,15 +141,42 @@ impl Store {
             return;
         }
         self.changed = true;
-        object::remove(&object, Arc::make_mut(&mut self.resources));
+        self.turn = self.turn.saturating_add(1);
+        let resources = Arc::make_mut(&mut self.resources);
+        let protected = deleted::protected(&object, resources);
+        object::remove(&object, resources);
+        if let Some(protected) = protected {
+            deleted::remember(&object, protected, self.turn, resources);
+        }
+        match kind.kind {
+            "Namespace" => deleted::forget(&name.name, resources),
+            "HTTPRoute" => drop(resources.written.remove(name)),
+            _ => {}
+        }
     }
 
-    /// Reads an object into the resources.
-    fn put(&mut self, kind: &'static Kind, name: Name, mut document: Value) {
+    /// An object is new, or was written again.
+    fn written(&mut self, kind: &'static Kind, name: &Name) {
+        let resources = Arc::make_mut(&mut self.resources);
+        // Of what was written before all deletions nobody asks.
+        if kind.kind == "HTTPRoute" && !resources.deleted.is_empty() {
+            self.turn = self.turn.saturating_add(1);
+            resources.written.insert(name.clone(), self.turn);
+            self.changed = true;
+        }
+    }
+
+    /// Reads an object into the resources, unless a part of it can't be read.
+    fn put(&mut self, kind: &'static Kind, name: Name, mut document: Value, fault: Option<Fault>) {
         let object = object_ref(kind, &name);
         let resources = Arc::make_mut(&mut self.resources);
         object::remove(&object, resources);
+        resources.deleted.remove(&object);
         strip(kind, &mut document);
+        if let Some(fault) = fault {
+            self.changed = true;
+            return object::refuse(&object, &document, fault, resources);
+        }
         let read = object::read(&object, kind.version, Origin::ApiServer, document, resources);
         if let Read::Malformed(malformed) = read {
             self.changed = true;
@@ -144,12 +190,18 @@ impl Store {
         self.incomplete.is_empty()
     }
 
+    /// Whether a world was told.
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Brings what is kept because it is referred to in line with what is referred to now: drops the rest, and gives the
     /// objects whose content has to be fetched.
     pub fn wanted(&mut self) -> Vec<(&'static Kind, Name)> {
-        let references = object::references(&self.resources);
+        let references = references::of(&self.resources);
         let unwanted: Vec<ObjectRef> =
-            self.fetched.keys().filter(|object| !references.contains(object)).cloned().collect();
+            self.fetched.keys().filter(|object| !references.contains_key(object)).cloned().collect();
         for object in unwanted {
             self.fetched.remove(&object);
             // Nothing refers to it, so nothing changes.
@@ -159,12 +211,12 @@ impl Store {
         let mut wanted = Vec::new();
         for kind in kinds {
             let known = self.known.get(kind.kind);
-            for object in references
+            for (object, keys) in references
                 .iter()
-                .filter(|object| (object.group.as_str(), object.kind.as_str()) == (kind.group, kind.kind))
+                .filter(|(object, _)| (object.group.as_str(), object.kind.as_str()) == (kind.group, kind.kind))
             {
-                let version = known.and_then(|known| known.get(&object.name));
-                if version.is_some() && version != self.fetched.get(object) {
+                let Some(version) = known.and_then(|known| known.get(&object.name)) else { continue };
+                if self.fetched.get(object).is_none_or(|(last, kept)| (last, kept) != (version, keys)) {
                     wanted.push((kind, object.name.clone()));
                 }
             }
@@ -172,14 +224,36 @@ impl Store {
         wanted
     }
 
-    /// Takes in the content of an object that was fetched.
-    pub fn fetched(&mut self, kind: &'static Kind, name: Name, object: Value) {
+    /// Takes in what is referred to of the content of an object that was fetched.
+    pub fn fetched(&mut self, kind: &'static Kind, name: Name, mut document: Value, unreadable: Option<Unreadable>) {
         // A newer version than the one that was noticed is told again, and fetched again: harmless.
         let version = self.known.get(kind.kind).and_then(|known| known.get(&name)).cloned();
-        let Some(version) = version else { return };
-        self.fetched.insert(object_ref(kind, &name), version);
+        let object = object_ref(kind, &name);
+        let keys = references::of(&self.resources).remove(&object);
+        let Some((version, keys)) = version.zip(keys) else { return };
+        let too_large = references::cut(&mut document, &keys);
+        self.fetched.insert(object.clone(), (version, keys));
         self.changed = true;
-        self.put(kind, name, object);
+        self.put(kind, name, document, unreadable.map(Fault::from));
+        if let Some(fault) = too_large {
+            object::complain(&object, fault, Arc::make_mut(&mut self.resources));
+        }
+    }
+
+    /// A kind can't be read any more: from now on the world says of what all was known.
+    pub fn lose_sight(&mut self) {
+        let known = self.told.as_ref().filter(|_| self.resources.vouched.is_none()).cloned();
+        if let Some(known) = known {
+            Arc::make_mut(&mut self.resources).vouched = Some(known);
+        }
+    }
+
+    /// All kinds can be read.
+    pub fn know_all(&mut self) {
+        if self.resources.vouched.is_some() {
+            Arc::make_mut(&mut self.resources).vouched = None;
+            self.changed = true;
+        }
     }
 
     /// What changed since the last time; nothing as long as not all kinds are known.
@@ -190,7 +264,10 @@ impl Store {
         let resources = Arc::clone(&self.resources);
         let statuses = std::mem::take(&mut self.statuses);
         match std::mem::take(&mut self.changed) {
-            true => Some(Change::World(resources)),
+            true => {
+                self.told = Some(Arc::clone(&resources));
+                Some(Change::World(resources))
+            }
             false => statuses.then_some(Change::Statuses(resources)),
         }
     }
@@ -210,19 +287,32 @@ fn name(object: &Value) -> Option<Name> {
     Some(Name::new(text("/metadata/namespace").unwrap_or_default(), text("/metadata/name")?))
 }
 
+impl From<Unreadable> for Fault {
+    fn from(Unreadable { field, message }: Unreadable) -> Self {
+        Self { field, reason: MALFORMED, message }
+    }
+}
+
 impl Version {
     fn of(object: &Value) -> Self {
         let metadata = |name: &str| object.pointer(&format!("/metadata/{name}")).cloned().unwrap_or_default();
-        let meaning =
-            metadata("generation").as_i64().map(|generation| (generation, metadata("labels"), metadata("annotations")));
-        Self { resource: metadata("resourceVersion").as_str().unwrap_or_default().to_owned(), meaning }
+        let mut hasher = DefaultHasher::new();
+        (metadata("labels").to_string(), metadata("annotations").to_string()).hash(&mut hasher);
+        let meaning = metadata("generation").as_i64().map(|generation| (generation, hasher.finish()));
+        let ours = metadata("annotations");
+        let ours = ours.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with(WRITTEN_BY));
+        let mut hasher = DefaultHasher::new();
+        for part in [metadata("uid"), metadata("generation")].iter().chain(ours.map(|(_, value)| value)) {
+            part.to_string().hash(&mut hasher);
+        }
+        let written = hasher.finish();
+        Self { resource: metadata("resourceVersion").as_str().unwrap_or_default().to_owned(), meaning, written }
     }
 }
 
 /// Takes away what is large and means nothing to us.
 fn strip(kind: &Kind, object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
         // Of Kubernetes' own kinds we read no annotation.
         if matches!(kind.kind, "Namespace" | "Service" | "EndpointSlice") {
             metadata.remove("annotations");
@@ -236,162 +326,4 @@ fn strip(kind: &Kind, object: &mut Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn kind(name: &str) -> &'static Kind {
-        KINDS.iter().find(|kind| kind.kind == name).expect("a kind")
-    }
-
-    fn object(name: &str, version: u32, more: Value) -> Value {
-        let mut object = json!({ "metadata": { "namespace": "apps", "name": name, "resourceVersion": version.to_string(),
-            "managedFields": [{ "manager": "kubectl" }], "annotations": { "example.com/note": "long" } } });
-        for (key, value) in more.as_object().expect("an object") {
-            if key == "labels" {
-                object["metadata"]["labels"] = value.clone();
-            } else {
-                object[key] = value.clone();
-            }
-        }
-        object
-    }
-
-    /// A store that knows all kinds, and whose first world was taken.
-    fn store() -> Store {
-        let mut store = Store::default();
-        for kind in &KINDS {
-            store.apply(kind, Event::Restarted);
-            assert!(store.take_change().is_none(), "nothing is served before all is known");
-            store.apply(kind, Event::Complete);
-        }
-        assert!(matches!(store.take_change(), Some(Change::World(_))));
-        assert!(store.take_change().is_none());
-        store
-    }
-
-    fn world(store: &mut Store) -> Arc<Resources> {
-        match store.take_change() {
-            Some(Change::World(resources)) => resources,
-            other => panic!("no world but {other:?}"),
-        }
-    }
-
-    #[test]
-    fn objects_come_and_go() {
-        let mut store = store();
-        let service =
-            |version| Event::Applied(object("math", version, json!({ "spec": { "ports": [{ "port": 80 }] } })));
-        store.apply(kind("Service"), service(1));
-        let resources = world(&mut store);
-        let kept = resources.services.get(&Name::new("apps", "math")).expect("the service");
-        let (fields, annotations) = (&kept.metadata.managed_fields, &kept.metadata.annotations);
-        assert_eq!((fields, annotations), (&None, &None), "large and of no use");
-        store.apply(kind("Service"), service(1));
-        assert!(store.take_change().is_none(), "the same version is no change");
-        store.apply(kind("Service"), Event::Deleted(object("math", 2, json!({}))));
-        assert!(world(&mut store).services.is_empty());
-    }
-
-    #[test]
-    fn what_is_not_told_again_is_gone() {
-        let mut store = store();
-        for name in ["a", "b"] {
-            store.apply(kind("Service"), Event::Applied(object(name, 1, json!({}))));
-        }
-        let _ = world(&mut store);
-        store.apply(kind("Service"), Event::Restarted);
-        store.apply(kind("Service"), Event::Applied(object("b", 1, json!({}))));
-        assert!(store.take_change().is_none(), "until all is told nothing is gone");
-        store.apply(kind("Service"), Event::Complete);
-        assert_eq!(world(&mut store).services.keys().collect::<Vec<_>>(), [&Name::new("apps", "b")]);
-    }
-
-    #[test]
-    fn a_malformed_object_replaces_the_good_one_and_the_other_way_round() {
-        let mut store = store();
-        let backend = |version, port: Value| {
-            let spec = json!({ "targets": [{ "name": "m", "static": { "host": "h", "port": port } }] });
-            Event::Applied(object("math", version, json!({ "spec": spec })))
-        };
-        for (version, port, good) in [(1, json!(80), true), (2, json!("eighty"), false), (3, json!(81), true)] {
-            store.apply(kind("MCPBackend"), backend(version, port));
-            let resources = world(&mut store);
-            assert_eq!((resources.backends.len(), resources.malformed.len()), if good { (1, 0) } else { (0, 1) });
-        }
-    }
-
-    #[test]
-    fn a_status_alone_is_told_apart() {
-        let mut store = store();
-        let backend = |version: u32, generation: u32, status: Value| {
-            let spec = json!({ "targets": [{ "name": "m", "static": { "host": "h", "port": 80 } }] });
-            let mut object = object("math", version, json!({ "spec": spec, "status": status }));
-            object["metadata"]["generation"] = generation.into();
-            Event::Applied(object)
-        };
-        store.apply(kind("MCPBackend"), backend(1, 1, json!({ "conditions": [] })));
-        let _ = world(&mut store);
-        let accepted = json!({ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z" });
-        store.apply(kind("MCPBackend"), backend(2, 1, json!({ "conditions": [accepted] })));
-        match store.take_change() {
-            Some(Change::Statuses(resources)) => {
-                let backend = resources.backends.values().next().expect("the backend");
-                assert_eq!(backend.metadata.resource_version.as_deref(), Some("2"));
-            }
-            other => panic!("{other:?}"),
-        }
-        assert!(store.take_change().is_none());
-        store.apply(kind("MCPBackend"), backend(3, 2, json!({ "conditions": [accepted] })));
-        let resources = world(&mut store);
-        let status = resources.backends.values().next().and_then(|backend| backend.status.clone());
-        assert_eq!(status.map(|status| status.conditions.len()), Some(1));
-    }
-
-    #[test]
-    fn fields_that_a_newer_kubernetes_has_are_passed_over_in_its_own_kinds() {
-        let mut store = store();
-        let spec = json!({ "ports": [{ "port": 80, "fromTheFuture": true }], "fromTheFuture": 1 });
-        store.apply(kind("Service"), Event::Applied(object("math", 1, json!({ "spec": spec }))));
-        let resources = world(&mut store);
-        assert_eq!((resources.services.len(), resources.malformed.len()), (1, 0));
-    }
-
-    #[test]
-    fn config_maps_are_kept_when_referred_to() {
-        let mut store = store();
-        let config_map = kind("ConfigMap");
-        for (name, version) in [("keys", 1), ("unrelated", 2)] {
-            store.apply(config_map, Event::Applied(object(name, version, json!({}))));
-        }
-        assert_eq!(store.wanted(), [], "nothing refers to them");
-        assert!(store.take_change().is_none());
-
-        let issuer = json!({ "issuer": "https://a", "jwks": { "configMapRef": { "name": "keys" } } });
-        let spec = json!({ "targetRefs": [], "authentication": { "issuers": [issuer] } });
-        store.apply(kind("MCPAccessPolicy"), Event::Applied(object("p", 1, json!({ "spec": spec }))));
-        let wanted = store.wanted();
-        assert_eq!(wanted.iter().map(|(_, name)| name.name.as_str()).collect::<Vec<_>>(), ["keys"]);
-        let content = |value: &str| json!({ "metadata": { "name": "keys" }, "data": { "jwks.json": value } });
-        store.fetched(config_map, Name::new("apps", "keys"), content("one"));
-        assert_eq!(world(&mut store).config_maps.len(), 1);
-        assert_eq!(store.wanted(), []);
-
-        store.apply(config_map, Event::Applied(object("keys", 7, json!({}))));
-        assert_eq!(store.wanted().len(), 1, "it changed");
-        store.fetched(config_map, Name::new("apps", "keys"), content("two"));
-        let _ = world(&mut store);
-
-        store.apply(config_map, Event::Deleted(object("keys", 8, json!({}))));
-        assert!(world(&mut store).config_maps.is_empty());
-        store.apply(config_map, Event::Applied(object("keys", 9, json!({}))));
-        assert_eq!(store.wanted().len(), 1, "it is back");
-        store.fetched(config_map, Name::new("apps", "keys"), content("three"));
-        let _ = world(&mut store);
-        store.apply(kind("MCPAccessPolicy"), Event::Deleted(object("p", 2, json!({}))));
-        assert_eq!(store.wanted(), []);
-        assert!(world(&mut store).config_maps.is_empty(), "nothing refers to it any more");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use crate::key_sets::{Failing, KeySets, Known};
 use crate::model::{Gateway, GatewayName, Model};
 use crate::render::{RenderOptions, render_after, render_gateway};
 use crate::resources::mcp::{AnonymousSpec, AuthenticationSpec, ProtocolSpec};
-use crate::resources::{Name, ObjectRef, Resources};
+use crate::resources::{Deleted, Name, ObjectRef, Protects, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
 use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, places, translate};
@@ -83,6 +83,7 @@ fn objects(case: &str, manifests: &str) -> Vec<Resources> {
 struct Walk<'v> {
     name: String,
     random: u64,
+    turn: u64,
     versions: &'v BTreeMap<ObjectRef, Vec<Resources>>,
     there: BTreeMap<ObjectRef, Resources>,
     world: Resources,
@@ -100,7 +101,7 @@ impl<'v> Walk<'v> {
         let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
         let (world, there) = (Resources::default(), BTreeMap::new());
         let (translator, rendered) = (Translator::default(), BTreeMap::new());
-        let mut walk = Self { name, random, versions, there, world, options, translator, rendered };
+        let mut walk = Self { name, random, turn: 0, versions, there, world, options, translator, rendered };
         for object in objects(case, manifests) {
             walk.put(object);
         }
@@ -146,7 +147,7 @@ impl<'v> Walk<'v> {
     }
 
     fn change(&mut self) -> String {
-        match self.below(12) {
+        match self.below(14) {
             0..3 => {
                 let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
                 self.remove(&object);
@@ -165,6 +166,12 @@ impl<'v> Walk<'v> {
                 format!("{object} put in")
             }
             9..11 => self.bend(),
+            11 => {
+                let known = Resources { vouched: None, ..self.world.clone() };
+                self.world.vouched = (self.below(2) == 0).then(|| Arc::new(known));
+                format!("a kind can't be read: {}", self.world.vouched.is_some())
+            }
+            12 => self.forget_policy(),
             _ => {
                 let known = places(&self.world).into_iter().filter_map(|place| {
                     let failing = || Failing { last_good: 1, error: "down".to_owned() };
@@ -189,6 +196,28 @@ impl<'v> Walk<'v> {
                 "key sets fetched".to_owned()
             }
         }
+    }
+
+    /// Deletes a policy as an API server tells it, or writes a route again.
+    fn forget_policy(&mut self) -> String {
+        self.turn += 1;
+        let turn = self.turn;
+        let routes: Vec<Name> = self.world.http_routes.keys().cloned().collect();
+        let policies: Vec<ObjectRef> = self.world.policies.keys().cloned().collect();
+        if self.below(3) == 0 && !routes.is_empty() {
+            let route = routes[self.below(routes.len())].clone();
+            self.world.written.insert(route.clone(), turn);
+            return format!("{route} written");
+        }
+        if policies.is_empty() {
+            return "nothing".to_owned();
+        }
+        let policy = policies[self.below(policies.len())].clone();
+        let targets = self.world.policies.get(&policy).unwrap().spec.target_refs.clone();
+        let protected = if self.below(4) == 0 { Protects::Namespace } else { Protects::Targets(targets) };
+        self.remove(&policy);
+        self.world.deleted.insert(policy.clone(), Deleted { protected, turn });
+        format!("{policy} deleted")
     }
 
     /// Makes a policy ask for nothing, or for something that is not there.
@@ -240,6 +269,7 @@ impl<'v> Walk<'v> {
     fn put(&mut self, object: Resources) {
         let name = object.origins.keys().next().unwrap().clone();
         self.remove(&name);
+        self.world.deleted.remove(&name);
         self.world.replace(&Resources::default(), &object);
         self.there.insert(name, object);
     }
