@@ -3,7 +3,8 @@
 //! ```text
 //! Meaning (resources, translation) ─┬─ status::desired ──> statuses ─┐
 //! Facts (what Envoys refuse…) ──────┘                                ├─> API server, from the leader only
-//! Meaning ─ provision::all ──────────────────────────────> objects ──┘
+//! Meaning ─ provision::objects ──────────────────────────> objects ──┘
+//!                                                           └─ what can't be written ─> Facts
 //! ```
 
 use std::sync::Arc;
@@ -19,13 +20,15 @@ use crate::provision::options::ProvisionArgs;
 use crate::resources::Resources;
 use crate::translate::Translation;
 
+mod backoff;
 mod facts;
+mod lenient;
 mod objects;
 mod refusals;
 mod statuses;
 
 /// Who the API server is told that writes.
-const MANAGER: &str = "toolward";
+const MANAGER: &str = crate::provision::names::MANAGER;
 
 /// Objects that are written at the same time.
 const WRITES: usize = 8;
@@ -87,13 +90,11 @@ pub fn write(
 ) -> std::io::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(made_up_identity);
     let leases = refusals::Leases::new(client.clone(), &args.namespace, &identity);
+    let options = args.provision.then(|| args.objects.read()).transpose()?;
     let leads = leader::elect(client.clone(), &args.namespace, identity);
-    let facts = facts::watch(client.clone(), leases, clients, leads.clone(), args.provision);
-    tokio::spawn(statuses::write(client.clone(), leads.clone(), meanings.clone(), facts));
-    if args.provision {
-        let options = args.objects.read()?;
-        tokio::spawn(objects::write(client.clone(), leads, meanings.clone(), options));
-    }
+    let faults = options.map(|options| objects::keep(client.clone(), leads.clone(), meanings.clone(), options));
+    let facts = facts::watch(client.clone(), leases, clients, leads.clone(), faults);
+    tokio::spawn(statuses::write(client.clone(), leads, meanings.clone(), facts));
     Ok(())
 }
 

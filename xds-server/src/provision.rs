@@ -20,6 +20,7 @@ mod bootstrap;
 mod deployment;
 pub mod names;
 pub mod options;
+pub mod ownership;
 pub mod parameters;
 mod quantity;
 mod service;

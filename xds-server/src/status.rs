@@ -5,7 +5,7 @@
 //! Resources, Translation, Facts ─ desired ─> Desired ─ merged with what is there ─> to be written, if it differs
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,19 @@ pub struct Facts {
     pub refusals: BTreeSet<Refusal>,
     /// Whether Gateways get Envoys and a Service from us, whose address is theirs.
     pub provisioned: bool,
+    /// What keeps Gateways from having these, by the uid of the Gateway.
+    pub unwritten: BTreeMap<String, ObjectFault>,
     /// The release of Gateway API whose kinds are installed, as they say themselves.
     pub bundle_version: Option<String>,
+}
+
+/// Why an object of a Gateway can't be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectFault {
+    /// Of the condition Programmed.
+    pub reason: &'static str,
+    /// Which object, what is wrong, and what to do.
+    pub message: String,
 }
 
 /// What an Envoy refuses.

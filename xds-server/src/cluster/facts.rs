@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
+use super::objects::Faults;
 use super::refusals::{Leases, Peers, local};
 use crate::ads::clients::Clients;
 use crate::status::{DEFINITION, Facts};
@@ -25,13 +26,14 @@ const LOOK_FOR_RELEASE: Duration = Duration::from_secs(10);
 /// The annotation that says it.
 const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
 
-/// Looks for as long as somebody listens. Nothing is told before all is known.
+/// Looks for as long as somebody listens. Nothing is told before all is known. `faults` is there where Gateways get objects
+/// from us.
 pub(super) fn watch(
     client: Client,
     mut leases: Leases,
     clients: Clients,
     leads: watch::Receiver<bool>,
-    provisioned: bool,
+    faults: Option<watch::Receiver<Faults>>,
 ) -> watch::Receiver<Option<Facts>> {
     let (sender, receiver) = watch::channel(None);
     let definitions: Api<CustomResourceDefinition> = Api::all(client);
@@ -59,7 +61,13 @@ pub(super) fn watch(
             let Some(bundle_version) = release.version.clone().filter(|_| leading) else { continue };
             let mut refusals = peers.refusals();
             refusals.extend(here);
-            let facts = Some(Facts { refusals, provisioned, bundle_version });
+            let unwritten = faults.as_ref().map(|faults| faults.borrow().clone());
+            let facts = Some(Facts {
+                refusals,
+                provisioned: faults.is_some(),
+                unwritten: unwritten.unwrap_or_default(),
+                bundle_version,
+            });
             sender.send_if_modified(|last| {
                 let changed = *last != facts;
                 *last = facts;

@@ -1,6 +1,7 @@
 //! Gateways and their listeners.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use gateway_api::gateways::{Gateway, GatewayListeners};
 use k8s_openapi::api::core::v1::Service;
@@ -8,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::class;
 use super::conditions::{Condition, World, conditions, is_at, messages, object};
-use super::{Desired, Refusal};
+use super::{Desired, ObjectFault, Refusal};
 use crate::model::GatewayName;
 use crate::problem::Problem;
-use crate::provision::names;
+use crate::provision::{names, ownership};
 use crate::resources::{Asks, Malformed, Name, ObjectRef};
 use crate::translate::ListenerOutcome;
 
@@ -84,9 +85,11 @@ fn status(name: &Name, gateway: &Gateway, outcomes: &[ListenerOutcome], world: &
             Listener::new(index, listener, outcome, problems, refused)
         })
         .collect();
-    let addresses = addresses(name, world);
+    let uid = gateway.metadata.uid.as_deref();
+    let addresses = addresses(name, uid, world);
     let accepted = accepted(&own, &listeners);
-    let programmed = programmed(name, &accepted, addresses.is_empty(), world);
+    let unwritten = uid.and_then(|uid| world.facts.unwritten.get(uid));
+    let programmed = programmed(name, &accepted, unwritten, addresses.is_empty(), world);
     let listeners: Vec<Value> = listeners.iter().map(|listener| listener.status(name, generation, world)).collect();
     let mut status = json!({ "conditions": conditions(&[accepted, programmed], generation), "listeners": listeners });
     if let (false, Some(members)) = (addresses.is_empty(), status.as_object_mut()) {
@@ -109,9 +112,18 @@ fn accepted(own: &[&Problem], listeners: &[Listener<'_>]) -> Condition {
     Condition::new("Accepted", bad.len() < listeners.len(), "ListenersNotValid", message)
 }
 
-fn programmed(name: &Name, accepted: &Condition, no_address: bool, world: &World<'_>) -> Condition {
+fn programmed(
+    name: &Name,
+    accepted: &Condition,
+    unwritten: Option<&ObjectFault>,
+    no_address: bool,
+    world: &World<'_>,
+) -> Condition {
     if !accepted.holds() {
         return Condition::new("Programmed", false, "Invalid", "the Gateway is not accepted");
+    }
+    if let Some(ObjectFault { reason, message }) = unwritten {
+        return Condition::new("Programmed", false, reason, message.as_str());
     }
     refused_by_envoy(refusals(name, world)).unwrap_or_else(|| match no_address && world.facts.provisioned {
         true => Condition::new("Programmed", false, "AddressNotAssigned", "its Service has no address yet"),
@@ -132,13 +144,18 @@ fn refused_by_envoy<'w>(refusals: impl Iterator<Item = &'w Refusal>) -> Option<C
     (!said.is_empty()).then(|| Condition::new("Programmed", false, "Invalid", message()))
 }
 
-/// The addresses of the Service that was made for a Gateway.
-fn addresses(name: &Name, world: &World<'_>) -> Vec<Value> {
+/// The addresses of the Service that was made for a Gateway. Another one of that name says nothing of it.
+fn addresses(name: &Name, uid: Option<&str>, world: &World<'_>) -> Vec<Value> {
     if !world.facts.provisioned {
         return Vec::new();
     }
     let service = world.resources.services.get(&Name::new(&name.namespace, names::object(&name.name)));
-    service.map(|service| service_addresses(service)).unwrap_or_default()
+    let is_its_own = |service: &&Arc<Service>| {
+        let (labels, owners) = (&service.metadata.labels, &service.metadata.owner_references);
+        let (labels, owners) = (labels.clone().unwrap_or_default(), owners.as_deref().unwrap_or_default());
+        uid.is_some() && ownership::gateway_uid(&labels, owners) == uid
+    };
+    service.filter(is_its_own).map(|service| service_addresses(service)).unwrap_or_default()
 }
 
 fn service_addresses(service: &Service) -> Vec<Value> {

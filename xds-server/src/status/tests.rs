@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toolward_policy::jwt::jwks;
 
-use super::{Desired, Facts, current, desired, merged};
+use super::{Desired, Facts, ObjectFault, current, desired, merged};
 use crate::key_sets::{KeySets, Known};
 use crate::resources::status::{BackendStatus, PolicyStatus};
 use crate::resources::{Name, ObjectRef, Resources};
@@ -96,8 +96,16 @@ fn facts_of(written: &Value) -> Facts {
     Facts {
         refusals: refusals.map(|refusal| serde_json::from_value(refusal.clone()).unwrap()).collect(),
         provisioned: written.get("provisioned").and_then(Value::as_bool).unwrap_or_default(),
+        unwritten: unwritten(written),
         bundle_version: Some(version.as_str().unwrap_or("v1.5.1").to_owned()),
     }
+}
+
+/// By the uid of the Gateway.
+fn unwritten(written: &Value) -> BTreeMap<String, ObjectFault> {
+    let faults = written.get("unwritten").and_then(Value::as_object).into_iter().flatten();
+    let fault = |message: &Value| ObjectFault { reason: "Conflict", message: message.as_str().unwrap().to_owned() };
+    faults.map(|(uid, message)| (uid.clone(), fault(message))).collect()
 }
 
 #[test]

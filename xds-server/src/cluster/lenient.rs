@@ -1,0 +1,78 @@
+//! What the API server says of an object, as far as the leader needs it. Whatever else stands in the object is skipped
+//! unread, so that nobody can write an object that can't be read: fields nested without end, times of no calendar.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Client, Error};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tonic::codegen::http;
+
+/// An object of which only the metadata matters.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Seen {
+    #[serde(default)]
+    pub(super) metadata: Metadata,
+}
+
+/// The part of the metadata that matters.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) uid: Option<String>,
+    pub(super) resource_version: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) owner_references: Vec<OwnerReference>,
+}
+
+/// A list, or a page of one.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct List<T> {
+    #[serde(default)]
+    pub(super) metadata: ListMetadata,
+    pub(super) items: Vec<T>,
+}
+
+/// Where the next page begins.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct ListMetadata {
+    #[serde(rename = "continue", default)]
+    pub(super) next: Option<String>,
+}
+
+/// Asks, and reads what is needed of the answer.
+pub(super) async fn ask<T: DeserializeOwned>(client: &Client, request: Request) -> Result<T, Error> {
+    let text = client.request_text(request.map_err(Error::BuildRequest)?).await?;
+    serde_json::from_str(&text).map_err(Error::SerdeError)
+}
+
+/// A request that may not be one.
+pub(super) type Request = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
+/// The code of the API server's refusal.
+pub(super) fn code(error: &Error) -> Option<u16> {
+    match error {
+        Error::Api(answer) => Some(answer.code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_needed_can_be_anything() {
+        let nested = format!("{}1{}", "{\"f:a\":".repeat(500), "}".repeat(500));
+        let text = format!(
+            "{{\"metadata\":{{\"continue\":\"next\"}},\"items\":[{{\"metadata\":{{\"name\":\"a\",\"uid\":\"1\",\
+             \"creationTimestamp\":\"9999-12-31T23:59:60Z\",\"managedFields\":[{{\"fieldsV1\":{nested}}}]}},\
+             \"spec\":{nested}}}]}}"
+        );
+        let list: List<Seen> = serde_json::from_str(&text).unwrap();
+        assert_eq!((list.items[0].metadata.name.as_str(), list.metadata.next.as_deref()), ("a", Some("next")));
+    }
+}
