@@ -82,7 +82,8 @@ impl Translator {
     pub fn translate(&mut self, resources: &Resources, options: &TranslateOptions) -> Translation {
         // What is not among the sources of parts.
         let apart = |options: &TranslateOptions| {
-            (options.unprotected_routes, options.limits.clone(), options.access_log, options.binding_keys.clone())
+            let TranslateOptions { unprotected_routes, limits, access_log, binding_keys, backend_networks, .. } = options;
+            (*unprotected_routes, limits.clone(), *access_log, binding_keys.clone(), backend_networks.clone())
         };
         if apart(&self.options) != apart(options) {
             *self = Self::default();
@@ -92,9 +93,8 @@ impl Translator {
         let world = Changing {
             last: &last,
             next: resources,
-            last_key_sets: &last_options.key_sets,
-            key_sets: &options.key_sets,
-            most_rsa_bits: options.limits.rsa_bits,
+            last_options: &last_options,
+            options,
         };
         self.update(&world);
         self.translation(resources)
