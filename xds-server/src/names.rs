@@ -80,7 +80,8 @@ impl Lookups {
     pub fn answered(&mut self, answer: Result<Vec<IpAddr>, String>, now: Instant) {
         match answer {
             Ok(addresses) if !addresses.is_empty() => {
-                *self = Self { next: now + AGAIN_AFTER, failures: 0, error: None, last_good: Some((some(addresses), now)) };
+                *self =
+                    Self { next: now + AGAIN_AFTER, failures: 0, error: None, last_good: Some((some(addresses), now)) };
             }
             failed => {
                 let wait = RETRY_AFTER.saturating_mul(1 << self.failures.min(8)).min(AGAIN_AFTER);

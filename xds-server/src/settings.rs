@@ -54,7 +54,11 @@ impl BackendArgs {
     /// What was said; where nothing was, anywhere.
     #[must_use]
     pub fn networks(&self) -> BackendNetworks {
-        if self.backend_networks.is_empty() { BackendNetworks::Any } else { BackendNetworks::only(&self.backend_networks) }
+        if self.backend_networks.is_empty() {
+            BackendNetworks::Any
+        } else {
+            BackendNetworks::only(&self.backend_networks)
+        }
     }
 }
 

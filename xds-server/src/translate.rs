@@ -67,8 +67,8 @@ mod when;
 pub use gateways::CONTROLLER_NAME;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
-pub use outside::{NAME_PENDING, host_names};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
+pub use outside::{NAME_PENDING, host_names};
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};

@@ -124,7 +124,7 @@ impl Backends {
         if let Some(service) = &target.service {
             return Some(Name::new(&object.name.namespace, &service.name));
         }
-        match Place::of(&object, &target.host.as_ref()?.host, &self.services, view) {
+        match Place::of(&object, target.host.as_ref()?, &self.services, view) {
             Ok(Place::Service(service)) => Some(service),
             _ => None,
         }
@@ -163,7 +163,7 @@ impl Backends {
         };
         services::check_protocol(name, port, tls.is_some())?;
         Ok(Cluster {
-            endpoints: Endpoints::Addresses(self.services.endpoints(name, port, view)),
+            endpoints: Endpoints::Addresses(self.services.endpoints(name, port, view)?),
             connect_timeout: CONNECT_TIMEOUT,
             tls,
             credential: None,
@@ -251,7 +251,7 @@ impl Backends {
         view: &View<'_>,
     ) -> Result<Located, Fault> {
         let port = syntax::port(i32::from(target.port))?;
-        let (host, addresses) = match Place::of(object, &target.host, &self.services, view)? {
+        let (host, addresses) = match Place::of(object, target, &self.services, view)? {
             Place::Service(service) => return self.at_service(&service, port, tls, view),
             Place::Outside { host, addresses } => (host, addresses),
         };

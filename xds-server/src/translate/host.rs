@@ -32,7 +32,8 @@ pub(super) fn parse(text: &str) -> Result<(String, Host), Fault> {
     }
     let last = spelling.rsplit('.').next().unwrap_or_default();
     if hostname::check_name(&spelling).is_err() || is_number(last) {
-        let message = format!("{text:?} is no host: write a DNS name, or an IP address with all its parts and nothing else");
+        let message =
+            format!("{text:?} is no host: write a DNS name, or an IP address with all its parts and nothing else");
         return Err(invalid(message));
     }
     let host = match service(&spelling) {

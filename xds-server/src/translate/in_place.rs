@@ -147,8 +147,8 @@ pub(super) fn stand_in(metadata: &str, public_url: &str, client: &ClientSpec) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::{Name, Resources, mcp};
     use crate::translate::TranslateOptions;
-        use crate::resources::{Name, Resources, mcp};
 
     fn client() -> ClientSpec {
         ClientSpec { id: "known".to_owned(), redirect_uris: vec!["http://127.0.0.1/callback".to_owned()] }

@@ -269,7 +269,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-        use crate::resources::mcp::MCPAccessPolicySpec;
+    use crate::resources::mcp::MCPAccessPolicySpec;
     use crate::resources::{Name, Resources};
     use crate::translate::TranslateOptions;
     use crate::translate::view::View;

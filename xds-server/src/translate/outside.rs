@@ -1,5 +1,6 @@
 //! Where a host leads that a target names, seen from the gateway: to a Service, which must be granted like by any other
-//! reference, or outside, to addresses at which backends may be.
+//! reference, or outside, to addresses at which backends may be. Where these are not restricted one operator writes everything:
+//! then hosts lead where they lead, and nothing has to be granted to himself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::model::{Endpoint, Endpoints};
 use crate::names::{Resolved, Wanted};
 use crate::networks::{BackendNetworks, Networks};
-use crate::resources::mcp::MCPBackend;
+use crate::resources::mcp::{MCPBackend, StaticTarget};
 use crate::resources::{Name, ObjectRef, Resources};
 
 use super::grants;
@@ -36,15 +37,20 @@ pub(super) enum Place {
 
 impl Place {
     /// Reads the host of a target of this object.
-    pub(super) fn of(from: &ObjectRef, text: &str, services: &Services, view: &View<'_>) -> Result<Self, Fault> {
-        let (host, read) = host::parse(text)?;
+    pub(super) fn of(
+        from: &ObjectRef,
+        target: &StaticTarget,
+        services: &Services,
+        view: &View<'_>,
+    ) -> Result<Self, Fault> {
+        let (host, read) = host::parse(&target.host)?;
         let BackendNetworks::Only(networks) = view.networks() else {
             return match read {
-                Host::Service(service) if Services::has(&service, view) => of_service(from, service, view),
+                Host::Service(service) if Services::has(&service, view) => Ok(Self::Service(service)),
                 _ => Ok(Self::Outside { host, addresses: None }),
             };
         };
-        let outside = Outside { from, networks, services, view };
+        let outside = Outside { from, port: target.port, networks, services, view };
         match read {
             Host::Service(service) => of_service(from, service, view),
             Host::Address(address) => outside.address(host, address),
@@ -75,6 +81,7 @@ fn of_service(from: &ObjectRef, service: Name, view: &View<'_>) -> Result<Place,
 /// What a target of this object may reach.
 struct Outside<'a, 'r> {
     from: &'a ObjectRef,
+    port: u16,
     networks: &'a Networks,
     services: &'a Services,
     view: &'a View<'r>,
@@ -82,7 +89,7 @@ struct Outside<'a, 'r> {
 
 impl Outside<'_, '_> {
     fn address(&self, host: String, address: IpAddr) -> Result<Place, Fault> {
-        let mut own = self.services.holders(address, self.view).filter(|(_, hold)| **hold == Hold::Own);
+        let mut own = self.services.holders(address, self.port, self.view).filter(|(_, hold)| **hold == Hold::Own);
         if let Some((service, _)) = own.find(|(service, _)| self.may_refer(service)) {
             return Ok(Place::Service(service.clone()));
         }
@@ -115,7 +122,7 @@ impl Outside<'_, '_> {
             addresses.iter().copied().filter(|address| self.networks.permit(*address)).collect();
         if permitted.is_empty() {
             // What a name stands for inside is not told.
-            return Err(not_allowed(&format!("{host} leads to what is")));
+            return Err(not_allowed(&format!("{host} leads to")));
         }
         let ours: Vec<IpAddr> = permitted.into_iter().filter(|address| !self.is_of_others(*address)).collect();
         if ours.is_empty() {
@@ -128,7 +135,7 @@ impl Outside<'_, '_> {
 
     /// Whether an address is that of a Service, or of a pod of one, that may not be referred to.
     fn is_of_others(&self, address: IpAddr) -> bool {
-        self.services.holders(address, self.view).any(|(service, _)| !self.may_refer(service))
+        self.services.holders(address, self.port, self.view).any(|(service, _)| !self.may_refer(service))
     }
 
     fn may_refer(&self, service: &Name) -> bool {
@@ -138,7 +145,7 @@ impl Outside<'_, '_> {
     /// Without the Service's name, which who asks need not know.
     fn of_others(&self, host: &str) -> Fault {
         let message = format!(
-            "{host} is a Service of another namespace, or a pod of one, and no ReferenceGrant there lets {} of {} refer to it",
+            "{host} leads to a Service of another namespace, and no ReferenceGrant there lets {} of {} refer to it",
             self.from.kind, self.from.name.namespace
         );
         Fault::new("RefNotPermitted", message)

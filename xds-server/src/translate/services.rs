@@ -44,8 +44,10 @@ struct Slice {
     ready: Vec<IpAddr>,
     /// No longer ready, still serving.
     draining: Vec<IpAddr>,
-    /// The addresses of pods, ready or not.
+    /// Those of all its addresses that are a pod's, ready or not.
     pods: BTreeSet<IpAddr>,
+    /// And those that are not: somebody has written them.
+    written: BTreeSet<IpAddr>,
 }
 
 impl Services {
@@ -55,7 +57,12 @@ impl Services {
         if is_restricted {
             let (last, next) = (&world.last.services, &world.next.services);
             for name in next.differing(last) {
-                self.holders.update(name, last.get(name).map(|last| &**last), next.get(name).map(|next| &**next), changed);
+                self.holders.update(
+                    name,
+                    last.get(name).map(|last| &**last),
+                    next.get(name).map(|next| &**next),
+                    changed,
+                );
             }
         }
         let differing = world.next.endpoint_slices.differing(&world.last.endpoint_slices);
@@ -87,10 +94,10 @@ impl Services {
         self.by_service.retain(|_, slices| !slices.is_empty());
     }
 
-    /// The Services that hold an address, which is known where networks are restricted.
-    pub(super) fn holders(&self, address: IpAddr, view: &View<'_>) -> impl Iterator<Item = (&Name, &Hold)> {
+    /// The Services that hold a port of an address, which is known where networks are restricted.
+    pub(super) fn holders(&self, address: IpAddr, port: u16, view: &View<'_>) -> impl Iterator<Item = (&Name, &Hold)> {
         view.note(&Source::Address(address.to_canonical()));
-        self.holders.of(address)
+        self.holders.of(address, port)
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -120,16 +127,31 @@ impl Services {
             .ok_or_else(|| missing(format!("the Service {name} has no TCP port {port}")))
     }
 
-    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down.
-    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort, view: &View<'_>) -> Vec<Endpoint> {
+    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down. What somebody has written
+    /// there must not be another namespace's: that would be a reference which nobody has granted.
+    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort, view: &View<'_>) -> Result<Vec<Endpoint>, Fault> {
         view.note(&Source::Endpoints(name));
         let slices = self.by_service.get(name).into_iter().flat_map(BTreeMap::values);
         let slices: Vec<&Slice> = slices.filter_map(|slice| slice.as_ref().as_ref()).collect();
         let slices = slices.as_slice();
+        for slice in slices {
+            let ports = || slice.ports.iter().map(|(_, port)| *port);
+            let mut written = slice.written.iter().flat_map(|address| ports().map(move |port| (*address, port)));
+            let is_of_others = |(address, port)| {
+                self.holders(address, port, view).any(|(service, _)| service.namespace != name.namespace)
+            };
+            if let Some((address, _)) = written.find(|written| is_of_others(*written)) {
+                let message = format!(
+                    "an EndpointSlice of the Service {name} names {address}, which is of a Service of another namespace; \
+                     refer to that Service, which needs a ReferenceGrant"
+                );
+                return Err(Fault::new("RefNotPermitted", message));
+            }
+        }
         let port_name = port.name.as_deref().unwrap_or_default();
         let ready = collect(slices, port_name, |slice| &slice.ready);
         // While all endpoints are going away, those that still serve are better than none.
-        if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready }
+        Ok(if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready })
     }
 }
 
@@ -176,6 +198,14 @@ impl Slice {
         for address in &self.pods {
             holders.put(*address, &self.service, Hold::Pod(Arc::clone(name)), holds, changed);
         }
+        // The API server writes where it is itself, and is no pod. There may be more on its hosts.
+        if (self.service.namespace.as_str(), self.service.name.as_str()) == ("default", "kubernetes") {
+            for (address, (_, port)) in
+                self.written.iter().flat_map(|address| self.ports.iter().map(move |port| (address, port)))
+            {
+                holders.put(*address, &self.service, Hold::Port(*port, Arc::clone(name)), holds, changed);
+            }
+        }
     }
 
     /// `None` where it is nobody's.
@@ -187,10 +217,8 @@ impl Slice {
     }
 
     fn read(service: Name, slice: &EndpointSlice, view: &View<'_>, reporter: &mut Reporter<'_, '_>) -> Self {
-        // The endpoints of the API server itself are written by itself, and are no pods.
-        let is_of_api_server = (service.namespace.as_str(), service.name.as_str()) == ("default", "kubernetes");
-        let (ready, draining, pods) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut read = Self { service, ports: Vec::new(), ready, draining, pods };
+        let (ports, ready, draining) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = Self { service, ports, ready, draining, pods: BTreeSet::new(), written: BTreeSet::new() };
         if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
             let message = format!("the address type {} is not supported; IPv4 and IPv6 are", slice.address_type);
             reporter.report("addressType", Fault::unsupported(message));
@@ -207,9 +235,8 @@ impl Slice {
             let field = format!("endpoints[{index}].addresses[0]");
             let Some(address) = reporter.accept(field, address(endpoint, view)) else { continue };
             let of_pod = endpoint.target_ref.as_ref().is_some_and(|target| target.kind.as_deref() == Some("Pod"));
-            if of_pod || is_of_api_server {
-                read.pods.extend(endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()));
-            }
+            let all = if of_pod { &mut read.pods } else { &mut read.written };
+            all.extend(endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()));
             let conditions = endpoint.conditions.as_ref();
             let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);

@@ -82,7 +82,8 @@ impl Translator {
     pub fn translate(&mut self, resources: &Resources, options: &TranslateOptions) -> Translation {
         // What is not among the sources of parts.
         let apart = |options: &TranslateOptions| {
-            let TranslateOptions { unprotected_routes, limits, access_log, binding_keys, backend_networks, .. } = options;
+            let TranslateOptions { unprotected_routes, limits, access_log, binding_keys, backend_networks, .. } =
+                options;
             (*unprotected_routes, limits.clone(), *access_log, binding_keys.clone(), backend_networks.clone())
         };
         if apart(&self.options) != apart(options) {
@@ -90,12 +91,7 @@ impl Translator {
         }
         let last_options = std::mem::replace(&mut self.options, options.clone());
         let last = std::mem::replace(&mut self.resources, resources.clone());
-        let world = Changing {
-            last: &last,
-            next: resources,
-            last_options: &last_options,
-            options,
-        };
+        let world = Changing { last: &last, next: resources, last_options: &last_options, options };
         self.update(&world);
         self.translation(resources)
     }
