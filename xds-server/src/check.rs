@@ -7,9 +7,11 @@ use clap::Args;
 use toolward_policy::config::Limits;
 
 use crate::problem::Problem;
-use crate::settings::KeyArgs;
+use crate::settings::{BackendArgs, KeyArgs};
 use crate::source::dir;
-use crate::translate::{KEY_LEFT_OUT, KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
+use crate::translate::{
+    KEY_LEFT_OUT, KEY_SET_PENDING, NAME_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate,
+};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +27,10 @@ pub struct CheckArgs {
     /// Which keys would be left out.
     #[command(flatten)]
     pub keys: KeyArgs,
+
+    /// Which hosts would be refused.
+    #[command(flatten)]
+    pub backends: BackendArgs,
 }
 
 /// Prints every problem to standard output. Fails if there is one.
@@ -40,7 +46,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let unprotected_routes = args.unprotected_routes.unwrap_or_default();
     let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
-    let options = TranslateOptions { unprotected_routes, limits, ..TranslateOptions::default() };
+    let backend_networks = args.backends.networks();
+    let options = TranslateOptions { unprotected_routes, limits, backend_networks, ..TranslateOptions::default() };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {
@@ -54,9 +61,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     for key in left_out {
         println!("note: {key}");
     }
-    // Nothing is fetched here.
+    // Nothing is fetched or resolved here.
     let (to_fetch, problems): (Vec<Problem>, Vec<Problem>) =
-        problems.into_iter().partition(|problem| problem.reason == KEY_SET_PENDING);
+        problems.into_iter().partition(|problem| [KEY_SET_PENDING, NAME_PENDING].contains(&problem.reason.as_str()));
     for problem in to_fetch {
         println!("note: {problem}; it was not checked");
     }

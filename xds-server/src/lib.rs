@@ -19,6 +19,8 @@ pub mod key_sets;
 pub mod leader;
 pub mod metrics;
 pub mod model;
+pub mod names;
+pub mod networks;
 pub mod objects;
 pub mod problem;
 pub mod provision;

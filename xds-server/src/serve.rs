@@ -33,6 +33,7 @@ use crate::ads::tls::{Certificate, TlsError};
 use crate::binding_keys::{BindingKeys, BindingKeysError};
 use crate::cluster::{self, ClusterArgs, Meaning};
 use crate::metrics::{Load, Metrics};
+use crate::networks::BackendNetworks;
 use crate::problem::Problem;
 use crate::resources::Resources;
 use crate::settings::{NoRoom, Settings};
@@ -42,11 +43,13 @@ use crate::source::{self, Change};
 use crate::translate;
 
 pub mod key_sets;
+pub mod names;
 pub mod pipeline;
 pub mod retired;
 pub mod xds;
 
 use key_sets::KeySetArgs;
+use names::{HostNames, NameArgs};
 use pipeline::Pipeline;
 use xds::{Exposed, Protection, XdsArgs};
 
@@ -99,6 +102,10 @@ pub struct ServeArgs {
     /// How key sets are fetched.
     #[command(flatten)]
     pub key_sets: KeySetArgs,
+
+    /// How names of hosts are resolved.
+    #[command(flatten)]
+    pub names: NameArgs,
 }
 
 /// Where resources come from.
@@ -172,7 +179,11 @@ pub enum ServeError {
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
     let binding_keys = BindingKeys::open(args.binding_keys.clone())?;
-    let translate_options = args.settings.translate_options(binding_keys.keys().to_vec())?;
+    let mut translate_options = args.settings.translate_options(binding_keys.keys().to_vec())?;
+    if args.source == Source::Kubernetes && translate_options.backend_networks == BackendNetworks::Any {
+        // Whoever writes there does not stand where the gateway stands.
+        translate_options.backend_networks = BackendNetworks::only(&[]);
+    }
     let opened = match &args.source {
         Source::Dir(folder) => Opened::Dir(folder.clone()),
         Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
@@ -207,6 +218,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         }
     };
     let fetching = args.key_sets.start(args.settings.max_rsa_bits(), &metrics);
+    let names = args.names.start(translate_options.backend_networks.clone());
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
         .with_max_stream_age(args.xds.xds_max_stream_age)
         .with_missing_keys(fetching.missing());
@@ -244,7 +256,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
-    let keeper = Keeper { pipeline, last: None, binding_keys, fetching, snapshots, reports, metrics, meanings };
+    let keeper = Keeper { pipeline, last: None, binding_keys, fetching, names, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -298,6 +310,7 @@ struct Keeper {
     last: Option<Arc<Resources>>,
     binding_keys: BindingKeys,
     fetching: Fetching,
+    names: HostNames,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reports: watch::Sender<Option<Report>>,
     metrics: Arc<Metrics>,
@@ -314,6 +327,7 @@ impl Keeper {
                 change = source.next() => match change {
                     Some(Change::World(resources)) => {
                         self.fetch_keys(&resources).await;
+                        self.resolve_names(&resources).await;
                         // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
                         block_in_place(|| self.translate(&resources));
                     }
@@ -323,6 +337,7 @@ impl Keeper {
                 },
                 _ = looks.tick() => block_in_place(|| self.look_for_keys()),
                 () = self.fetching.changed() => block_in_place(|| self.take_keys()),
+                () = self.names.resolving.changed() => block_in_place(|| self.take_names()),
                 () = at(expiry) => {
                     if let Some(snapshot) = block_in_place(|| self.pipeline.expire(Instant::now())) {
                         self.publish(snapshot);
@@ -347,6 +362,20 @@ impl Keeper {
             key_sets::first(&mut self.fetching, &places).await;
         }
         self.pipeline.verify_with(self.fetching.known());
+    }
+
+    /// The same for the names of hosts.
+    async fn resolve_names(&mut self, resources: &Resources) {
+        self.names.want(resources);
+        if self.snapshots.borrow().is_none() {
+            self.names.first().await;
+        }
+        self.pipeline.reach(self.names.resolving.known());
+    }
+
+    fn take_names(&mut self) {
+        self.pipeline.reach(self.names.resolving.known());
+        self.translate_again();
     }
 
     fn take_keys(&mut self) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use clap::{Args, ValueEnum};
 use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
+use crate::networks::{BackendNetwork, BackendNetworks};
 use crate::render::RenderOptions;
 use crate::translate::{TranslateOptions, UnprotectedRoutes};
 
@@ -33,7 +34,32 @@ pub struct Settings {
     access_log: AccessLogArg,
 
     #[command(flatten)]
+    backends: BackendArgs,
+
+    #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// Where backends may be; `toolward check` has to know as well.
+#[derive(Args, Clone, Debug)]
+pub struct BackendArgs {
+    /// Networks beside the public ones in which hosts may be that an MCPBackend names, such as 10.1.0.0/16, or `public` for no
+    /// others. Names are resolved by `serve` then, which tells Envoy the addresses that may be reached; `render` and `check`
+    /// resolve none. Without it: `public` with --source kubernetes; of a folder all hosts, which Envoy resolves
+    #[arg(long, value_name = "CIDR,…|public", value_delimiter = ',', env = "TOOLWARD_BACKEND_NETWORKS")]
+    backend_networks: Vec<BackendNetwork>,
+}
+
+impl BackendArgs {
+    /// What was said; where nothing was, anywhere.
+    #[must_use]
+    pub fn networks(&self) -> BackendNetworks {
+        if self.backend_networks.is_empty() {
+            BackendNetworks::Any
+        } else {
+            BackendNetworks::only(&self.backend_networks)
+        }
+    }
 }
 
 /// Whether there is an access log.
@@ -157,6 +183,7 @@ impl Settings {
                 AccessLogArg::Off => AccessLog::Off,
             },
             binding_keys,
+            backend_networks: self.backends.networks(),
             ..TranslateOptions::default()
         })
     }

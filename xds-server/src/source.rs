@@ -13,6 +13,7 @@ pub mod kube;
 mod last_good;
 mod likeness;
 mod lists;
+pub mod names;
 mod nulls;
 mod object;
 mod references;

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use crate::key_sets::KeySets;
 use crate::model::Model;
+use crate::names::Names;
+use crate::networks::BackendNetworks;
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::provision::Parameters;
@@ -28,6 +30,8 @@ mod expression;
 mod filters;
 mod gateways;
 mod grants;
+mod holders;
+mod host;
 mod hostname;
 mod in_place;
 mod keys;
@@ -37,6 +41,7 @@ mod narrowing;
 mod notes;
 mod oauth;
 mod outcome;
+mod outside;
 mod parts;
 mod policies;
 mod posture;
@@ -66,6 +71,7 @@ pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SE
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub(crate) use posture::WRITTEN_BY;
+pub use outside::{NAME_PENDING, host_names};
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};
@@ -84,6 +90,10 @@ pub struct TranslateOptions {
     pub binding_keys: Vec<BindingKey>,
     /// The key sets that issuers publish.
     pub key_sets: Arc<KeySets>,
+    /// Where backends may be that are named by host.
+    pub backend_networks: BackendNetworks,
+    /// What names of hosts resolve to; of use where `backend_networks` are restricted.
+    pub names: Arc<Names>,
 }
 
 impl TranslateOptions {

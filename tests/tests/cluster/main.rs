@@ -1,5 +1,6 @@
 //! A real API server with the manifests that are shipped; `toolward` as the service account that it has there.
 
+mod addresses;
 mod changes;
 mod deployment;
 mod flood;

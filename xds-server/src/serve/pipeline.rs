@@ -9,6 +9,7 @@ use toolward_policy::config::BindingKey;
 use super::retired::Retired;
 use crate::key_sets::KeySets;
 use crate::model::{Gateway, GatewayName, Model};
+use crate::names::Names;
 use crate::render::{RenderOptions, render_after, render_gateway};
 use crate::resources::Resources;
 use crate::snapshot::{GatewaySnapshot, Snapshot};
@@ -58,6 +59,11 @@ impl Pipeline {
     /// From the next translation on, these are the key sets that issuers publish.
     pub fn verify_with(&mut self, key_sets: Arc<KeySets>) {
         self.translate_options.key_sets = key_sets;
+    }
+
+    /// From the next translation on, this is what names of hosts resolve to.
+    pub fn reach(&mut self, names: Arc<Names>) {
+        self.translate_options.names = names;
     }
 
     /// Translates a new world. The snapshot is there if it differs from the one before.

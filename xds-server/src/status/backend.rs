@@ -6,12 +6,20 @@ use super::Desired;
 use super::conditions::{Condition, World, conditions};
 use crate::problem::Problem;
 use crate::resources::{ObjectRef, mcp};
+use crate::translate::NAME_PENDING;
 
 const KIND: &str = "MCPBackend";
 
 /// Reasons that say that what a backend refers to can't be had.
-const REFERENCE_REASONS: [&str; 5] =
-    ["BackendNotFound", "RefNotPermitted", "UnsupportedProtocol", "InvalidCertificateRef", "InvalidCACertificateRef"];
+const REFERENCE_REASONS: [&str; 7] = [
+    "BackendNotFound",
+    "RefNotPermitted",
+    "UnsupportedProtocol",
+    "InvalidCertificateRef",
+    "InvalidCACertificateRef",
+    NAME_PENDING,
+    "NameNotResolved",
+];
 
 pub(super) fn backends(world: &World<'_>) -> Vec<Desired> {
     let ours = |object: &&ObjectRef| (object.group.as_str(), object.kind.as_str()) == (mcp::GROUP, KIND);

@@ -19,6 +19,7 @@ use toolward_policy::jwt::jwks;
 
 use super::{Desired, Facts, ObjectFault, current, desired, merged};
 use crate::key_sets::{KeySets, Known};
+use crate::networks::BackendNetworks;
 use crate::resources::status::{BackendStatus, PolicyStatus};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::source::documents::{self, File};
@@ -59,13 +60,15 @@ impl Case {
             Some(("allow", _)) => UnprotectedRoutes::Allow,
             _ => UnprotectedRoutes::ByKind,
         };
+        let is_restricted = name.starts_with("public-");
+        let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
         let facts = fs::read_to_string(folder.join(format!("{name}.facts.yaml"))).unwrap_or_default();
         let facts: Value = serde_yaml_ng::from_str(&facts).unwrap();
         Self {
             manifests: fs::read_to_string(path).unwrap(),
             facts: facts_of(&facts),
             published: facts.get("published").map(published),
-            options: TranslateOptions { unprotected_routes, ..Default::default() },
+            options: TranslateOptions { unprotected_routes, backend_networks, ..Default::default() },
             name,
         }
     }

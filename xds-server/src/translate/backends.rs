@@ -1,6 +1,5 @@
 //! What backendRefs name: Services, and MCP servers that are described by a resource of their own.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use crate::resources::{Name, ObjectRef};
 use super::changing::Changing;
 use super::credentials;
 use super::grants;
-use super::hostname;
+use super::host;
+use super::outside::Place;
 use super::parts::{Part, Parts};
 use super::problems::{Fault, Reporter, object};
 use super::services::{self, Services};
@@ -114,16 +114,20 @@ impl Backends {
     }
 
     /// The Service that a reference from a route leads to, whether it can be sent to or not.
-    pub(super) fn service(route: &ObjectRef, reference: &BackendRef<'_>, view: &View<'_>) -> Option<Name> {
+    pub(super) fn service(&self, route: &ObjectRef, reference: &BackendRef<'_>, view: &View<'_>) -> Option<Name> {
         let object = object(reference.group, reference.kind, &reference.name);
         grants::check(view, route, &object).ok()?;
         if (reference.group, reference.kind) == ("", "Service") {
             return Some(object.name);
         }
         let target = view.backend(&object)?.spec.targets.first()?;
-        let by_dns = target.host.as_ref().and_then(|target| service_name(&target.host));
-        let by_name = target.service.as_ref().map(|service| Name::new(&object.name.namespace, &service.name));
-        by_name.or(by_dns)
+        if let Some(service) = &target.service {
+            return Some(Name::new(&object.name.namespace, &service.name));
+        }
+        match Place::of(&object, target.host.as_ref()?, &self.services, view) {
+            Ok(Place::Service(service)) => Some(service),
+            _ => None,
+        }
     }
 
     fn referred(&self, reference: &BackendRef<'_>, view: &View<'_>) -> Result<Upstream, Fault> {
@@ -159,7 +163,7 @@ impl Backends {
         };
         services::check_protocol(name, port, tls.is_some())?;
         Ok(Cluster {
-            endpoints: Endpoints::Addresses(self.services.endpoints(name, port, view)),
+            endpoints: Endpoints::Addresses(self.services.endpoints(name, port, view)?),
             connect_timeout: CONNECT_TIMEOUT,
             tls,
             credential: None,
@@ -206,19 +210,19 @@ impl Backends {
         let path = target.path.as_deref().map(syntax::path).transpose().map_err(at(".path"))?;
         let request_timeout = target.request_timeout.as_deref().map(syntax::duration).transpose();
         let request_timeout = request_timeout.map_err(at(".requestTimeout"))?;
-        let host = target.host.as_ref().map(|target| target.host.as_str());
+        let host = target.host.as_ref().map(|target| host::parse(&target.host)).transpose();
+        let host = host.map_err(at(".static"))?.map(|(spelling, _)| spelling);
         let tls = target.tls.as_ref();
-        let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host, view));
+        let tls = tls.map(|tls| upstream_tls::of_target(tls, object, &target.name, host.as_deref(), view));
         let tls = tls.transpose().map_err(|(field, fault)| (format!(".tls{field}"), fault))?;
         let credential = target.credentials.as_ref().map(|written| credentials::credential(written, object, view));
         let credential = credential.transpose().map_err(at(".credentials"))?;
-        let server = server(target, object, view);
-        let (cluster, host) = match (&target.service, &target.host) {
+        let Located { cluster, server, host } = match (&target.service, &target.host) {
             (Some(service), None) => {
                 let name = Name::new(&object.name.namespace, &service.name);
-                (self.of_service(&name, service.port, tls, view).map_err(at(".service"))?, None)
+                self.at_service(&name, service.port, tls, view).map_err(at(".service"))?
             }
-            (None, Some(host)) => self.of_host(host, tls, view).map_err(at(".static"))?,
+            (None, Some(host)) => self.at_host(object, host, tls, view).map_err(at(".static"))?,
             _ => return Err(at("")(Fault::unsupported("exactly one of service and static must be given"))),
         };
         let ObjectRef { kind, name, .. } = object;
@@ -233,67 +237,38 @@ impl Backends {
         })
     }
 
-    /// A host, and the `Host` that it expects. The DNS name of a Service that we know is read as that Service: its
-    /// endpoints then follow the cluster without waiting for DNS.
-    fn of_host(
+    fn at_service(&self, name: &Name, port: u16, tls: Option<UpstreamTls>, view: &View<'_>) -> Result<Located, Fault> {
+        let cluster = self.of_service(name, port, tls, view)?;
+        Ok(Located { cluster, server: format!("service/{name}/{port}"), host: None })
+    }
+
+    /// A host that leads to a Service is read as that Service: its endpoints then follow the cluster without waiting for DNS.
+    fn at_host(
         &self,
+        object: &ObjectRef,
         target: &StaticTarget,
         tls: Option<UpstreamTls>,
         view: &View<'_>,
-    ) -> Result<(Cluster, Option<String>), Fault> {
-        let StaticTarget { host, port } = target;
-        let port = syntax::port(i32::from(*port))?;
-        if let Some(service) = service_name(host).filter(|name| Services::has(name, view)) {
-            return Ok((self.of_service(&service, port, tls, view)?, None));
-        }
-        let written = match host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(_)) => format!("[{host}]"),
-            Ok(IpAddr::V4(_)) => host.clone(),
-            Err(_) => hostname::check_name(host).map(|()| host.clone())?,
+    ) -> Result<Located, Fault> {
+        let port = syntax::port(i32::from(target.port))?;
+        let (host, addresses) = match Place::of(object, target, &self.services, view)? {
+            Place::Service(service) => return self.at_service(&service, port, tls, view),
+            Place::Outside { host, addresses } => (host, addresses),
         };
+        let written = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let usual = if tls.is_some() { 443 } else { 80 };
         let authority = if port == usual { written } else { format!("{written}:{port}") };
-        let endpoints = Endpoints::Dns { host: host.clone(), port };
-        Ok((Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None }, Some(authority)))
+        let endpoints = Place::endpoints(&host, addresses, port);
+        let cluster = Cluster { endpoints, connect_timeout: CONNECT_TIMEOUT, tls, credential: None };
+        Ok(Located { cluster, server: format!("{host}:{port}"), host: Some(authority) })
     }
 }
 
-/// The server that a target describes, by the name that all ways to it have in common.
-fn server(target: &Target, object: &ObjectRef, view: &View<'_>) -> String {
-    let of_service = |name: &Name, port: u16| format!("service/{name}/{port}");
-    match (&target.service, &target.host) {
-        (Some(service), _) => of_service(&Name::new(&object.name.namespace, &service.name), service.port),
-        (None, Some(StaticTarget { host, port })) => {
-            match service_name(host).filter(|name| Services::has(name, view)) {
-                Some(service) => of_service(&service, *port),
-                None => format!("{}:{port}", host.to_ascii_lowercase()),
-            }
-        }
-        (None, None) => String::new(),
-    }
-}
-
-fn service_name(host: &str) -> Option<Name> {
-    let name = host.strip_suffix(".cluster.local").unwrap_or(host).strip_suffix(".svc")?;
-    let (service, namespace) = name.split_once('.')?;
-    (!namespace.contains('.')).then(|| Name::new(namespace, service))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dns_names_of_services_are_recognised() {
-        let rows = [
-            ("the short form", "math.default.svc", Some(Name::new("default", "math"))),
-            ("the full form", "math.default.svc.cluster.local", Some(Name::new("default", "math"))),
-            ("a pod of a headless service", "pod-0.math.default.svc", None),
-            ("no namespace", "math.svc", None),
-            ("a host outside", "gitlab.com", None),
-        ];
-        for (row, host, expected) in rows {
-            assert_eq!(service_name(host), expected, "{row}");
-        }
-    }
+/// The server of a target.
+struct Located {
+    cluster: Cluster,
+    /// As in [`Upstream::server`].
+    server: String,
+    /// As in [`Upstream::host`].
+    host: Option<String>,
 }

@@ -1,11 +1,11 @@
 //! A world beside the one before it: what differs, and how its parts are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::key_sets::KeySets;
 use crate::objects::Objects;
 use crate::resources::{Malformed, Name, ObjectRef, Resources};
 
+use super::TranslateOptions;
 use super::parts::Part;
 use super::problems::Problems;
 use super::view::{Source, Sources, View};
@@ -14,15 +14,15 @@ use super::view::{Source, Sources, View};
 pub(super) struct Changing<'r> {
     pub(super) last: &'r Resources,
     pub(super) next: &'r Resources,
-    pub(super) last_key_sets: &'r KeySets,
-    pub(super) key_sets: &'r KeySets,
-    pub(super) most_rsa_bits: u32,
+    /// Beside the options of now they differ in key sets and names at most.
+    pub(super) last_options: &'r TranslateOptions,
+    pub(super) options: &'r TranslateOptions,
 }
 
 impl Changing<'_> {
     /// Reads a part of the new world.
     pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
-        Part::read(View::new(self.next, self.key_sets, self.most_rsa_bits), Problems::new(&self.next.origins), read)
+        Part::read(View::new(self.next, self.options), Problems::new(&self.next.origins), read)
     }
 
     /// What differs of the resources and the key sets.
@@ -61,12 +61,10 @@ impl Changing<'_> {
             .for_each(|object| sources.note(&Source::Own(object)));
         let written = next.written.differing(&last.written);
         written.into_iter().for_each(|route| sources.note(&Source::Written(route)));
-        let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
-            let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
-            differing.for_each(|(place, _)| sources.note(&Source::KeySet(place)));
-        };
-        known(self.key_sets, self.last_key_sets, &mut sources);
-        known(self.last_key_sets, self.key_sets, &mut sources);
+        let (next, last) = (&self.options.key_sets.0, &self.last_options.key_sets.0);
+        differing(next, last).for_each(|place| sources.note(&Source::KeySet(place)));
+        let (next, last) = (&self.options.names.0, &self.last_options.names.0);
+        differing(next, last).for_each(|name| sources.note(&Source::HostName(name)));
         sources
     }
 
@@ -78,6 +76,15 @@ impl Changing<'_> {
         let (next, last) = (&self.next.malformed, &self.last.malformed);
         only(next, last).chain(only(last, next)).collect()
     }
+}
+
+/// The keys of which the two say something else.
+fn differing<'a, K: Ord, V: PartialEq>(
+    next: &'a BTreeMap<K, V>,
+    last: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    let gone = last.keys().filter(|key| !next.contains_key(*key));
+    next.iter().filter(|(key, value)| last.get(*key) != Some(*value)).map(|(key, _)| key).chain(gone)
 }
 
 fn objects<T>(kind: &'static str, next: &Objects<Name, T>, last: &Objects<Name, T>, sources: &mut Sources) {

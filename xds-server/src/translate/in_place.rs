@@ -147,8 +147,8 @@ pub(super) fn stand_in(metadata: &str, public_url: &str, client: &ClientSpec) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key_sets::KeySets;
     use crate::resources::{Name, Resources, mcp};
+    use crate::translate::TranslateOptions;
 
     fn client() -> ClientSpec {
         ClientSpec { id: "known".to_owned(), redirect_uris: vec!["http://127.0.0.1/callback".to_owned()] }
@@ -199,7 +199,7 @@ mod tests {
             ("what opens alone", vec![open], None),
         ];
         for (row, inside_first, expected) in rows {
-            let (mut resources, key_sets) = (Resources::default(), KeySets::default());
+            let (mut resources, options) = (Resources::default(), TranslateOptions::default());
             let policy = |level: usize| ObjectRef {
                 group: mcp::GROUP.to_owned(),
                 kind: "MCPAccessPolicy".to_owned(),
@@ -211,7 +211,7 @@ mod tests {
                 let written = json!({ "apiVersion": "toolward.dev/v1alpha1", "kind": "MCPAccessPolicy", "metadata": {}, "spec": spec });
                 resources.policies.insert(object.clone(), serde_json::from_value(written).unwrap());
             }
-            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &key_sets, 4096));
+            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &options));
             assert_eq!(claimant.map(|claimant| claimant.level), expected, "{row}");
         }
     }

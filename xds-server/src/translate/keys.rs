@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 use toolward_policy::config::{self, KeySet};
 use toolward_policy::jwt::jwks::{self, LeftOut, Listed, MAX_SHOWN};
 
-use crate::key_sets::{Failing, Found, KeySets, Known, Place, Removed};
+use crate::key_sets::{Failing, Found, Known, Place, Removed};
 use crate::resources::mcp::{ConfigMapKeyRef, IssuerSpec, JwksSpec};
 use crate::resources::{Name, Resources};
 
+use super::TranslateOptions;
 use super::oauth;
 use super::problems::Fault;
 use super::upstream_tls;
@@ -53,9 +54,9 @@ pub(super) struct NamedKeySet {
 #[must_use]
 pub fn places(resources: &Resources) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
-    let nothing = KeySets::default();
     // Where key sets are does not depend on the keys in them.
-    let view = View::new(resources, &nothing, 0);
+    let options = TranslateOptions::default();
+    let view = View::new(resources, &options);
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Ok(KeySource::Published(place)) = KeySource::of(issuer, &object.name.namespace, &view) {
@@ -71,7 +72,7 @@ pub(super) fn resolve(issuer: &IssuerSpec, policy: &Name, view: &View<'_>) -> Re
     let namespace = policy.namespace.as_str();
     let read = |text: &[u8], place: String| {
         let unusable = |fault| Fault::new("InvalidKeySet", format!("{place}: {fault}"));
-        let set = jwks::parse(text, view.most_rsa_bits).map_err(unusable)?;
+        let set = jwks::parse(text, view.most_rsa_bits()).map_err(unusable)?;
         let notes = left_out(&place, &set.left_out).collect();
         Ok::<_, Fault>((set.keys, None, notes))
     };

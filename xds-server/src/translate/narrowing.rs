@@ -269,17 +269,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::key_sets::KeySets;
     use crate::resources::mcp::MCPAccessPolicySpec;
     use crate::resources::{Name, Resources};
+    use crate::translate::TranslateOptions;
     use crate::translate::view::View;
 
     /// The section of a policy.
     fn asked(authentication: &Value) -> Asked {
         let spec = json!({ "targetRefs": [], "authentication": authentication });
         let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-        let (resources, key_sets) = (Resources::default(), KeySets::default());
-        let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets, 4096));
+        let (resources, options) = (Resources::default(), TranslateOptions::default());
+        let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &options));
         sections.unwrap_or_else(|faults| panic!("{authentication}: {faults:?}")).authentication.unwrap()
     }
 
@@ -425,8 +425,8 @@ mod tests {
             rule.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
             let spec = json!({ "targetRefs": [], "authorization": { "rules": [rule] } });
             let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-            let (resources, key_sets) = (Resources::default(), KeySets::default());
-            let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets, 4096));
+            let (resources, options) = (Resources::default(), TranslateOptions::default());
+            let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &options));
             assert_eq!(judges_callers(&sections.unwrap().gate.unwrap()), expected, "{row}");
         }
     }

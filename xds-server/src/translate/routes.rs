@@ -85,7 +85,7 @@ pub(super) fn parse(
     }
     let references = written.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
     let services =
-        references.filter_map(|reference| Backends::service(&route_ref(name), &target(name, reference), view));
+        references.filter_map(|reference| backends.service(&route_ref(name), &target(name, reference), view));
     let services: BTreeSet<Name> = services.collect();
     let mut parsed = ParsedRoute {
         name: Arc::clone(name),

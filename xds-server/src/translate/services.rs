@@ -8,10 +8,13 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 
 use crate::model::Endpoint;
+use crate::networks::BackendNetworks;
 use crate::problem::Problem;
 use crate::resources::Name;
 
 use super::changing::Changing;
+use super::holders::{Hold, Holders};
+use super::outside;
 use super::parts::Parts;
 use super::problems::{Fault, Problems, Reporter, object};
 use super::syntax;
@@ -28,6 +31,8 @@ const UNSUPPORTED_PROTOCOLS: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws
 pub(super) struct Services {
     slices: Parts<Name, Option<Slice>>,
     by_service: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Slice>>>>,
+    /// Kept where it matters whose an address is.
+    holders: Holders,
 }
 
 /// What counts of one EndpointSlice.
@@ -39,11 +44,27 @@ struct Slice {
     ready: Vec<IpAddr>,
     /// No longer ready, still serving.
     draining: Vec<IpAddr>,
+    /// Those of all its addresses that are a pod's, ready or not.
+    pods: BTreeSet<IpAddr>,
+    /// And those that are not: somebody has written them.
+    written: BTreeSet<IpAddr>,
 }
 
 impl Services {
-    /// Takes over what changed of the slices.
+    /// Takes over what changed of the slices, and of whose addresses are.
     pub(super) fn update(&mut self, world: &Changing<'_>, changed: &mut Sources) {
+        let is_restricted = matches!(world.options.backend_networks, BackendNetworks::Only(_));
+        if is_restricted {
+            let (last, next) = (&world.last.services, &world.next.services);
+            for name in next.differing(last) {
+                self.holders.update(
+                    name,
+                    last.get(name).map(|last| &**last),
+                    next.get(name).map(|next| &**next),
+                    changed,
+                );
+            }
+        }
         let differing = world.next.endpoint_slices.differing(&world.last.endpoint_slices);
         let updates = self.slices.update(differing, changed, |name| {
             world
@@ -58,13 +79,25 @@ impl Services {
                 if let Some(slices) = self.by_service.get_mut(&slice.service) {
                     slices.remove(&name);
                 }
+                if is_restricted {
+                    slice.hold(&name, false, &mut self.holders, changed);
+                }
             }
             if let Some((next, slice)) = self.slices.get(&name).and_then(|next| Some((next, next.as_ref().as_ref()?))) {
                 changed.note(&Source::Endpoints(&slice.service));
+                if is_restricted {
+                    slice.hold(&name, true, &mut self.holders, changed);
+                }
                 self.by_service.entry(slice.service.clone()).or_default().insert(name, Arc::clone(next));
             }
         }
         self.by_service.retain(|_, slices| !slices.is_empty());
+    }
+
+    /// The Services that hold a port of an address, which is known where networks are restricted.
+    pub(super) fn holders(&self, address: IpAddr, port: u16, view: &View<'_>) -> impl Iterator<Item = (&Name, &Hold)> {
+        view.note(&Source::Address(address.to_canonical()));
+        self.holders.of(address, port)
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -94,16 +127,31 @@ impl Services {
             .ok_or_else(|| missing(format!("the Service {name} has no TCP port {port}")))
     }
 
-    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down.
-    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort, view: &View<'_>) -> Vec<Endpoint> {
+    /// The addresses behind a port of a Service, sorted. None may be there: then the Service is down. What somebody has written
+    /// there must not be another namespace's: that would be a reference which nobody has granted.
+    pub(super) fn endpoints(&self, name: &Name, port: &ServicePort, view: &View<'_>) -> Result<Vec<Endpoint>, Fault> {
         view.note(&Source::Endpoints(name));
         let slices = self.by_service.get(name).into_iter().flat_map(BTreeMap::values);
         let slices: Vec<&Slice> = slices.filter_map(|slice| slice.as_ref().as_ref()).collect();
         let slices = slices.as_slice();
+        for slice in slices {
+            let ports = || slice.ports.iter().map(|(_, port)| *port);
+            let mut written = slice.written.iter().flat_map(|address| ports().map(move |port| (*address, port)));
+            let is_of_others = |(address, port)| {
+                self.holders(address, port, view).any(|(service, _)| service.namespace != name.namespace)
+            };
+            if let Some((address, _)) = written.find(|written| is_of_others(*written)) {
+                let message = format!(
+                    "an EndpointSlice of the Service {name} names {address}, which is of a Service of another namespace; \
+                     refer to that Service, which needs a ReferenceGrant"
+                );
+                return Err(Fault::new("RefNotPermitted", message));
+            }
+        }
         let port_name = port.name.as_deref().unwrap_or_default();
         let ready = collect(slices, port_name, |slice| &slice.ready);
         // While all endpoints are going away, those that still serve are better than none.
-        if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready }
+        Ok(if ready.is_empty() { collect(slices, port_name, |slice| &slice.draining) } else { ready })
     }
 }
 
@@ -145,16 +193,32 @@ fn collect<'s>(slices: &[&'s Slice], port_name: &str, addresses: fn(&'s Slice) -
 }
 
 impl Slice {
+    /// Its pods' addresses are its Service's now, or no more.
+    fn hold(&self, name: &Arc<Name>, holds: bool, holders: &mut Holders, changed: &mut Sources) {
+        for address in &self.pods {
+            holders.put(*address, &self.service, Hold::Pod(Arc::clone(name)), holds, changed);
+        }
+        // The API server writes where it is itself, and is no pod. There may be more on its hosts.
+        if (self.service.namespace.as_str(), self.service.name.as_str()) == ("default", "kubernetes") {
+            for (address, (_, port)) in
+                self.written.iter().flat_map(|address| self.ports.iter().map(move |port| (address, port)))
+            {
+                holders.put(*address, &self.service, Hold::Port(*port, Arc::clone(name)), holds, changed);
+            }
+        }
+    }
+
     /// `None` where it is nobody's.
     fn of(name: &Name, view: &View<'_>, problems: &mut Problems<'_>) -> Option<Self> {
         let slice = view.endpoint_slice(name)?;
         let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
         let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", name));
-        Some(Self::read(Name::new(&name.namespace, service), slice, &mut reporter))
+        Some(Self::read(Name::new(&name.namespace, service), slice, view, &mut reporter))
     }
 
-    fn read(service: Name, slice: &EndpointSlice, reporter: &mut Reporter<'_, '_>) -> Self {
-        let mut read = Self { service, ports: Vec::new(), ready: Vec::new(), draining: Vec::new() };
+    fn read(service: Name, slice: &EndpointSlice, view: &View<'_>, reporter: &mut Reporter<'_, '_>) -> Self {
+        let (ports, ready, draining) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = Self { service, ports, ready, draining, pods: BTreeSet::new(), written: BTreeSet::new() };
         if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
             let message = format!("the address type {} is not supported; IPv4 and IPv6 are", slice.address_type);
             reporter.report("addressType", Fault::unsupported(message));
@@ -169,7 +233,10 @@ impl Slice {
         }
         for (index, endpoint) in slice.endpoints.iter().enumerate() {
             let field = format!("endpoints[{index}].addresses[0]");
-            let Some(address) = reporter.accept(field, address(endpoint)) else { continue };
+            let Some(address) = reporter.accept(field, address(endpoint, view)) else { continue };
+            let of_pod = endpoint.target_ref.as_ref().is_some_and(|target| target.kind.as_deref() == Some("Pod"));
+            let all = if of_pod { &mut read.pods } else { &mut read.written };
+            all.extend(endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()));
             let conditions = endpoint.conditions.as_ref();
             let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
@@ -185,7 +252,31 @@ impl Slice {
 }
 
 /// The addresses of one endpoint are interchangeable; the first stands for it.
-fn address(endpoint: &SliceEndpoint) -> Result<IpAddr, Fault> {
+fn address(endpoint: &SliceEndpoint, view: &View<'_>) -> Result<IpAddr, Fault> {
     let first = endpoint.addresses.first().map(String::as_str).unwrap_or_default();
-    first.parse().map_err(|_| Fault::unsupported(format!("{first:?} is no IP address")))
+    let address: IpAddr = first.parse().map_err(|_| Fault::unsupported(format!("{first:?} is no IP address")))?;
+    match view.networks() {
+        BackendNetworks::Only(networks) if is_of_this_host(address) && !networks.permit(address) => {
+            Err(outside::not_allowed(&format!("{first} is")))
+        }
+        _ => Ok(address),
+    }
+}
+
+/// Whether an address means another host on each host, or more than one. An API server takes none of these either.
+fn is_of_this_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast()
+        }
+        IpAddr::V6(address) => {
+            // The forms of IPv4 in IPv6 of old, `::127.0.0.1`, as well.
+            let is_low = address.segments().iter().take(6).all(|segment| *segment == 0);
+            is_low || address.is_unicast_link_local() || address.is_multicast()
+        }
+    }
 }

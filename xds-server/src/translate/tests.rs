@@ -12,6 +12,7 @@ use toolward_policy::policy::PolicyTable;
 use super::*;
 use crate::key_sets::{Failing, Known, Removed};
 use crate::model::{Listener, RouteAction};
+use crate::names::Resolved;
 use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
 
@@ -54,7 +55,25 @@ fn options(case: &str) -> TranslateOptions {
         Some(("allow", _)) => UnprotectedRoutes::Allow,
         _ => UnprotectedRoutes::ByKind,
     };
-    TranslateOptions { unprotected_routes, ..Default::default() }
+    let is_restricted = case.starts_with("public-");
+    let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
+    TranslateOptions { unprotected_routes, backend_networks, names: Arc::new(names()), ..Default::default() }
+}
+
+/// What the names of the cases resolve to, where Toolward resolves them.
+fn names() -> Names {
+    let at = |addresses: &[&str]| Resolved::At(addresses.iter().map(|address| address.parse().unwrap()).collect());
+    let names = [
+        ("mcp.example.com", at(&["93.184.216.34", "93.184.216.35", "2606:2800:220:1::1"])),
+        ("both.example.com", at(&["10.1.2.3", "93.184.216.34", "127.0.0.1"])),
+        ("six.example.com", at(&["127.0.0.1", "2606:2800:220:1::1", "::1"])),
+        ("inside.example.com", at(&["10.1.2.3", "fd00::1"])),
+        ("rebound.example.com", at(&["127.0.0.1", "::ffff:127.0.0.1"])),
+        ("pod.example.com", at(&["2600::5"])),
+        ("gone.example.com", Resolved::Failed("no such name".to_owned())),
+        ("many.example.com", Resolved::LeftOut),
+    ];
+    Names(names.into_iter().map(|(name, resolved)| (name.to_owned(), resolved)).collect())
 }
 
 fn translation(case: &str, manifests: &str) -> Translation {

@@ -85,7 +85,9 @@ impl Translator {
     pub fn translate(&mut self, resources: &Resources, options: &TranslateOptions) -> Translation {
         // What is not among the sources of parts.
         let apart = |options: &TranslateOptions| {
-            (options.unprotected_routes, options.limits.clone(), options.access_log, options.binding_keys.clone())
+            let TranslateOptions { unprotected_routes, limits, access_log, binding_keys, backend_networks, .. } =
+                options;
+            (*unprotected_routes, limits.clone(), *access_log, binding_keys.clone(), backend_networks.clone())
         };
         if apart(&self.options) != apart(options) {
             *self = Self { vouched: self.vouched.take(), ..Self::default() };
@@ -93,13 +95,7 @@ impl Translator {
         let doubts_changed = self.update_vouched(resources, options);
         let last_options = std::mem::replace(&mut self.options, options.clone());
         let last = std::mem::replace(&mut self.resources, resources.clone());
-        let world = Changing {
-            last: &last,
-            next: resources,
-            last_key_sets: &last_options.key_sets,
-            key_sets: &options.key_sets,
-            most_rsa_bits: options.limits.rsa_bits,
-        };
+        let world = Changing { last: &last, next: resources, last_options: &last_options, options };
         self.update(&world, doubts_changed);
         self.translation(resources)
     }

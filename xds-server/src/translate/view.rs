@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::net::IpAddr;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
@@ -15,11 +16,14 @@ use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use crate::key_sets::{KeySets, Known, Place};
+use crate::key_sets::{Known, Place};
+use crate::names::Resolved;
+use crate::networks::BackendNetworks;
 use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
 use crate::resources::{Deleted, Malformed, Name, ObjectRef, Protects, Resources, Turn};
 
+use super::TranslateOptions;
 use super::problems::GATEWAY_API;
 use super::targets::Target;
 
@@ -37,6 +41,10 @@ pub(super) enum Source<'a> {
     /// The ReferenceGrants of a namespace.
     Grants(&'a str),
     KeySet(&'a Place),
+    /// What a name of a host resolves to.
+    HostName(&'a str),
+    /// Whose an address is.
+    Address(IpAddr),
     /// What was made of a Gateway.
     Gateway(&'a Name),
     /// What was made of the EndpointSlices of a Service.
@@ -86,15 +94,24 @@ impl Sources {
 /// The world as one part of it is read.
 pub(super) struct View<'r> {
     resources: &'r Resources,
-    key_sets: &'r KeySets,
-    /// RSA keys with more bits are left out of key sets.
-    pub(super) most_rsa_bits: u32,
+    options: &'r TranslateOptions,
     noted: RefCell<Sources>,
 }
 
 impl<'r> View<'r> {
-    pub(super) fn new(resources: &'r Resources, key_sets: &'r KeySets, most_rsa_bits: u32) -> Self {
-        Self { resources, key_sets, most_rsa_bits, noted: RefCell::default() }
+    /// Of the options it shows those that do not change from one world to the next, key sets and names.
+    pub(super) fn new(resources: &'r Resources, options: &'r TranslateOptions) -> Self {
+        Self { resources, options, noted: RefCell::default() }
+    }
+
+    /// RSA keys with more bits are left out of key sets.
+    pub(super) fn most_rsa_bits(&self) -> u32 {
+        self.options.limits.rsa_bits
+    }
+
+    /// Where backends may be.
+    pub(super) fn networks(&self) -> &'r BackendNetworks {
+        &self.options.backend_networks
     }
 
     /// What was looked at, sorted.
@@ -237,7 +254,13 @@ impl<'r> View<'r> {
 
     pub(super) fn key_set(&self, place: &Place) -> &'r Known {
         self.note(&Source::KeySet(place));
-        self.key_sets.known(place)
+        self.options.key_sets.known(place)
+    }
+
+    /// What a name of a host resolves to.
+    pub(super) fn resolved(&self, name: &str) -> &'r Resolved {
+        self.note(&Source::HostName(name));
+        self.options.names.resolved(name)
     }
 }
 

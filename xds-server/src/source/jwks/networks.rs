@@ -1,16 +1,16 @@
-//! Which addresses may be asked for key sets. Policies name URLs, and who writes a policy must not have the control plane
-//! reach into networks that only it can reach: addresses that are not public are refused unless they are allowed.
+//! Which addresses may be asked for key sets: policies name their URLs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The networks beside the public ones that may be reached.
+use crate::networks;
+
+/// The networks beside the public ones that may be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Arc<[IpNet]>);
+pub struct Networks(networks::Networks);
 
 /// Why an address or URL is not asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +25,10 @@ pub enum Refused {
 }
 
 impl Networks {
-    /// Lets these networks be reached as well.
+    /// Lets these networks be asked as well.
     #[must_use]
     pub fn with(allowed: &[IpNet]) -> Self {
-        Self(allowed.into())
+        Self(networks::Networks::with(allowed))
     }
 
     /// A URL that may be asked, as far as it says itself; its host's addresses are looked at when it is resolved.
@@ -62,8 +62,7 @@ impl Networks {
     }
 
     fn address(&self, address: IpAddr) -> Result<(), ()> {
-        let allowed = is_public(address) || self.0.iter().any(|network| network.contains(&address.to_canonical()));
-        if allowed { Ok(()) } else { Err(()) }
+        if self.0.permit(address) { Ok(()) } else { Err(()) }
     }
 }
 
@@ -82,88 +81,9 @@ impl Resolve for Networks {
     }
 }
 
-/// Whether an address is one of the public internet (the IANA registries of special-purpose addresses).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => match embedded(address) {
-            Some(inner) => is_public_v4(inner),
-            // Global unicast is 2000::/3.
-            None => {
-                let [first, second, ..] = address.segments();
-                let special = [(0x2001, 0x0db8), (0x2001, 0)].contains(&(first, second)) || first == 0x3fff;
-                first & 0xe000 == 0x2000 && !special && !(first == 0x2001 && second < 0x0200)
-            }
-        },
-    }
-}
-
-/// The IPv4 address that an IPv6 address stands for: mapped, translated (NAT64) or tunnelled (6to4).
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    if let Some(mapped) = address.to_ipv4_mapped() {
-        return Some(mapped);
-    }
-    let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(of(high, low)),
-        [0x2002, high, low, ..] => Some(of(high, low)),
-        _ => None,
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [first, second, third, _] = address.octets();
-    !matches!(
-        (first, second, third),
-        (0 | 10 | 127 | 224..=255, ..)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 168, _)
-            | (198, 18..=19, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn public_addresses() {
-        for (address, public) in [
-            ("93.184.216.34", true),
-            ("2606:2800:220:1::1", true),
-            ("127.0.0.1", false),
-            ("10.1.2.3", false),
-            ("172.16.0.1", false),
-            ("172.32.0.1", true),
-            ("192.168.1.1", false),
-            ("169.254.169.254", false),
-            ("100.64.0.1", false),
-            ("0.0.0.0", false),
-            ("224.0.0.1", false),
-            ("255.255.255.255", false),
-            ("198.18.0.1", false),
-            ("::1", false),
-            ("::", false),
-            ("fe80::1", false),
-            ("fd00::1", false),
-            ("ff02::1", false),
-            ("2001:db8::1", false),
-            ("2001::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("::ffff:93.184.216.34", true),
-            ("64:ff9b::7f00:1", false),
-            ("2002:7f00:1::", false),
-            ("::127.0.0.1", false),
-        ] {
-            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
-        }
-    }
 
     #[test]
     fn urls() {

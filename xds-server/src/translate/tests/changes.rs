@@ -10,12 +10,14 @@ use toolward_policy::config::{Algorithm, Key, KeyMaterial, KeySet, Mode};
 use super::cases;
 use crate::key_sets::{Failing, KeySets, Known};
 use crate::model::{Gateway, GatewayName, Model};
+use crate::names::{Names, Resolved};
+use crate::networks::BackendNetworks;
 use crate::render::{RenderOptions, render_after, render_gateway};
 use crate::resources::mcp::{AnonymousSpec, AuthenticationSpec, ProtocolSpec};
 use crate::resources::{Deleted, Name, ObjectRef, Protects, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, places, translate};
+use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, host_names, places, translate};
 
 fn key() -> Key {
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned();
@@ -98,7 +100,9 @@ impl<'v> Walk<'v> {
         let random = name.bytes().fold(walk, |random, byte| random.wrapping_mul(31).wrapping_add(byte.into()));
         use UnprotectedRoutes::{Allow, ByKind, Deny};
         let unprotected_routes = [ByKind, Allow, Deny][(random % 3) as usize];
-        let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
+        let is_restricted = case.starts_with("public-") || walk == 2;
+        let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
+        let options = TranslateOptions { unprotected_routes, backend_networks, ..TranslateOptions::default() };
         let (world, there) = (Resources::default(), BTreeMap::new());
         let (translator, rendered) = (Translator::default(), BTreeMap::new());
         let mut walk = Self { name, random, turn: 0, versions, there, world, options, translator, rendered };
@@ -147,7 +151,7 @@ impl<'v> Walk<'v> {
     }
 
     fn change(&mut self) -> String {
-        match self.below(14) {
+        match self.below(16) {
             0..3 => {
                 let Some(object) = self.one_of_there() else { return "nothing".to_owned() };
                 self.remove(&object);
@@ -172,6 +176,22 @@ impl<'v> Walk<'v> {
                 format!("a kind can't be read: {}", self.world.vouched.is_some())
             }
             12 => self.forget_policy(),
+            13..15 => {
+                let wanted = host_names(&self.world, &self.options.backend_networks, 3);
+                let names = wanted.names.into_keys().filter_map(|name| {
+                    let at = |address: &str| Resolved::At(vec![address.parse().unwrap()]);
+                    let resolved = match self.below(5) {
+                        0 => return None,
+                        1 => Resolved::Failed("no such name".to_owned()),
+                        2 => at("127.0.0.1"),
+                        3 => at("2600::5"),
+                        _ => at("93.184.216.34"),
+                    };
+                    Some((name, resolved))
+                });
+                self.options.names = Arc::new(Names(names.collect()));
+                "names resolved".to_owned()
+            }
             _ => {
                 let known = places(&self.world).into_iter().filter_map(|place| {
                     let failing = || Failing { last_good: 1, error: "down".to_owned() };
