@@ -35,6 +35,17 @@ impl Hostname {
         }
     }
 
+    /// All hostnames that cover it, the most specific first: itself, and one for each dot in it.
+    pub(super) fn covering(&self) -> Vec<Self> {
+        let (own, text) = match self {
+            Self::Any => return vec![Self::Any],
+            Self::Wildcard(suffix) => (Vec::new(), suffix.as_str()),
+            Self::Exact(name) => (vec![self.clone()], name.as_str()),
+        };
+        let suffixes = text.match_indices('.').filter_map(|(index, _)| text.get(index..));
+        own.into_iter().chain(suffixes.map(|suffix| Self::Wildcard(suffix.to_owned()))).chain([Self::Any]).collect()
+    }
+
     /// The hosts that are in both. Of two sets that meet, one covers the other.
     pub(super) fn intersection(&self, other: &Self) -> Option<Self> {
         if self.covers(other) {
@@ -63,6 +74,13 @@ impl Hostname {
         }
     }
 
+    fn text(&self) -> &str {
+        match self {
+            Self::Any => "",
+            Self::Wildcard(text) | Self::Exact(text) => text,
+        }
+    }
+
     fn rank(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
@@ -75,7 +93,7 @@ impl Hostname {
 /// The more specific is the greater; names of equal rank by alphabet.
 impl Ord for Hostname {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank()).then_with(|| self.domain().cmp(&other.domain()))
+        self.rank().cmp(&other.rank()).then_with(|| self.text().cmp(other.text()))
     }
 }
 

@@ -251,7 +251,7 @@ impl ParsedRule {
         let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
         self.servers = servers.into_iter().collect();
         self.action = RouteAction::Forward(Forward {
-            clusters: shares(used()),
+            clusters: shares(used()).into(),
             path: rewrite.path,
             host: rewrite.host,
             request_timeout: timeouts.request,
@@ -338,7 +338,6 @@ fn shares<'d>(destinations: impl Iterator<Item = &'d Destination>) -> Vec<Weight
             response_headers: HeaderChanges::default(),
         });
     }
-    shares.shrink_to_fit();
     shares
 }
 
