@@ -9,7 +9,9 @@ use toolward_policy::config::Limits;
 use crate::problem::Problem;
 use crate::settings::KeyArgs;
 use crate::source::dir;
-use crate::translate::{KEY_LEFT_OUT, KEY_SET_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate};
+use crate::translate::{
+    KEY_LEFT_OUT, KEY_SET_PENDING, Quotas, TranslateOptions, Translation, UnprotectedRoutes, translate,
+};
 
 /// Arguments of `toolward check`.
 #[derive(Args, Clone, Debug)]
@@ -40,7 +42,12 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let unprotected_routes = args.unprotected_routes.unwrap_or_default();
     let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
-    let options = TranslateOptions { unprotected_routes, limits, ..TranslateOptions::default() };
+    let options = TranslateOptions {
+        unprotected_routes,
+        limits,
+        quotas: Quotas::default().of_one_owner(),
+        ..TranslateOptions::default()
+    };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {

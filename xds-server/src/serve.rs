@@ -172,9 +172,12 @@ pub enum ServeError {
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let wasm_file = wasm_file(&args.wasm_file)?;
     let binding_keys = BindingKeys::open(args.binding_keys.clone())?;
-    let translate_options = args.settings.translate_options(binding_keys.keys().to_vec())?;
+    let mut translate_options = args.settings.translate_options(binding_keys.keys().to_vec())?;
     let opened = match &args.source {
-        Source::Dir(folder) => Opened::Dir(folder.clone()),
+        Source::Dir(folder) => {
+            translate_options.quotas = translate_options.quotas.of_one_owner();
+            Opened::Dir(folder.clone())
+        }
         Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
     };
     let protection = args.xds.protection(opened.api_server())?;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::problems::Fault;
 
 /// A set of hosts as Gateway API writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Hostname {
     /// Every host.
     Any,

@@ -15,7 +15,7 @@ use crate::resources::mcp::{AnonymousSpec, AuthenticationSpec, ProtocolSpec};
 use crate::resources::{Name, ObjectRef, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, places, translate};
+use crate::translate::{Quotas, TranslateOptions, Translator, UnprotectedRoutes, places, translate};
 
 fn key() -> Key {
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned();
@@ -97,7 +97,12 @@ impl<'v> Walk<'v> {
         let random = name.bytes().fold(walk, |random, byte| random.wrapping_mul(31).wrapping_add(byte.into()));
         use UnprotectedRoutes::{Allow, ByKind, Deny};
         let unprotected_routes = [ByKind, Allow, Deny][(random % 3) as usize];
-        let options = TranslateOptions { unprotected_routes, ..TranslateOptions::default() };
+        // Some have more than they may.
+        let quotas = match walk {
+            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9, ..Quotas::default() },
+            _ => Quotas::default(),
+        };
+        let options = TranslateOptions { unprotected_routes, quotas, ..TranslateOptions::default() };
         let (world, there) = (Resources::default(), BTreeMap::new());
         let (translator, rendered) = (Translator::default(), BTreeMap::new());
         let mut walk = Self { name, random, versions, there, world, options, translator, rendered };
