@@ -13,6 +13,7 @@ use toolward_policy::denial::{self, Answer};
 use toolward_policy::exchange::{
     Edits, Exchange, Headers, HeldAnswer, RequestStep, ResponseStep, Rewritten, Verification,
 };
+use toolward_policy::route_key::key_of_request;
 
 use crate::host::{self, Side};
 use crate::metrics;
@@ -192,20 +193,23 @@ impl HttpContext for Http {
         if let Some(answer) = crate::probe::answer(&headers, judged.configured.verifier) {
             return self.answer(&answer);
         }
+        let authority = Headers(&headers).first(":authority").unwrap_or_default();
+        let key = policy_key.as_deref().map(|key| key_of_request(key, authority));
+        let key = key.as_deref();
         let configured = Rc::clone(&judged.configured);
         let (mut exchange, step) = with_tokens_and_budget(|cache, budget| {
             let (verifier, now, millis) = (&configured.verifier, host::now(), host::now_millis());
             let mut verification = Verification { verifier, cache, now, budget, millis };
-            let key = policy_key.as_deref();
             Exchange::request_headers(&configured.table, key, &Headers(&headers), end_of_stream, &mut verification)
         });
         if let Some(place) = &exchange.record().missing_key {
             missing_keys::tell(place, self.root, self.id);
         }
         if let RequestStep::Continue(_) | RequestStep::AwaitBody(_) = step {
-            with_held(|held| exchange.charge(held, policy_key.as_deref()));
+            with_held(|held| exchange.charge(held, key));
         }
-        (judged.exchange, judged.policy_key) = (Some(exchange), policy_key);
+        judged.takes(exchange, key);
+        judged.policy_key = policy_key;
         match step {
             RequestStep::Continue(edits) => {
                 self.edit_request(&edits);

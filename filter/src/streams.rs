@@ -40,15 +40,24 @@ struct Stream {
 pub(crate) struct Judged {
     pub(crate) configured: Rc<Configured>,
     pub(crate) exchange: Option<Exchange>,
-    /// Names the policy of the route that was taken.
+    /// What the metadata of the route that was taken say.
     pub(crate) policy_key: Option<Vec<u8>>,
+    /// Tells that route from all others.
+    route: Option<String>,
     /// Names the one that this route has now, where that is another one.
     moved: Option<Option<Vec<u8>>>,
 }
 
 impl Judged {
     pub(crate) fn new(configured: Rc<Configured>) -> Self {
-        Self { configured, exchange: None, policy_key: None, moved: None }
+        Self { configured, exchange: None, policy_key: None, route: None, moved: None }
+    }
+
+    /// An exchange on a route of which this is the key, for the host that was asked.
+    pub(crate) fn takes(&mut self, exchange: Exchange, key: Option<&[u8]>) {
+        self.exchange = Some(exchange);
+        let key = key.and_then(|key| std::str::from_utf8(key).ok());
+        self.route = key.and_then(|key| RouteKey::parse(key).route).map(str::to_owned);
     }
 
     /// Judges anew by what is configured now. Asked in the context of the exchange.
@@ -70,9 +79,7 @@ impl Judged {
 
     /// Finds the policy that the route has now: it may have got another one since Envoy chose the route.
     fn follow_route(&mut self) {
-        let taken = self.policy_key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        let route = taken.and_then(|key| RouteKey::parse(key).route);
-        if let Some(key) = route.and_then(|route| self.configured.table.moved(route)) {
+        if let Some(key) = self.route.as_deref().and_then(|route| self.configured.table.moved(route)) {
             self.moved = Some(key.map(|key| key.as_bytes().to_vec()));
         }
     }

@@ -29,14 +29,14 @@ pub const METADATA_POLICY_FIELD: &str = "policy";
 pub struct RouteKey<'r> {
     /// Names an entry of [`FilterConfig::policies`].
     pub policy: &'r str,
-    /// Scheme, host and port by which clients know the route's host; none: the route is for many hosts, or it does not
-    /// matter.
+    /// Scheme, host and port by which clients know the route's host, which may be [`crate::route_key::ANY_HOST`]; none: the
+    /// route is for many hosts, or it does not matter.
     pub origin: Option<&'r str>,
     /// Names the servers that the route leads to: what one of them hands out is good at these alone. None: it is not known,
     /// as in configurations that are written by hand.
     pub servers: Option<&'r str>,
-    /// Tells the route from all others of its listener, by its host and what it matches and not by its place among them. None:
-    /// nobody will ask, as nothing changes.
+    /// Tells the route from all others of its listener, by what it matches and its host, and not by its place among them; with
+    /// nothing behind the `@`, the host is the request's. None: nobody will ask, as nothing changes.
     pub route: Option<&'r str>,
     /// A [`crate::route_choice::RouteChoice`]; none: all routes of the host are protected alike.
     pub choice: Option<&'r str>,

@@ -27,6 +27,7 @@ pub mod protected_resource;
 pub mod record;
 pub mod remote;
 pub mod route_choice;
+pub mod route_key;
 mod scan;
 mod spelling;
 mod strict;

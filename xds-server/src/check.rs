@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use crate::settings::{BackendArgs, KeyArgs};
 use crate::source::dir;
 use crate::translate::{
-    KEY_LEFT_OUT, KEY_SET_PENDING, NAME_PENDING, TranslateOptions, Translation, UnprotectedRoutes, translate,
+    KEY_LEFT_OUT, KEY_SET_PENDING, NAME_PENDING, Quotas, TranslateOptions, Translation, UnprotectedRoutes, translate,
 };
 
 /// Arguments of `toolward check`.
@@ -46,8 +46,13 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let unprotected_routes = args.unprotected_routes.unwrap_or_default();
     let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
-    let backend_networks = args.backends.networks();
-    let options = TranslateOptions { unprotected_routes, limits, backend_networks, ..TranslateOptions::default() };
+    let options = TranslateOptions {
+        unprotected_routes,
+        limits,
+        backend_networks: args.backends.networks(),
+        quotas: Quotas::default().of_one_owner(),
+        ..TranslateOptions::default()
+    };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {

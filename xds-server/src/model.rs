@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -105,24 +106,44 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The routes of one hostname.
+/// The routes of one hostname, or of several that have the same ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VirtualHost {
-    /// `namespace/name/port/domain`.
+    /// `namespace/name/port/domain` with its first domain.
     pub name: String,
-    /// A hostname, `*.suffix`, or `*`. It stands for all ports.
-    pub domain: String,
+    /// Hostnames in order, or one `*.suffix` or `*`; never empty. They stand for all ports.
+    pub domains: Vec<String>,
+    /// Scheme and port by which clients know its hosts, with [`toolward_policy::route_key::ANY_HOST`] in the place of the host; none: that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// In order of precedence: the first that matches is taken.
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
 }
 
 impl VirtualHost {
-    /// Tells one of its routes from all others of the listener; none: nobody will ask.
-    #[must_use]
-    pub fn route_id(&self, route: &Route) -> Option<String> {
-        (!route.id.is_empty()).then(|| format!("{}@{}", route.id, self.domain))
+    /// Tells one of its routes from all others of the listener, for each of its domains; none: nobody will ask.
+    pub fn route_ids(&self, route: &Route) -> impl Iterator<Item = String> {
+        let domains = self.domains.iter().filter(|_| !route.id.is_empty());
+        domains.map(|domain| route_id(&route.id, domain))
     }
+
+    /// The same as the filter is told it, which puts in the host of a request where it is one of several.
+    #[must_use]
+    pub fn written_route_id(&self, route: &Route) -> Option<String> {
+        let domain = self.domains.first().filter(|_| !route.id.is_empty())?;
+        Some(route_id(&route.id, if domain.starts_with('*') { domain } else { "" }))
+    }
+
+    /// The origin of a route, where clients are told of it.
+    #[must_use]
+    pub fn origin_of(&self, route: &Route) -> Option<&str> {
+        self.origin.as_deref().filter(|_| route.names_host)
+    }
+}
+
+fn route_id(id: &str, domain: &str) -> String {
+    format!("{id}@{domain}")
 }
 
 /// One match of one HTTPRoute rule.
@@ -147,9 +168,9 @@ pub struct Route {
     /// The key in [`Listener::filter`] that judges requests of this route. Always written to route metadata, so that
     /// a missing key can mean "closed".
     pub policy: String,
-    /// Scheme, host and port by which clients know its host, where the policy asks for it and there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
+    /// Whether its policy tells clients by which host they know it, where that is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_host: bool,
     /// How messages travel on it, as its policy says.
     #[serde(default, skip_serializing_if = "Transport::is_streamable")]
     pub transport: Transport,
@@ -212,7 +233,7 @@ pub enum RouteAction {
 pub struct Forward {
     /// With weights above zero. The share of invalid backends goes to [`INVALID_BACKEND`], a cluster that is never
     /// defined: Envoy answers it with 500, as Gateway API asks.
-    pub clusters: Vec<WeightedCluster>,
+    pub clusters: Arc<[WeightedCluster]>,
     /// New path, where it changes.
     #[serde(default)]
     pub path: Option<PathRewrite>,

@@ -185,7 +185,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         translate_options.backend_networks = BackendNetworks::only(&[]);
     }
     let opened = match &args.source {
-        Source::Dir(folder) => Opened::Dir(folder.clone()),
+        Source::Dir(folder) => {
+            translate_options.quotas = translate_options.quotas.of_one_owner();
+            Opened::Dir(folder.clone())
+        }
         Source::Kubernetes => Opened::Kubernetes(kubernetes().await?),
     };
     let protection = args.xds.protection(opened.api_server())?;

@@ -7,7 +7,7 @@ use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
 use crate::networks::{BackendNetwork, BackendNetworks};
 use crate::render::RenderOptions;
-use crate::translate::{TranslateOptions, UnprotectedRoutes};
+use crate::translate::{Quotas, TranslateOptions, UnprotectedRoutes};
 
 /// Arguments that say what is made of resources.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct Settings {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    quotas: QuotaArgs,
 }
 
 /// Where backends may be; `toolward check` has to know as well.
@@ -113,6 +116,24 @@ struct LimitArgs {
     max_held_per_caller: Option<usize>,
 }
 
+/// What one tenant may ask of all.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Quotas of tenants")]
+struct QuotaArgs {
+    /// Entries of one HTTPRoute: its hostnames x matches x backends. Past it the route answers 503 (TooLarge)
+    #[arg(long, value_name = "ENTRIES", value_parser = positive, default_value_t = Quotas::default().route, env = "TOOLWARD_MAX_ROUTE_SIZE")]
+    max_route_size: usize,
+
+    /// Entries of all HTTPRoutes of a namespace. Past it the youngest answer 503 (QuotaExceeded). Not for folders, whose
+    /// namespaces are no tenants
+    #[arg(long, value_name = "ENTRIES", value_parser = positive, default_value_t = Quotas::default().namespace_routes, env = "TOOLWARD_MAX_NAMESPACE_ROUTES")]
+    max_namespace_routes: usize,
+
+    /// Entries of all HTTPRoutes of a Gateway. Past it the youngest answer 503 (QuotaExceeded)
+    #[arg(long, value_name = "ENTRIES", value_parser = positive, default_value_t = Quotas::default().gateway_routes, env = "TOOLWARD_MAX_GATEWAY_ROUTES")]
+    max_gateway_routes: usize,
+}
+
 /// Which keys are fit for use; `toolward check` has to know as well.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KeyArgs {
@@ -125,6 +146,17 @@ fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a whole number above zero is needed".to_owned()),
         Ok(number) => Ok(number),
+    }
+}
+
+impl QuotaArgs {
+    fn quotas(self) -> Quotas {
+        Quotas {
+            route: self.max_route_size,
+            namespace_routes: self.max_namespace_routes,
+            gateway_routes: self.max_gateway_routes,
+            ..Quotas::default()
+        }
     }
 }
 
@@ -184,6 +216,7 @@ impl Settings {
             },
             binding_keys,
             backend_networks: self.backends.networks(),
+            quotas: self.quotas.quotas(),
             ..TranslateOptions::default()
         })
     }

@@ -47,6 +47,7 @@ mod policies;
 mod posture;
 mod problems;
 mod protection;
+mod quotas;
 mod routes;
 mod same_server;
 mod sections;
@@ -70,8 +71,9 @@ pub(crate) use grants::granted;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
-pub(crate) use posture::WRITTEN_BY;
 pub use outside::{NAME_PENDING, host_names};
+pub(crate) use posture::WRITTEN_BY;
+pub use quotas::{QUOTA_EXCEEDED, Quotas, TOO_LARGE};
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};
@@ -88,6 +90,8 @@ pub struct TranslateOptions {
     /// Of these come the keys under which sessions and tasks are bound to callers: the first binds, all are recognized. None:
     /// they are not bound.
     pub binding_keys: Vec<BindingKey>,
+    /// What one tenant may ask of all.
+    pub quotas: Quotas,
     /// The key sets that issuers publish.
     pub key_sets: Arc<KeySets>,
     /// Where backends may be that are named by host.

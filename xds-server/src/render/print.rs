@@ -104,7 +104,9 @@ fn load(args: &RenderArgs) -> Result<(Resources, Translation), RenderError> {
     let resources = dir::load(&args.path).map_err(RenderError::Source)?;
     let keys = args.binding_keys.clone().map(|path| BindingKeys::open(Some(path))).transpose()?;
     let keys = keys.map(|keys| keys.keys().to_vec()).unwrap_or_default();
-    let translation = translate(&resources, &args.settings.translate_options(keys)?);
+    let mut options = args.settings.translate_options(keys)?;
+    options.quotas = options.quotas.of_one_owner();
+    let translation = translate(&resources, &options);
     for problem in &translation.problems {
         eprintln!("{problem}");
     }

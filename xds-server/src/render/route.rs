@@ -65,7 +65,7 @@ fn virtual_host(host: &model::VirtualHost, port: u16) -> VirtualHost {
     let choice = choice::of(&host.routes).map(|choice| choice.to_string());
     VirtualHost {
         name: host.name.clone(),
-        domains: vec![host.domain.clone()],
+        domains: host.domains.clone(),
         routes: host.routes.iter().flat_map(|route| routes(host, route, choice.as_deref(), port)).collect(),
         ..Default::default()
     }
@@ -76,7 +76,7 @@ fn routes(host: &model::VirtualHost, route: &model::Route, choice: Option<&str>,
     let matches = route_match(&route.matches);
     let path = &route.matches.path;
     let servers = forward::servers(&route.action);
-    let id = host.route_id(route);
+    let id = host.written_route_id(route);
     let actions: Vec<(RouteMatch, _, Action)> = match &route.action {
         RouteAction::Forward(forward) => {
             let shares = forward::shares(forward, path);
@@ -95,7 +95,7 @@ fn routes(host: &model::VirtualHost, route: &model::Route, choice: Option<&str>,
         r#match: Some(RouteMatch { runtime_fraction, ..matches }),
         metadata: Some(policy_metadata(&RouteKey {
             policy: &route.policy,
-            origin: route.origin.as_deref(),
+            origin: host.origin_of(route),
             servers: servers.as_deref(),
             route: id.as_deref(),
             choice,

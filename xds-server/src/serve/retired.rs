@@ -194,7 +194,7 @@ fn keys_of_routes(listener: &Listener) -> BTreeMap<String, &str> {
     let hosts = listener.routes().flat_map(|(_, hosts)| hosts);
     let mut keys = BTreeMap::new();
     for (host, route) in hosts.flat_map(|host| host.routes.iter().map(move |route| (host, route))) {
-        if let Some(id) = host.route_id(route) {
+        for id in host.route_ids(route) {
             // Of equal matches Envoy takes the first.
             keys.entry(id).or_insert(route.policy.as_str());
         }
@@ -299,13 +299,14 @@ mod tests {
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             policy: (*key).to_owned(),
-            origin: None,
+            names_host: false,
             transport: Default::default(),
         };
         let host = |domain: &&str| VirtualHost {
             name: format!("h/{domain}"),
-            domain: (*domain).to_owned(),
-            routes: routes.iter().enumerate().map(route).collect(),
+            domains: vec![(*domain).to_owned()],
+            origin: None,
+            routes: routes.iter().enumerate().map(route).map(Arc::new).collect(),
         };
         let virtual_hosts = domains.iter().map(host).collect();
         let listener = Listener { virtual_hosts, ..Listener::clone(gateway.listeners.get(&80).unwrap()) };

@@ -14,7 +14,7 @@ use super::problems::{Fault, GATEWAY_API, Reporter};
 use super::view::View;
 
 /// A listener of one of our Gateways.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ListenerId {
     pub(super) gateway: Name,
     /// Index in the Gateway's listeners.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::problems::Fault;
 
 /// A set of hosts as Gateway API writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Hostname {
     /// Every host.
     Any,
@@ -33,6 +33,17 @@ impl Hostname {
             (Self::Exact(one), Self::Exact(two)) => one == two,
             (Self::Wildcard(_) | Self::Exact(_), _) => false,
         }
+    }
+
+    /// All hostnames that cover it, the most specific first: itself, and one for each dot in it.
+    pub(super) fn covering(&self) -> Vec<Self> {
+        let (own, text) = match self {
+            Self::Any => return vec![Self::Any],
+            Self::Wildcard(suffix) => (Vec::new(), suffix.as_str()),
+            Self::Exact(name) => (vec![self.clone()], name.as_str()),
+        };
+        let suffixes = text.match_indices('.').filter_map(|(index, _)| text.get(index..));
+        own.into_iter().chain(suffixes.map(|suffix| Self::Wildcard(suffix.to_owned()))).chain([Self::Any]).collect()
     }
 
     /// The hosts that are in both. Of two sets that meet, one covers the other.
@@ -63,6 +74,13 @@ impl Hostname {
         }
     }
 
+    fn text(&self) -> &str {
+        match self {
+            Self::Any => "",
+            Self::Wildcard(text) | Self::Exact(text) => text,
+        }
+    }
+
     fn rank(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
@@ -75,7 +93,7 @@ impl Hostname {
 /// The more specific is the greater; names of equal rank by alphabet.
 impl Ord for Hostname {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank()).then_with(|| self.domain().cmp(&other.domain()))
+        self.rank().cmp(&other.rank()).then_with(|| self.text().cmp(other.text()))
     }
 }
 

@@ -2,7 +2,7 @@
 //! tokens for it (RFC 9728 section 3.1).
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use toolward_policy::config::{ProtectedResource, RoutePolicy, Transport};
 use toolward_policy::protected_resource::WELL_KNOWN;
@@ -36,7 +36,7 @@ pub(super) enum Told {
 /// The routes that tell of an endpoint.
 pub(super) struct Described {
     /// The first is that of its own metadata, if it has any.
-    pub(super) routes: Vec<Rc<Route>>,
+    pub(super) routes: Vec<Arc<Route>>,
     endpoint: PathMatch,
     policy: String,
     /// None: the endpoint has none of its own, for its clients take the gateway for the issuer.
@@ -72,11 +72,11 @@ impl Described {
         };
         let policy = route.policy.clone();
         let key = table.add_metadata(&policy, metadata.clone(), None);
-        let mut routes = vec![Rc::new(metadata_route(format!("{}/metadata", route.name), path, action, key))];
+        let mut routes = vec![Arc::new(metadata_route(format!("{}/metadata", route.name), path, action, key, table))];
         if let (Told::Own { issuer: Some(issuer), .. }, Some(path)) = (told, below(ISSUER, &endpoint)) {
             let key = table.add_issuer_metadata(&policy, &issuer.metadata);
             let respond = RouteAction::Respond { status: 404 };
-            routes.push(Rc::new(metadata_route(format!("{}/issuer", route.name), path, respond, key)));
+            routes.push(Arc::new(metadata_route(format!("{}/issuer", route.name), path, respond, key, table)));
         }
         Some(Self { routes, endpoint, policy, metadata: Some(metadata) })
     }
@@ -91,18 +91,18 @@ impl Described {
         let routes = told.map(|(what, path, key)| {
             let path = PathMatch::Exact(path.to_owned());
             let name = format!("{}/{what}", route.name);
-            Rc::new(metadata_route(name, path, RouteAction::Respond { status: 404 }, key))
+            Arc::new(metadata_route(name, path, RouteAction::Respond { status: 404 }, key, table))
         });
         Self { routes: routes.to_vec(), endpoint: route.matches.path.clone(), policy, metadata: None }
     }
 }
 
 /// Where one endpoint is alone, its metadata are at the root as well.
-pub(super) fn at_root(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Vec<Route> {
+pub(super) fn at_root(routes: &[Arc<Route>], described: &[&Described], table: &mut Table) -> Vec<Route> {
     alone(routes, described, table).unwrap_or_default()
 }
 
-fn alone(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
+fn alone(routes: &[Arc<Route>], described: &[&Described], table: &mut Table) -> Option<Vec<Route>> {
     let endpoints: BTreeMap<&str, &&Described> = described
         .iter()
         .map(|described| match &described.endpoint {
@@ -121,7 +121,7 @@ fn alone(routes: &[Rc<Route>], described: &[&Described], table: &mut Table) -> O
     let roots = described.routes.iter().zip(keys).filter_map(|(route, (well_known, key))| {
         let root = PathMatch::Exact(well_known.to_owned());
         let key = key.unwrap_or_else(|| route.policy.clone());
-        (!taken(&root)).then(|| metadata_route(format!("{}/root", route.name), root, route.action.clone(), key))
+        (!taken(&root)).then(|| metadata_route(format!("{}/root", route.name), root, route.action.clone(), key, table))
     });
     Some(roots.collect())
 }
@@ -142,7 +142,7 @@ fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
 /// The question to a server for its metadata, with the URL of the server as far as it is known.
 fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteAction)> {
     let RouteAction::Forward(forward) = &route.action else { return None };
-    let [share] = forward.clusters.as_slice() else { return None };
+    let [share] = &*forward.clusters else { return None };
     if share.cluster == INVALID_BACKEND {
         return None;
     }
@@ -163,7 +163,7 @@ fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteActio
     Some((host.map(|host| format!("{scheme}://{host}")), action))
 }
 
-fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: String) -> Route {
+fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: String, table: &Table) -> Route {
     Route {
         name,
         id: String::new(),
@@ -171,8 +171,8 @@ fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: St
         action,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        names_host: table.names_endpoint(&policy),
         policy,
-        origin: None,
         transport: Transport::default(),
     }
 }

@@ -100,6 +100,11 @@ impl<K: Ord + Clone, T> Parts<K, T> {
         self.parts.iter().map(|(name, part)| (&**name, &part.value))
     }
 
+    /// The same with names that can be shared.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<K>, &Arc<T>)> {
+        self.parts.iter().map(|(name, part)| (name, &part.value))
+    }
+
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.told().flat_map(|part| &part.problems)
     }

@@ -103,7 +103,14 @@ pub(super) fn parse(
 impl ParsedRoute {
     /// INVARIANT: a request that a broken match was meant to catch must not fall to a looser rule.
     pub(super) fn refuse(&mut self) {
-        self.rules.iter_mut().for_each(ParsedRule::refuse);
+        self.rules.iter_mut().for_each(|rule| rule.refuse(INTERNAL_SERVER_ERROR));
+    }
+
+    /// The same for one that is past a quota.
+    pub(super) fn closed(&self) -> Self {
+        let mut closed = self.clone();
+        closed.rules.iter_mut().for_each(|rule| rule.refuse(RouteAction::Respond { status: 503 }));
+        closed
     }
 
     /// What is known before it is known what protects it.
@@ -130,8 +137,8 @@ impl ParsedRule {
         servers.filter(|cluster| *cluster != INVALID_BACKEND).collect::<BTreeSet<_>>().len() > 1
     }
 
-    fn refuse(&mut self) {
-        self.action = INTERNAL_SERVER_ERROR;
+    fn refuse(&mut self, action: RouteAction) {
+        self.action = action;
         self.request_headers = HeaderChanges::default();
         self.response_headers = HeaderChanges::default();
         self.policy_targets = Box::default();
@@ -251,7 +258,7 @@ impl ParsedRule {
         let servers: BTreeSet<String> = upstreams().map(|upstream| upstream.server.clone()).collect();
         self.servers = servers.into_iter().collect();
         self.action = RouteAction::Forward(Forward {
-            clusters: shares(used()),
+            clusters: shares(used()).into(),
             path: rewrite.path,
             host: rewrite.host,
             request_timeout: timeouts.request,
@@ -338,7 +345,6 @@ fn shares<'d>(destinations: impl Iterator<Item = &'d Destination>) -> Vec<Weight
             response_headers: HeaderChanges::default(),
         });
     }
-    shares.shrink_to_fit();
     shares
 }
 

@@ -19,6 +19,8 @@ use serde_yaml_ng::with::singleton_map_recursive;
 mod changes;
 mod clients;
 mod doubt;
+mod quotas;
+mod scale;
 mod worlds;
 
 /// What a case is compared by.

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::model::{Certificate, Cluster, Gateway, GatewayName, Listener, Model};
 use crate::objects::Objects;
 use crate::problem::Problem;
@@ -23,6 +25,8 @@ use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
 use super::parts::{Part, Parts};
 use super::policies::Policies;
 use super::problems::{Problems, route_ref};
+use super::quotas::Size;
+use super::quotas::routes::{self as route_quotas, Candidate, Refused};
 use super::routes::{self, ParsedRoute};
 use super::same_server;
 use super::view::{Sources, View};
@@ -39,7 +43,9 @@ pub struct Translator {
     backends: Backends,
     /// `None`: they name no Gateway of ours.
     routes: Parts<Name, Option<Route>>,
-    /// The routes of each of our Gateways.
+    /// Routes that are past a quota.
+    refused: BTreeMap<Arc<Name>, Refused>,
+    /// The routes of each of our Gateways, as they are served.
     pub(super) attached: BTreeMap<Name, BTreeMap<Arc<Name>, Arc<Option<Route>>>>,
     policies: Policies,
     served: BTreeMap<Name, Part<Served>>,
@@ -54,10 +60,11 @@ pub struct Translator {
 }
 
 /// A route that names a Gateway of ours.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) attachments: Attachments,
     pub(super) parsed: ParsedRoute,
+    size: Size,
     /// What its actions need, by name.
     clusters: Box<[(String, Arc<Cluster>)]>,
 }
@@ -84,10 +91,10 @@ impl Translator {
     /// Translates a world: the result is that of [`super::translate`].
     pub fn translate(&mut self, resources: &Resources, options: &TranslateOptions) -> Translation {
         // What is not among the sources of parts.
-        let apart = |options: &TranslateOptions| {
-            let TranslateOptions { unprotected_routes, limits, access_log, binding_keys, backend_networks, .. } =
-                options;
-            (*unprotected_routes, limits.clone(), *access_log, binding_keys.clone(), backend_networks.clone())
+        let apart = |options: &TranslateOptions| TranslateOptions {
+            key_sets: Arc::default(),
+            names: Arc::default(),
+            ..TranslateOptions::clone(options)
         };
         if apart(&self.options) != apart(options) {
             *self = Self { vouched: self.vouched.take(), ..Self::default() };
@@ -185,28 +192,64 @@ impl Translator {
                 .contains_key(name)
                 .then(|| world.part(|view, problems| Route::read(name, gateways, backends, view, problems)))
         });
-        let mut names = BTreeSet::new();
+        let mut names: BTreeSet<Arc<Name>> = BTreeSet::new();
+        let mut was_at: BTreeMap<Arc<Name>, BTreeSet<Name>> = BTreeMap::new();
+        let mut asks_otherwise = false;
         for (name, last) in updates {
             let last = last.as_deref().and_then(Option::as_ref);
-            let next = self.routes.get(&name).and_then(|next| Some((next, next.as_ref().as_ref()?)));
-            let is_alike = last.zip(next).is_some_and(|(last, (_, next))| next.is_alike(last));
-            let stale = if is_alike { &mut stale.clusters } else { &mut stale.wholly };
-            for gateway in last.into_iter().flat_map(Route::gateways) {
-                if let Some(routes) = self.attached.get_mut(gateway) {
-                    routes.remove(&name);
-                }
-                stale.insert(gateway.clone());
-            }
-            if let Some((next, route)) = next {
-                for gateway in route.gateways() {
-                    self.attached.entry(gateway.clone()).or_default().insert(Arc::clone(&name), Arc::clone(next));
-                    stale.insert(gateway.clone());
-                }
-            }
+            let next = self.routes.get(&name).and_then(|route| route.as_ref().as_ref());
+            asks_otherwise |= last.map(Route::asks) != next.map(Route::asks);
+            was_at.insert(Arc::clone(&name), last.into_iter().flat_map(Route::gateways).cloned().collect());
             names.insert(name);
+        }
+        if asks_otherwise {
+            names.extend(self.refuse());
+        }
+        for name in &names {
+            self.attach(name, was_at.remove(name), stale);
         }
         self.attached.retain(|_, routes| !routes.is_empty());
         names
+    }
+
+    /// Finds out which routes are past a quota. Gives the names of those of which that is new, or no longer so.
+    fn refuse(&mut self) -> Vec<Arc<Name>> {
+        let routes = self.routes.entries().filter_map(|(name, route)| Some(route.as_ref().as_ref()?.candidate(name)));
+        let refused = route_quotas::refused(routes.collect(), &self.options.quotas);
+        let last = std::mem::replace(&mut self.refused, refused);
+        let is_left_out = |refused: Option<&Refused>| refused.map(|refused| refused.is_left_out);
+        let names = last.keys().chain(self.refused.keys());
+        names.filter(|name| is_left_out(last.get(*name)) != is_left_out(self.refused.get(*name))).cloned().collect()
+    }
+
+    /// Attaches a route to its Gateways, as it is to be served, in the place of what it was; those are stale.
+    fn attach(&mut self, name: &Arc<Name>, was_at: Option<BTreeSet<Name>>, stale: &mut Stale) {
+        let next = self.routes.get(name).filter(|route| route.is_some()).cloned();
+        let gateways: BTreeSet<Name> =
+            next.iter().flat_map(|route| Option::as_ref(route)).flat_map(Route::gateways).cloned().collect();
+        let next = match self.refused.get(name) {
+            None => next,
+            Some(Refused { is_left_out: true, .. }) => None,
+            Some(_) => next.map(|route| Arc::new(route.as_ref().as_ref().map(Route::closed))),
+        };
+        let was_at = was_at.unwrap_or_else(|| gateways.clone());
+        let mut last = None;
+        for gateway in &was_at {
+            let routes = self.attached.get_mut(gateway);
+            last = routes.and_then(|routes| routes.remove(name)).or(last);
+        }
+        fn read(route: &Option<Arc<Option<Route>>>) -> Option<&Route> {
+            route.as_ref().and_then(|route| Option::as_ref(route))
+        }
+        let is_alike = read(&last).zip(read(&next)).is_some_and(|(last, next)| next.is_alike(last));
+        let stale = if is_alike { &mut stale.clusters } else { &mut stale.wholly };
+        stale.extend(was_at);
+        stale.extend(gateways.iter().cloned());
+        if let Some(next) = next {
+            for gateway in gateways {
+                self.attached.entry(gateway).or_default().insert(Arc::clone(name), Arc::clone(&next));
+            }
+        }
     }
 
     fn update_outcome(&mut self, name: &Arc<Name>) {
@@ -215,6 +258,9 @@ impl Translator {
             return;
         };
         let mut outcome = route.parsed.outcome(&route.attachments);
+        if self.refused.contains_key(name) {
+            outcome.invalid = (0..outcome.rules).collect();
+        }
         let gateways: BTreeSet<&Name> = outcome.gateways().collect();
         let protection = gateways.into_iter().filter_map(|gateway| {
             let protection = self.served.get(gateway)?.value.protection.get(name)?;
@@ -229,6 +275,9 @@ impl Translator {
     fn translation(&self, resources: &Resources) -> Translation {
         let mut conflicts = Problems::new(&resources.origins);
         self.policies.report_conflicts(&mut conflicts);
+        for (name, refused) in &self.refused {
+            conflicts.of(route_ref(name)).report("spec.rules", refused.fault.clone());
+        }
         let conflicts = conflicts.into_sorted();
         let malformed = resources.malformed.iter().map(|malformed| &malformed.problem);
         let earlier = self.gateways.problems().chain(self.backends.problems()).chain(self.routes.problems());
@@ -276,7 +325,24 @@ impl Route {
             parsed.refuse();
             clusters.clear();
         }
-        Some(Self { attachments, parsed, clusters: clusters.into() })
+        let size = Size::of(&parsed);
+        Some(Self { attachments, parsed, size, clusters: clusters.into() })
+    }
+
+    /// The same as it is served that is past a quota.
+    fn closed(&self) -> Self {
+        Self { parsed: self.parsed.closed(), clusters: Box::default(), ..self.clone() }
+    }
+
+    /// Two that ask for the same are served alike.
+    fn asks(&self) -> (&Attachments, Option<&Time>, Size) {
+        (&self.attachments, self.parsed.created.as_ref(), self.size)
+    }
+
+    /// On what quotas look.
+    fn candidate<'a>(&'a self, name: &'a Arc<Name>) -> Candidate<'a> {
+        let Self { attachments, size, parsed, .. } = self;
+        Candidate { name, created: parsed.created.as_ref(), attachments, size: *size }
     }
 
     /// Whether both are the same but for their clusters.

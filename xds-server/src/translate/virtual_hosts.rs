@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use toolward_policy::config::{self, RoutePolicy};
+use toolward_policy::route_key;
 
 use crate::model::{
     HeaderChanges, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch, TlsHosts, VirtualHost,
@@ -128,12 +129,12 @@ fn route_id(route: &Name, matches: &RouteMatch) -> String {
 /// those that tell of endpoints.
 fn in_order<'a>(
     domain: &Hostname,
-    listener: &AttachedListener<'_>,
-    protected: &'a [Vec<RuleRoutes>],
+    routes: &'a OnHost<'a>,
     passed_over: &BTreeSet<ObjectRef>,
-) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
+) -> (Vec<Arc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
-    for (hostname, attached, rules) in on_host(domain, listener, protected) {
+    for &RouteOnHost { hostname, attached, rules, .. } in routes {
+        let hostname = hostname.unwrap_or(domain);
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
@@ -141,7 +142,7 @@ fn in_order<'a>(
             let is_passed_over = rule.client.as_ref().is_some_and(|client| passed_over.contains(&client.policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
-            let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
+            let mut add = |index: usize, route: &'a Arc<Route>, described: Option<&'a Described>| {
                 // Routes that somebody wrote come before those that are added to them.
                 let precedence = (matches::precedence(&route.matches), described.is_some(), age);
                 candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
@@ -160,19 +161,52 @@ fn in_order<'a>(
     let mut seen = BTreeSet::new();
     candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
     let described = candidates.iter().filter_map(|(.., described)| *described).collect();
-    (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
+    (candidates.into_iter().map(|(_, route, _)| Arc::clone(route)).collect(), described)
 }
 
-/// The routes of a listener for a domain, each with the hostname by which it is for it.
-fn on_host<'h, 'a>(
-    domain: &'h Hostname,
-    listener: &'h AttachedListener<'h>,
+/// The routes of a listener for a domain.
+type OnHost<'a> = Vec<RouteOnHost<'a>>;
+
+/// A route for a domain.
+struct RouteOnHost<'a> {
+    /// Its place among the routes of the listener.
+    index: usize,
+    /// The hostname by which it is for the domain; none: the domain itself.
+    hostname: Option<&'a Hostname>,
+    attached: &'a AttachedRoute<'a>,
+    rules: &'a [RuleRoutes],
+}
+
+/// The routes of a listener by hostname, each with its place among them.
+fn by_hostname<'a>(listener: &'a AttachedListener<'_>) -> BTreeMap<&'a Hostname, Vec<usize>> {
+    let mut routes: BTreeMap<&Hostname, Vec<usize>> = BTreeMap::new();
+    for (index, attached) in listener.routes.iter().enumerate() {
+        for hostname in attached.hostnames {
+            routes.entry(hostname).or_default().push(index);
+        }
+    }
+    routes
+}
+
+/// The routes for a domain, each by the most specific of its hostnames that covers it.
+fn on_host<'a>(
+    domain: &Hostname,
+    routes: &BTreeMap<&'a Hostname, Vec<usize>>,
+    listener: &'a AttachedListener<'a>,
     protected: &'a [Vec<RuleRoutes>],
-) -> impl Iterator<Item = (&'h Hostname, &'h AttachedRoute<'h>, &'a [RuleRoutes])> {
-    listener.routes.iter().zip(protected).filter_map(move |(attached, rules)| {
-        let hostname = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max()?;
-        Some((hostname, attached, rules.as_slice()))
-    })
+) -> OnHost<'a> {
+    let mut found = BTreeMap::new();
+    for covering in domain.covering() {
+        let Some((hostname, indexes)) = routes.get_key_value(&covering) else { continue };
+        for index in indexes {
+            found.entry(*index).or_insert((covering != *domain).then_some(*hostname));
+        }
+    }
+    let on_host = found.into_iter().filter_map(|(index, hostname)| {
+        let (attached, rules) = (listener.routes.get(index)?, protected.get(index)?);
+        Some(RouteOnHost { index, hostname, attached, rules })
+    });
+    on_host.collect()
 }
 
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
@@ -180,7 +214,7 @@ struct RuleRoutes {
     index: usize,
     /// The policy that says which client the clients of these routes are to be.
     client: Option<Claimant>,
-    routes: Vec<(usize, Rc<Route>, Option<Described>)>,
+    routes: Vec<(usize, Arc<Route>, Option<Described>)>,
 }
 
 /// What ways have in common that are protected alike.
@@ -239,36 +273,36 @@ impl<'b> Builder<'b, '_> {
         self.secure = matches!(listener.served.transport, Transport::Tls(_));
         let protected: Vec<_> =
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
-        let host = |hostname: Hostname| {
-            let passed_over = self.passed_over(&hostname, listener, &protected);
-            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over);
+        let by_hostname = by_hostname(listener);
+        // Hosts with the same routes have one virtual host. Those of a wildcard keep to themselves: streams know their route by it.
+        let mut groups: BTreeMap<_, (OnHost<'_>, Vec<Hostname>)> = BTreeMap::new();
+        for domain in domains(listener, owners) {
+            let routes = on_host(&domain, &by_hostname, listener, &protected);
+            let alone = (!matches!(domain, Hostname::Exact(_))).then(|| domain.clone());
+            let key: Vec<_> = routes.iter().map(|route| (route.index, route.hostname.cloned())).collect();
+            groups.entry((alone, key)).or_insert((routes, Vec::new())).1.push(domain);
+        }
+        let mut hosts = BTreeMap::new();
+        for (routes, domains) in groups.into_values() {
+            let mut passed_over = BTreeSet::new();
+            domains.iter().for_each(|domain| passed_over = self.passed_over(domain, &routes));
+            let Some(first) = domains.first() else { continue };
+            let (mut routes, described) = in_order(first, &routes, &passed_over);
             let at_root = metadata::at_root(&routes, &described, &mut self.table);
-            routes.splice(0..0, at_root.into_iter().map(Rc::new));
-            let origin = self.origin(&hostname);
-            for route in routes.iter_mut().filter(|route| self.table.names_endpoint(&route.policy)) {
-                Rc::make_mut(route).origin.clone_from(&origin);
-            }
-            (hostname.domain(), routes)
-        };
-        let hosts: Vec<_> = domains(listener, owners).into_iter().map(host).collect();
-        // So that a route of one host alone is moved there.
-        drop(protected);
-        let host = |(domain, routes): (String, Vec<Rc<Route>>)| {
-            let routes = routes.into_iter().map(Rc::unwrap_or_clone).collect();
-            (domain.clone(), VirtualHost { name: format!("{name}/{domain}"), domain, routes })
-        };
-        hosts.into_iter().map(host).collect()
+            routes.splice(0..0, at_root.into_iter().map(Arc::new));
+            let origin = self.origin(first);
+            let mut domains: Vec<String> = domains.iter().map(Hostname::domain).collect();
+            domains.sort();
+            let Some(first) = domains.first().cloned() else { continue };
+            hosts.insert(first.clone(), VirtualHost { name: format!("{name}/{first}"), domains, origin, routes });
+        }
+        hosts
     }
 
     /// The policies of a host whose client nobody is told of, since another one's is: each says so.
-    fn passed_over(
-        &mut self,
-        hostname: &Hostname,
-        listener: &AttachedListener<'_>,
-        protected: &[Vec<RuleRoutes>],
-    ) -> BTreeSet<ObjectRef> {
+    fn passed_over(&mut self, hostname: &Hostname, routes: &OnHost<'_>) -> BTreeSet<ObjectRef> {
         let view = self.world.view;
-        let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
+        let rules = routes.iter().flat_map(|route| route.rules);
         let clients: BTreeSet<&Claimant> = rules.filter_map(|rule| rule.client.as_ref()).collect();
         let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
         let told = Claim::of(first, view);
@@ -304,15 +338,16 @@ impl<'b> Builder<'b, '_> {
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             policy: self.table.add_harmless(),
-            origin: None,
+            names_host: false,
             transport: config::Transport::default(),
         };
-        VirtualHost { name, domain, routes: vec![route] }
+        VirtualHost { name, domains: vec![domain], origin: None, routes: vec![Arc::new(route)] }
     }
 
-    /// Scheme, host and port by which clients know a host of the listener at hand.
+    /// Scheme and port by which clients know a host of the listener at hand.
     fn origin(&self, hostname: &Hostname) -> Option<String> {
-        let Hostname::Exact(host) = hostname else { return None };
+        let Hostname::Exact(_) = hostname else { return None };
+        let host = route_key::ANY_HOST;
         Some(match (self.secure, self.port) {
             (true, 443) => format!("https://{host}"),
             (true, port) => format!("https://{host}:{port}"),
@@ -339,12 +374,12 @@ impl<'b> Builder<'b, '_> {
                     request_headers: rule.request_headers.clone(),
                     response_headers: rule.response_headers.clone(),
                     policy: policy.clone(),
-                    origin: None,
+                    names_host: self.table.names_endpoint(&policy),
                     transport: self.table.transport(&policy),
                 };
                 let table = &mut self.table;
                 let described = told.as_ref().and_then(|told| Described::new(&route, told, rule.is_over_tls, table));
-                (*match_index, Rc::new(route), described)
+                (*match_index, Arc::new(route), described)
             });
             let routes = routes.collect();
             rules.push(RuleRoutes { index, client, routes });

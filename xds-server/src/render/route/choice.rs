@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use toolward_policy::route_choice::RouteChoice;
 
+use std::sync::Arc;
+
 use crate::model::{PathMatch, Route, StringMatch};
 
 /// Delimiters that may stand in a path as they are (RFC 3986 section 3.3) and mean the same as octets to many servers.
 const RESERVED: &str = "!$&'()*+,:=@";
 
 /// None: all routes are protected alike, so that it does not matter which one is taken.
-pub(super) fn of(routes: &[Route]) -> Option<RouteChoice> {
+pub(super) fn of(routes: &[Arc<Route>]) -> Option<RouteChoice> {
     let policies: BTreeSet<&str> = routes.iter().map(|route| route.policy.as_str()).collect();
     if policies.len() < 2 {
         return None;
@@ -46,8 +48,8 @@ mod tests {
     use super::*;
     use crate::model::{HeaderChanges, RouteAction, RouteMatch};
 
-    fn route(policy: &str, path: PathMatch, headers: &[(&str, StringMatch)]) -> Route {
-        Route {
+    fn route(policy: &str, path: PathMatch, headers: &[(&str, StringMatch)]) -> Arc<Route> {
+        Arc::new(Route {
             name: String::new(),
             id: String::new(),
             matches: RouteMatch {
@@ -61,8 +63,8 @@ mod tests {
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             policy: policy.to_owned(),
-            origin: None,
-        }
+            names_host: false,
+        })
     }
 
     #[test]

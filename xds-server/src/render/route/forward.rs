@@ -152,7 +152,7 @@ mod tests {
 
     fn forward(clusters: Vec<WeightedCluster>) -> Forward {
         Forward {
-            clusters,
+            clusters: clusters.into(),
             path: None,
             host: None,
             request_timeout: None,

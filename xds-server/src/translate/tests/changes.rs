@@ -17,7 +17,7 @@ use crate::resources::mcp::{AnonymousSpec, AuthenticationSpec, ProtocolSpec};
 use crate::resources::{Deleted, Name, ObjectRef, Protects, Resources};
 use crate::snapshot::GatewaySnapshot;
 use crate::source::documents::{self, File};
-use crate::translate::{TranslateOptions, Translator, UnprotectedRoutes, host_names, places, translate};
+use crate::translate::{Quotas, TranslateOptions, Translator, UnprotectedRoutes, host_names, places, translate};
 
 fn key() -> Key {
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned();
@@ -102,7 +102,12 @@ impl<'v> Walk<'v> {
         let unprotected_routes = [ByKind, Allow, Deny][(random % 3) as usize];
         let is_restricted = case.starts_with("public-") || walk == 2;
         let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
-        let options = TranslateOptions { unprotected_routes, backend_networks, ..TranslateOptions::default() };
+        // Some have more than they may.
+        let quotas = match walk {
+            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9, ..Quotas::default() },
+            _ => Quotas::default(),
+        };
+        let options = TranslateOptions { unprotected_routes, backend_networks, quotas, ..TranslateOptions::default() };
         let (world, there) = (Resources::default(), BTreeMap::new());
         let (translator, rendered) = (Translator::default(), BTreeMap::new());
         let mut walk = Self { name, random, turn: 0, versions, there, world, options, translator, rendered };

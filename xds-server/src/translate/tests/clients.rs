@@ -80,7 +80,7 @@ fn told(manifests: &str) -> (Vec<(String, String)>, Vec<String>) {
         let documents = policies.filter_map(|route| match listener.filter.policies.get(&route.policy) {
             Some(toolward_policy::config::RoutePolicy::Registration { document }) => {
                 let document: serde_json::Value = serde_json::from_str(document).unwrap();
-                Some((host.domain.clone(), document["client_id"].as_str().unwrap().to_owned()))
+                Some((host.domains.join(" "), document["client_id"].as_str().unwrap().to_owned()))
             }
             _ => None,
         });

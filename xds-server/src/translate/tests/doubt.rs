@@ -83,7 +83,7 @@ fn ways(last: &Resources, world: &Resources) -> Vec<(String, String)> {
                     Some(RoutePolicy::Protected { .. }) => "protected".to_owned(),
                     _ => "open".to_owned(),
                 };
-                ways.push((format!("{} {:?}", host.domain, route.matches.path), said));
+                ways.push((format!("{} {:?}", host.domains.join(","), route.matches.path), said));
             }
         }
     }

@@ -24,6 +24,7 @@ use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::key::PublicKey;
 use toolward_policy::jwt::verify::SignatureVerifier;
 use toolward_policy::policy::PolicyTable;
+use toolward_policy::route_key::key_of_request;
 
 use crate::model::RouteAction;
 use crate::translate::{NOT_NARROWER, TOO_SPECIFIC, TranslateOptions, translate};
@@ -521,17 +522,23 @@ fn outcome(documents: &[Value]) -> Outcome {
         let gateway: usize = gateway.0.trim_start_matches("apps/g").parse().unwrap();
         for (port, listener) in &model.listeners {
             let table = PolicyTable::new(&listener.filter).unwrap();
-            let routes = listener.routes().flat_map(|(_, hosts)| hosts).flat_map(|host| &host.routes);
-            let ways = routes.filter(|route| matches!(route.action, RouteAction::Forward(_)));
-            for route in ways.filter(|route| !route.name.ends_with("/metadata") && !route.name.ends_with("/root")) {
+            let routes = listener
+                .routes()
+                .flat_map(|(_, hosts)| hosts)
+                .flat_map(|host| host.routes.iter().map(move |route| (host, route)));
+            let ways = routes.filter(|(_, route)| matches!(route.action, RouteAction::Forward(_)));
+            for (host, route) in
+                ways.filter(|(_, route)| !route.name.ends_with("/metadata") && !route.name.ends_with("/root"))
+            {
                 let key = RouteKey {
                     policy: &route.policy,
-                    origin: route.origin.as_deref(),
+                    origin: host.origin_of(route),
                     servers: None,
                     route: None,
                     choice: None,
                 }
                 .to_string();
+                let key = key_of_request(key.as_bytes(), b"mcp.example.com");
                 for (index, caller) in CALLERS.into_iter().enumerate() {
                     for tool in TOOLS {
                         if passes(&table, &key, caller, tool) {
@@ -545,7 +552,7 @@ fn outcome(documents: &[Value]) -> Outcome {
     outcome
 }
 
-fn passes(table: &PolicyTable, key: &str, caller: Option<Token>, tool: &str) -> bool {
+fn passes(table: &PolicyTable, key: &[u8], caller: Option<Token>, tool: &str) -> bool {
     let mut headers: Vec<(String, Vec<u8>)> = [
         (":method", "POST"),
         (":path", "/mcp"),
@@ -563,7 +570,7 @@ fn passes(table: &PolicyTable, key: &str, caller: Option<Token>, tool: &str) -> 
     budget.set(table.limits.signature_millis, 1);
     let mut verification = Verification { verifier: &Names, cache: &mut cache, now: NOW, budget, millis: 0 };
     let (mut exchange, step) =
-        Exchange::request_headers(table, Some(key.as_bytes()), &Headers(&headers), false, &mut verification);
+        Exchange::request_headers(table, Some(key), &Headers(&headers), false, &mut verification);
     match step {
         RequestStep::Answer(_) => false,
         RequestStep::Continue(_) => true,
