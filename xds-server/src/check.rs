@@ -22,6 +22,10 @@ pub struct CheckArgs {
     #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     pub unprotected_routes: Option<UnprotectedRoutes>,
 
+    /// Whether a hostname on a Gateway is for the routes of one namespace alone
+    #[arg(long, env = "TOOLWARD_HOSTNAMES_BELONG_TO_NAMESPACES")]
+    pub hostnames_belong_to_namespaces: bool,
+
     /// Which keys would be left out.
     #[command(flatten)]
     pub keys: KeyArgs,
@@ -40,7 +44,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let unprotected_routes = args.unprotected_routes.unwrap_or_default();
     let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
-    let options = TranslateOptions { unprotected_routes, limits, ..TranslateOptions::default() };
+    let hostnames_belong_to_namespaces = args.hostnames_belong_to_namespaces;
+    let options =
+        TranslateOptions { unprotected_routes, hostnames_belong_to_namespaces, limits, ..TranslateOptions::default() };
     let Translation { model, problems, notes, unprotected, .. } = translate(&resources, &options);
     let closed = unprotected.iter().filter(|route| route.closed.is_some()).count();
     for route in &unprotected {

@@ -37,6 +37,7 @@ mod narrowing;
 mod notes;
 mod oauth;
 mod outcome;
+mod ownership;
 mod parts;
 mod policies;
 mod posture;
@@ -62,7 +63,7 @@ mod when;
 pub use gateways::CONTROLLER_NAME;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
-pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
+pub use outcome::{HostnameOutcome, ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};
@@ -72,6 +73,8 @@ use toolward_policy::config::{AccessLog, BindingKey, Limits};
 pub struct TranslateOptions {
     /// What becomes of routes that no policy protects.
     pub unprotected_routes: UnprotectedRoutes,
+    /// Whether a hostname of a Gateway is for the routes of one namespace alone.
+    pub hostnames_belong_to_namespaces: bool,
     /// What the filter holds in memory at most.
     pub limits: Limits,
     /// Whether each request gets a line on standard output.

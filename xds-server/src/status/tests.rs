@@ -65,7 +65,11 @@ impl Case {
             manifests: fs::read_to_string(path).unwrap(),
             facts: facts_of(&facts),
             published: facts.get("published").map(published),
-            options: TranslateOptions { unprotected_routes, ..Default::default() },
+            options: TranslateOptions {
+                unprotected_routes,
+                hostnames_belong_to_namespaces: name.starts_with("owned-"),
+                ..Default::default()
+            },
             name,
         }
     }

@@ -53,7 +53,8 @@ fn options(case: &str) -> TranslateOptions {
         Some(("allow", _)) => UnprotectedRoutes::Allow,
         _ => UnprotectedRoutes::ByKind,
     };
-    TranslateOptions { unprotected_routes, ..Default::default() }
+    let hostnames_belong_to_namespaces = case.starts_with("owned-");
+    TranslateOptions { unprotected_routes, hostnames_belong_to_namespaces, ..Default::default() }
 }
 
 fn translation(case: &str, manifests: &str) -> Translation {

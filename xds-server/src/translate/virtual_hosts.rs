@@ -26,6 +26,7 @@ use super::metadata::{self, Described, Told};
 use super::narrowing::Complaint;
 use super::notes;
 use super::outcome::RouteProtection;
+use super::ownership::Ownership;
 use super::policies::Policies;
 use super::posture::{self, Posture};
 use super::problems::{Fault, Problems, gateway_ref, route_ref};
@@ -39,6 +40,7 @@ use super::view::View;
 pub(super) struct World<'w> {
     pub(super) policies: &'w Policies,
     pub(super) options: &'w TranslateOptions,
+    pub(super) ownership: &'w Ownership<'w>,
     pub(super) view: &'w View<'w>,
 }
 
@@ -49,10 +51,17 @@ pub(super) struct AttachedListener<'a> {
     pub(super) routes: Vec<AttachedRoute<'a>>,
 }
 
-/// A route with the hostnames that it and the listener have in common.
+/// A route with the hostnames that it and the listener have in common, of those that it may serve.
 pub(super) struct AttachedRoute<'a> {
-    pub(super) route: &'a ParsedRoute,
-    pub(super) hostnames: &'a [Hostname],
+    route: &'a ParsedRoute,
+    hostnames: Vec<&'a Hostname>,
+}
+
+impl<'a> AttachedRoute<'a> {
+    /// None: there are no such hostnames.
+    pub(super) fn new(route: &'a ParsedRoute, hostnames: Vec<&'a Hostname>) -> Option<Self> {
+        (!hostnames.is_empty()).then_some(Self { route, hostnames })
+    }
 }
 
 /// Puts together one port of a Gateway.
@@ -105,9 +114,20 @@ pub(super) fn listener<'r>(
 
 /// The hostnames for which a listener needs a virtual host: its own, even without routes, and those of its routes,
 /// except where a more specific listener of the port owns them.
-fn domains(listener: &AttachedListener<'_>, owners: &BTreeSet<&Hostname>) -> BTreeSet<Hostname> {
+fn domains(
+    listener: &AttachedListener<'_>,
+    owners: &BTreeSet<&Hostname>,
+    ownership: &Ownership<'_>,
+) -> BTreeSet<Hostname> {
     let own = &listener.served.hostname;
-    let routes = listener.routes.iter().flat_map(|attached| attached.hostnames).filter(|hostname| {
+    let routes =
+        || listener.routes.iter().flat_map(|attached| attached.hostnames.iter().map(move |it| (*it, attached)));
+    let mut wildcards: BTreeMap<&Hostname, BTreeSet<&str>> = BTreeMap::new();
+    for (hostname, attached) in routes().filter(|(hostname, _)| matches!(hostname, Hostname::Wildcard(_))) {
+        wildcards.entry(hostname).or_default().insert(&attached.route.name.namespace);
+    }
+    let kept_out = ownership.kept_out_of(&wildcards);
+    let routes = routes().map(|(hostname, _)| hostname).chain(kept_out).filter(|hostname| {
         let covering = owners.iter().copied().filter(|owner| owner.covers(hostname));
         covering.max() == Some(own)
     });
@@ -129,9 +149,10 @@ fn in_order<'a>(
     listener: &AttachedListener<'_>,
     protected: &'a [Vec<RuleRoutes>],
     passed_over: &BTreeSet<ObjectRef>,
+    ownership: &Ownership<'_>,
 ) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
     let mut candidates = Vec::new();
-    for (hostname, attached, rules) in on_host(domain, listener, protected) {
+    for (hostname, attached, rules) in on_host(domain, listener, protected, ownership) {
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
         let name = name.to_string();
@@ -166,10 +187,12 @@ fn on_host<'h, 'a>(
     domain: &'h Hostname,
     listener: &'h AttachedListener<'h>,
     protected: &'a [Vec<RuleRoutes>],
+    ownership: &'h Ownership<'h>,
 ) -> impl Iterator<Item = (&'h Hostname, &'h AttachedRoute<'h>, &'a [RuleRoutes])> {
     listener.routes.iter().zip(protected).filter_map(move |(attached, rules)| {
         let hostname = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max()?;
-        Some((hostname, attached, rules.as_slice()))
+        // What is for a wildcard is not for all hosts below it.
+        ownership.admits(&attached.route.name, domain).then_some((*hostname, attached, rules.as_slice()))
     })
 }
 
@@ -233,9 +256,10 @@ impl<'b> Builder<'b, '_> {
         self.secure = matches!(listener.served.transport, Transport::Tls(_));
         let protected: Vec<_> =
             listener.routes.iter().map(|attached| self.routes_of(listener.name, attached)).collect();
+        let domains = domains(listener, owners, self.world.ownership);
         let host = |hostname: Hostname| {
             let passed_over = self.passed_over(&hostname, listener, &protected);
-            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over);
+            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over, self.world.ownership);
             let at_root = metadata::at_root(&routes, &described, &mut self.table);
             routes.splice(0..0, at_root.into_iter().map(Rc::new));
             let origin = self.origin(&hostname);
@@ -244,7 +268,7 @@ impl<'b> Builder<'b, '_> {
             }
             (hostname.domain(), routes)
         };
-        let hosts: Vec<_> = domains(listener, owners).into_iter().map(host).collect();
+        let hosts: Vec<_> = domains.into_iter().map(host).collect();
         // So that a route of one host alone is moved there.
         drop(protected);
         let host = |(domain, routes): (String, Vec<Rc<Route>>)| {
@@ -262,7 +286,7 @@ impl<'b> Builder<'b, '_> {
         protected: &[Vec<RuleRoutes>],
     ) -> BTreeSet<ObjectRef> {
         let view = self.world.view;
-        let rules = on_host(hostname, listener, protected).flat_map(|(.., rules)| rules);
+        let rules = on_host(hostname, listener, protected, self.world.ownership).flat_map(|(.., rules)| rules);
         let clients: BTreeSet<&Claimant> = rules.filter_map(|rule| rule.client.as_ref()).collect();
         let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
         let told = Claim::of(first, view);
