@@ -21,6 +21,7 @@ use crate::resources::{Name, ObjectRef, Resources};
 
 mod attach;
 mod backends;
+mod candidates;
 mod certificates;
 mod changing;
 mod credentials;
@@ -48,6 +49,7 @@ mod same_server;
 mod sections;
 mod selector;
 mod services;
+mod shared_hosts;
 mod suggest;
 mod syntax;
 mod table;
@@ -58,6 +60,7 @@ mod translator;
 mod upstream_tls;
 mod view;
 mod virtual_hosts;
+mod well_known;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;

@@ -19,6 +19,9 @@ const PROTECTED: &str = "toolward.dev/Protected";
 /// The condition that says whether the hostnames of a route are for its namespace alone, where another one has them as well.
 const OWNS_HOSTNAMES: &str = "toolward.dev/OwnsHostnames";
 
+/// The condition that says whether a route gets all the paths that it matches, where some are for clients of an endpoint.
+const PROTOCOL_PATHS: &str = "toolward.dev/ProtocolPaths";
+
 /// Most namespaces that a message names for each hostname.
 const MAX_NAMED: usize = 3;
 
@@ -65,7 +68,8 @@ fn conditions_of(
     let protected = protection.and_then(protected);
     let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
     list.extend(partially.into_iter().chain(protected));
-    list.extend(protection.and_then(|protection| owns_hostnames(&protection.hostnames)));
+    let hostnames = protection.map(|protection| &protection.hostnames);
+    list.extend(hostnames.and_then(owns_hostnames).into_iter().chain(hostnames.and_then(protocol_paths)));
     list
 }
 
@@ -140,7 +144,7 @@ fn protected(protection: &RouteProtection) -> Option<Condition> {
 
 /// Nothing where no other namespace has to do with the hostnames.
 fn owns_hostnames(hostnames: &HostnameOutcome) -> Option<Condition> {
-    let HostnameOutcome { is_served: _, refused, contested, shared } = hostnames;
+    let HostnameOutcome { refused, contested, shared, withheld, .. } = hostnames;
     let shares = shared.iter().map(|(name, others)| {
         format!(
             "routes of {} are served on hosts of {name} as well; which requests they take, their matches say",
@@ -157,8 +161,31 @@ fn owns_hostnames(hostnames: &HostnameOutcome) -> Option<Condition> {
         (true, true, true) => return None,
     };
     let refusals = (!refused.is_empty()).then(|| refusals(hostnames));
-    let lines: Vec<String> = refusals.into_iter().chain(shares).chain(contests).collect();
+    let withholds = withheld.iter().map(|name| {
+        format!("on {name} no token of a caller goes to this route's servers: it could be for those of another namespace, which are protected")
+    });
+    let lines: Vec<String> = refusals.into_iter().chain(shares).chain(withholds).chain(contests).collect();
     Some(Condition::new(OWNS_HOSTNAMES, holds, reason, lines.join("\n")))
+}
+
+/// Nothing where no other namespace has to do with them.
+fn protocol_paths(hostnames: &HostnameOutcome) -> Option<Condition> {
+    let HostnameOutcome { conflicts, defended, .. } = hostnames;
+    let lost = conflicts.iter().map(|(path, owner)| match owner {
+        Some(owner) => {
+            format!("{path} is for clients of the endpoint of HTTPRoute {owner}; this route does not get it")
+        }
+        None => format!("{path} is for the host, on which several namespaces have endpoints; no route gets it"),
+    });
+    let kept = defended.iter().map(|(host, others)| {
+        format!(
+            "routes of {} match paths on {host} that are for clients of this route's endpoints; they do not get them",
+            namespaces(others)
+        )
+    });
+    let lines: Vec<String> = lost.chain(kept).collect();
+    let holds = conflicts.is_empty();
+    (!lines.is_empty()).then(|| Condition::new(PROTOCOL_PATHS, holds, "Conflicted", lines.join("\n")))
 }
 
 fn refusals(hostnames: &HostnameOutcome) -> String {

@@ -77,6 +77,13 @@ pub struct HostnameOutcome {
     pub contested: BTreeMap<String, BTreeSet<String>>,
     /// Those on which routes of these other namespaces are served as well.
     pub shared: BTreeMap<String, BTreeSet<String>>,
+    /// Those on which the route's servers get no token of a caller, since it could be for another namespace's.
+    pub withheld: BTreeSet<String>,
+    /// Paths of the protocol that the route does not get, by host and path, with the route for whose endpoint they are; none:
+    /// they are for the host, on which several namespaces have endpoints.
+    pub conflicts: BTreeMap<String, Option<Arc<Name>>>,
+    /// Hosts on which routes of these other namespaces match such paths, which are for this route's endpoints.
+    pub defended: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl HostnameOutcome {

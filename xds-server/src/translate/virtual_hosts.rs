@@ -17,6 +17,7 @@ use crate::model::{
 use crate::resources::{Name, ObjectRef};
 
 use super::TranslateOptions;
+use super::candidates::{Candidate, Standing, takes_plain_calls};
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::in_place::{self, Claim, Claimant};
@@ -33,8 +34,10 @@ use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::same_server::{ServerWay, Strictness};
+use super::shared_hosts::{self, Withheld};
 use super::table::Table;
 use super::view::View;
+use super::well_known;
 
 /// What all Gateways have in common.
 pub(super) struct World<'w> {
@@ -146,49 +149,48 @@ fn route_id(route: &Name, matches: &RouteMatch) -> String {
 /// those that tell of endpoints.
 fn in_order<'a>(
     domain: &Hostname,
-    listener: &AttachedListener<'_>,
+    listener: &AttachedListener<'a>,
     protected: &'a [Vec<RuleRoutes>],
     passed_over: &BTreeSet<ObjectRef>,
     ownership: &Ownership<'_>,
-) -> (Vec<Rc<Route>>, Vec<&'a Described>) {
+) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (hostname, attached, rules) in on_host(domain, listener, protected, ownership) {
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
-        let name = name.to_string();
+        let text = name.to_string();
         for rule in rules {
             let is_passed_over = rule.client.as_ref().is_some_and(|client| passed_over.contains(&client.policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
-            let mut add = |index: usize, route: &'a Rc<Route>, described: Option<&'a Described>| {
-                // Routes that somebody wrote come before those that are added to them.
-                let precedence = (matches::precedence(&route.matches), described.is_some(), age);
-                candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
-            };
-            for (index, route, described) in &rule.routes {
-                add(*index, route, None);
-                let told = described.iter().filter(|described| !(is_passed_over && described.is_in_place()));
-                for route in told.flat_map(|described| &described.routes) {
-                    add(*index, route, described.as_ref());
-                }
+            let RuleRoutes { index: rule_index, standing, .. } = *rule;
+            for (index, of, told) in &rule.routes {
+                let mut add = |route: &Rc<Route>, described: Option<&'a Described>| {
+                    // Routes that somebody wrote come before those that are added to them; of these, what tells of plain calls.
+                    let added = described.map(|_| !takes_plain_calls(&of.matches));
+                    let precedence = (matches::precedence(&route.matches), added, age);
+                    let order = (Reverse(hostname), precedence, text.clone(), rule_index, *index);
+                    let (matches, route) = (&of.matches, Rc::clone(route));
+                    let candidate = Candidate { name, rule: rule_index, standing, matches, route, described };
+                    candidates.push((order, candidate));
+                };
+                add(of, None);
+                let told = told.iter().filter(|described| !(is_passed_over && described.is_in_place()));
+                told.for_each(|described| described.routes.iter().for_each(|route| add(route, Some(described))));
             }
         }
     }
-    candidates.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-    // Several matches may have one path.
-    let mut seen = BTreeSet::new();
-    candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
-    let described = candidates.iter().filter_map(|(.., described)| *described).collect();
-    (candidates.into_iter().map(|(_, route, _)| Rc::clone(route)).collect(), described)
+    candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
+    candidates.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The routes of a listener for a domain, each with the hostname by which it is for it.
-fn on_host<'h, 'a>(
+fn on_host<'h, 'a, 'l>(
     domain: &'h Hostname,
-    listener: &'h AttachedListener<'h>,
+    listener: &'h AttachedListener<'l>,
     protected: &'a [Vec<RuleRoutes>],
     ownership: &'h Ownership<'h>,
-) -> impl Iterator<Item = (&'h Hostname, &'h AttachedRoute<'h>, &'a [RuleRoutes])> {
+) -> impl Iterator<Item = (&'l Hostname, &'h AttachedRoute<'l>, &'a [RuleRoutes])> {
     listener.routes.iter().zip(protected).filter_map(move |(attached, rules)| {
         let hostname = attached.hostnames.iter().filter(|hostname| hostname.covers(domain)).max()?;
         // What is for a wildcard is not for all hosts below it.
@@ -199,6 +201,7 @@ fn on_host<'h, 'a>(
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
+    standing: Standing,
     /// The policy that says which client the clients of these routes are to be.
     client: Option<Claimant>,
     routes: Vec<(usize, Rc<Route>, Option<Described>)>,
@@ -259,9 +262,8 @@ impl<'b> Builder<'b, '_> {
         let domains = domains(listener, owners, self.world.ownership);
         let host = |hostname: Hostname| {
             let passed_over = self.passed_over(&hostname, listener, &protected);
-            let (mut routes, described) = in_order(&hostname, listener, &protected, &passed_over, self.world.ownership);
-            let at_root = metadata::at_root(&routes, &described, &mut self.table);
-            routes.splice(0..0, at_root.into_iter().map(Rc::new));
+            let candidates = in_order(&hostname, listener, &protected, &passed_over, self.world.ownership);
+            let mut routes = self.settled(&hostname, candidates);
             let origin = self.origin(&hostname);
             for route in routes.iter_mut().filter(|route| self.table.names_endpoint(&route.policy)) {
                 Rc::make_mut(route).origin.clone_from(&origin);
@@ -278,6 +280,42 @@ impl<'b> Builder<'b, '_> {
         hosts.into_iter().map(host).collect()
     }
 
+    /// The routes of a host, of which each namespace has what is its own.
+    fn settled(&mut self, hostname: &Hostname, mut candidates: Vec<Candidate<'_>>) -> Vec<Rc<Route>> {
+        let (host, gateway) = (hostname.domain(), self.gateway);
+        let withheld = shared_hosts::withhold(&mut candidates, &host, gateway, self.world.ownership, &mut self.table);
+        for Withheld { route, rule, closed } in withheld {
+            let outcome = self.protection.entry(Arc::clone(&route)).or_default();
+            outcome.hostnames.withheld.insert(host.clone());
+            if let Some(fault) = closed {
+                outcome.closed.insert(rule, format!("{} ({})", fault.message, fault.reason));
+                self.problems.of(route_ref(&route)).report("spec.hostnames", fault);
+            }
+        }
+        let settled = well_known::settle(&mut candidates, gateway, &mut self.table);
+        for conflict in settled.conflicts {
+            self.problems.of(route_ref(&conflict.route)).report("spec.rules", conflict.fault(&host));
+            if let Some(owner) = &conflict.owner {
+                let outcome = &mut self.protection.entry(Arc::clone(owner)).or_default().hostnames;
+                outcome.defended.entry(host.clone()).or_default().insert(conflict.route.namespace.clone());
+            }
+            let outcome = &mut self.protection.entry(conflict.route).or_default().hostnames;
+            outcome.conflicts.insert(format!("{host}{}", conflict.path), conflict.owner);
+        }
+        // Several matches may have one path.
+        let mut seen = BTreeSet::new();
+        candidates
+            .retain(|candidate| candidate.described.is_none() || seen.insert(candidate.route.matches.path.clone()));
+        let described: Vec<&Described> = candidates.iter().filter_map(|candidate| candidate.described).collect();
+        let routes: Vec<Rc<Route>> = candidates.iter().map(|candidate| Rc::clone(&candidate.route)).collect();
+        let at_root = if settled.has_several_owners {
+            Vec::new()
+        } else {
+            metadata::at_root(&routes, &described, &mut self.table)
+        };
+        at_root.into_iter().map(Rc::new).chain(settled.first).chain(routes).collect()
+    }
+
     /// The policies of a host whose client nobody is told of, since another one's is: each says so.
     fn passed_over(
         &mut self,
@@ -286,15 +324,20 @@ impl<'b> Builder<'b, '_> {
         protected: &[Vec<RuleRoutes>],
     ) -> BTreeSet<ObjectRef> {
         let view = self.world.view;
-        let rules = on_host(hostname, listener, protected, self.world.ownership).flat_map(|(.., rules)| rules);
-        let clients: BTreeSet<&Claimant> = rules.filter_map(|rule| rule.client.as_ref()).collect();
-        let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
-        let told = Claim::of(first, view);
-        let policies = clients.iter().map(|claimant| &claimant.policy);
-        let others = policies.filter(|policy| Claim::of(policy, view) != told);
-        let others: BTreeSet<ObjectRef> = others.cloned().collect();
+        let on_host = || on_host(hostname, listener, protected, self.world.ownership);
+        let rules = || on_host().flat_map(|(.., rules)| rules);
+        let endpoints = on_host().filter(|(.., rules)| rules.iter().any(|rule| rule.standing.is_endpoint));
+        let owners: BTreeSet<&str> = endpoints.map(|(_, attached, _)| attached.route.name.namespace.as_str()).collect();
+        let clients: BTreeSet<&Claimant> = rules().filter_map(|rule| rule.client.as_ref()).collect();
+        // No namespace decides for another one's endpoints.
+        let has_say = |claimant: &&Claimant| owners.len() < 2 || claimant.is_for_all();
+        let first = in_place::first(clients.iter().copied().filter(has_say), view);
+        let told = first.and_then(|first| Claim::of(first, view));
+        let others = clients.iter().filter(|claimant| !has_say(claimant) || Claim::of(&claimant.policy, view) != told);
+        let others: BTreeSet<ObjectRef> = others.map(|claimant| claimant.policy.clone()).collect();
         for policy in &others {
-            let fault = in_place::conflict(&hostname.domain(), first);
+            let host = hostname.domain();
+            let fault = first.map_or_else(|| in_place::not_alone(&host), |first| in_place::conflict(&host, first));
             self.problems.of(policy.clone()).report("spec.authentication.issuers[0].client", fault);
         }
         others
@@ -343,7 +386,7 @@ impl<'b> Builder<'b, '_> {
         let route = attached.route;
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, told, client) = self.policy(listener, attached, index, rule);
+            let (policy, told, client, standing) = self.policy(listener, attached, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -365,19 +408,20 @@ impl<'b> Builder<'b, '_> {
                 (*match_index, Rc::new(route), described)
             });
             let routes = routes.collect();
-            rules.push(RuleRoutes { index, client, routes });
+            rules.push(RuleRoutes { index, standing, client, routes });
         }
         rules
     }
 
-    /// The policy key of a rule, what clients are told that are to log in, and the policy that says which client they are.
+    /// The policy key of a rule, what clients are told that are to log in, the policy that says which client they are, and what
+    /// the rule is to others.
     fn policy(
         &mut self,
         listener: &str,
         attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<Told>, Option<Claimant>) {
+    ) -> (String, Option<Told>, Option<Claimant>, Standing) {
         let AttachedRoute { route, hostnames } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
@@ -400,7 +444,10 @@ impl<'b> Builder<'b, '_> {
             has_several_servers: rule.has_several_servers(),
             lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
         };
-        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
+        let to_own_kind = ways.to_own_kind;
+        let Some(judged) = self.judged(&levels, ways) else {
+            return (self.table.add_harmless(), None, None, Standing::default());
+        };
         let Judged { protection, posture, key, strictness, client } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         outcome.policies.extend(protection.attached.iter().cloned());
@@ -436,7 +483,9 @@ impl<'b> Builder<'b, '_> {
             self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
         }
         let told = protection.told().filter(|_| leads_to_server);
-        (key.clone(), told, client.clone().filter(|_| leads_to_server))
+        let is_protected = leads_to_server && *posture == Posture::Protected;
+        let standing = Standing { is_protected, is_endpoint: is_protected || (leads_to_server && to_own_kind) };
+        (key.clone(), told, client.clone().filter(|_| leads_to_server), standing)
     }
 
     /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.
