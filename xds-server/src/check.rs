@@ -24,6 +24,10 @@ pub struct CheckArgs {
     #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     pub unprotected_routes: Option<UnprotectedRoutes>,
 
+    /// Whether a hostname on a Gateway is for the routes of one namespace alone
+    #[arg(long, env = "TOOLWARD_HOSTNAMES_BELONG_TO_NAMESPACES")]
+    pub hostnames_belong_to_namespaces: bool,
+
     /// Which keys would be left out.
     #[command(flatten)]
     pub keys: KeyArgs,
@@ -48,6 +52,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let limits = Limits { rsa_bits: args.keys.max_rsa_bits, ..Limits::default() };
     let options = TranslateOptions {
         unprotected_routes,
+        hostnames_belong_to_namespaces: args.hostnames_belong_to_namespaces,
         limits,
         backend_networks: args.backends.networks(),
         quotas: Quotas::default().of_one_owner(),

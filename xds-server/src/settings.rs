@@ -29,6 +29,12 @@ pub struct Settings {
     #[arg(long, value_enum, env = "TOOLWARD_UNPROTECTED_ROUTES")]
     unprotected_routes: Option<UnprotectedRoutes>,
 
+    /// Whether a hostname on a Gateway is for the routes of one namespace alone: the Gateway's own if it names it, else that of
+    /// the oldest HTTPRoute with it. Without this, as Gateway API says, the longer path and the older route take the requests,
+    /// whosever they are. For Gateways whose listeners take routes of several tenants
+    #[arg(long, env = "TOOLWARD_HOSTNAMES_BELONG_TO_NAMESPACES")]
+    hostnames_belong_to_namespaces: bool,
+
     /// Whether Envoy writes a line for each request to its standard output
     #[arg(long, value_enum, default_value_t = AccessLogArg::On, env = "TOOLWARD_ACCESS_LOG")]
     access_log: AccessLogArg,
@@ -209,6 +215,7 @@ impl Settings {
         }
         Ok(TranslateOptions {
             unprotected_routes: self.unprotected_routes.unwrap_or_default(),
+            hostnames_belong_to_namespaces: self.hostnames_belong_to_namespaces,
             limits,
             access_log: match self.access_log {
                 AccessLogArg::On => AccessLog::On,

@@ -23,6 +23,7 @@ use crate::resources::{Name, ObjectRef, Resources};
 
 mod attach;
 mod backends;
+mod candidates;
 mod certificates;
 mod changing;
 mod credentials;
@@ -42,6 +43,7 @@ mod notes;
 mod oauth;
 mod outcome;
 mod outside;
+mod ownership;
 mod parts;
 mod policies;
 mod posture;
@@ -53,6 +55,7 @@ mod same_server;
 mod sections;
 mod selector;
 mod services;
+mod shared_hosts;
 mod suggest;
 mod syntax;
 mod table;
@@ -64,13 +67,14 @@ mod upstream_tls;
 mod view;
 mod virtual_hosts;
 mod vouched;
+mod well_known;
 mod when;
 
 pub use gateways::CONTROLLER_NAME;
 pub(crate) use grants::granted;
 pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, places};
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
-pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
+pub use outcome::{HostnameOutcome, ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use outside::{NAME_PENDING, host_names};
 pub(crate) use posture::WRITTEN_BY;
 pub use quotas::{QUOTA_EXCEEDED, Quotas, TOO_LARGE};
@@ -83,6 +87,8 @@ use toolward_policy::config::{AccessLog, BindingKey, Limits};
 pub struct TranslateOptions {
     /// What becomes of routes that no policy protects.
     pub unprotected_routes: UnprotectedRoutes,
+    /// Whether a hostname of a Gateway is for the routes of one namespace alone.
+    pub hostnames_belong_to_namespaces: bool,
     /// What the filter holds in memory at most.
     pub limits: Limits,
     /// Whether each request gets a line on standard output.

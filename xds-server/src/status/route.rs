@@ -9,12 +9,21 @@ use super::Desired;
 use super::conditions::{Condition, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
 use crate::resources::{Malformed, Name};
-use crate::translate::{CONTROLLER_NAME, ParentOutcome, RouteOutcome, RouteProtection};
+use crate::translate::{CONTROLLER_NAME, HostnameOutcome, ParentOutcome, RouteOutcome, RouteProtection};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
 /// The condition that says whether policies stand before the backends of a route.
 const PROTECTED: &str = "toolward.dev/Protected";
+
+/// The condition that says whether the hostnames of a route are for its namespace alone, where another one has them as well.
+const OWNS_HOSTNAMES: &str = "toolward.dev/OwnsHostnames";
+
+/// The condition that says whether a route gets all the paths that it matches, where some are for clients of an endpoint.
+const PROTOCOL_PATHS: &str = "toolward.dev/ProtocolPaths";
+
+/// Most namespaces that a message names for each hostname.
+const MAX_NAMED: usize = 3;
 
 pub(super) fn routes(world: &World<'_>) -> Vec<Desired> {
     let readable = world.resources.http_routes.iter().filter_map(|(name, route)| status(name, route, world));
@@ -59,6 +68,8 @@ fn conditions_of(
     let protected = protection.and_then(protected);
     let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
     list.extend(partially.into_iter().chain(protected));
+    let hostnames = protection.map(|protection| &protection.hostnames);
+    list.extend(hostnames.and_then(owns_hostnames).into_iter().chain(hostnames.and_then(protocol_paths)));
     list
 }
 
@@ -67,6 +78,11 @@ fn accepted(index: usize, parent: &ParentOutcome, outcome: &RouteOutcome, proble
     let here: Vec<&Problem> = problems.iter().copied().filter(|problem| is_at(problem, &field)).collect();
     if parent.listeners.is_empty() {
         return Condition::unless("Accepted", here);
+    }
+    let hostnames = outcome.protection_on(&parent.gateway).map(|protection| &protection.hostnames);
+    if let Some(hostnames) = hostnames.filter(|hostnames| hostnames.is_refused()) {
+        let reason = hostnames.refused.values().map(|(reason, _)| *reason).next().unwrap_or_default();
+        return Condition::new("Accepted", false, reason, refusals(hostnames));
     }
     if !outcome.is_valid() {
         return Condition::unless("Accepted", problems.iter().copied().filter(|problem| is_of_rule(problem)));
@@ -104,7 +120,7 @@ fn is_of_rule(problem: &Problem) -> bool {
 
 /// Nothing where there is nothing to protect.
 fn protected(protection: &RouteProtection) -> Option<Condition> {
-    let RouteProtection { policies, unprotected, opened, closed, applying, ways: _ } = protection;
+    let RouteProtection { policies, unprotected, opened, closed, applying, ways: _, hostnames: _ } = protection;
     let mut lines = Vec::new();
     let open: BTreeSet<usize> = unprotected.iter().filter(|rule| !closed.contains_key(rule)).copied().collect();
     if !open.is_empty() {
@@ -124,6 +140,66 @@ fn protected(protection: &RouteProtection) -> Option<Condition> {
         (true, true, true) => return None,
     };
     Some(Condition::new(PROTECTED, holds, reason, lines.join("\n")))
+}
+
+/// Nothing where no other namespace has to do with the hostnames.
+fn owns_hostnames(hostnames: &HostnameOutcome) -> Option<Condition> {
+    let HostnameOutcome { refused, contested, shared, withheld, .. } = hostnames;
+    let shares = shared.iter().map(|(name, others)| {
+        format!(
+            "routes of {} are served on hosts of {name} as well; which requests they take, their matches say",
+            namespaces(others)
+        )
+    });
+    let contests = contested.iter().map(|(name, others)| {
+        format!("routes of {} name hosts of {name} as well; they are not served there", namespaces(others))
+    });
+    let (holds, reason) = match (refused.is_empty(), shared.is_empty(), contested.is_empty()) {
+        (false, ..) => (false, refused.values().map(|(reason, _)| *reason).next().unwrap_or_default()),
+        (true, false, _) => (false, "Shared"),
+        (true, true, false) => (true, "Contested"),
+        (true, true, true) => return None,
+    };
+    let refusals = (!refused.is_empty()).then(|| refusals(hostnames));
+    let withholds = withheld.iter().map(|name| {
+        format!("on {name} no token of a caller goes to this route's servers: it could be for those of another namespace, which are protected")
+    });
+    let lines: Vec<String> = refusals.into_iter().chain(shares).chain(withholds).chain(contests).collect();
+    Some(Condition::new(OWNS_HOSTNAMES, holds, reason, lines.join("\n")))
+}
+
+/// Nothing where no other namespace has to do with them.
+fn protocol_paths(hostnames: &HostnameOutcome) -> Option<Condition> {
+    let HostnameOutcome { conflicts, defended, .. } = hostnames;
+    let lost = conflicts.iter().map(|(path, owner)| match owner {
+        Some(owner) => {
+            format!("{path} is for clients of the endpoint of HTTPRoute {owner}; this route does not get it")
+        }
+        None => format!("{path} is for the host, on which several namespaces have endpoints; no route gets it"),
+    });
+    let kept = defended.iter().map(|(host, others)| {
+        format!(
+            "routes of {} match paths on {host} that are for clients of this route's endpoints; they do not get them",
+            namespaces(others)
+        )
+    });
+    let lines: Vec<String> = lost.chain(kept).collect();
+    let holds = conflicts.is_empty();
+    (!lines.is_empty()).then(|| Condition::new(PROTOCOL_PATHS, holds, "Conflicted", lines.join("\n")))
+}
+
+fn refusals(hostnames: &HostnameOutcome) -> String {
+    let messages = hostnames.refused.values().map(|(_, message)| message.as_str());
+    messages.collect::<Vec<_>>().join("\n")
+}
+
+fn namespaces(all: &BTreeSet<String>) -> String {
+    let named: Vec<&str> = all.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let more = match all.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("namespace {}{more}", named.join(", "))
 }
 
 fn list<T: ToString>(entries: &BTreeSet<T>) -> String {

@@ -68,7 +68,12 @@ impl Case {
             manifests: fs::read_to_string(path).unwrap(),
             facts: facts_of(&facts),
             published: facts.get("published").map(published),
-            options: TranslateOptions { unprotected_routes, backend_networks, ..Default::default() },
+            options: TranslateOptions {
+                unprotected_routes,
+                backend_networks,
+                hostnames_belong_to_namespaces: name.starts_with("owned-"),
+                ..Default::default()
+            },
             name,
         }
     }

@@ -57,6 +57,17 @@ impl Hostname {
         }
     }
 
+    /// The wildcards that cover it, without itself, the most specific first.
+    pub(super) fn above(&self) -> impl Iterator<Item = Self> {
+        // A wildcard's suffix begins with a dot, of which it is not above itself.
+        let name = match self {
+            Self::Any => "",
+            Self::Wildcard(suffix) => suffix.strip_prefix('.').unwrap_or(suffix),
+            Self::Exact(name) => name,
+        };
+        name.match_indices('.').filter_map(|(at, _)| name.get(at..)).map(|suffix| Self::Wildcard(suffix.to_owned()))
+    }
+
     /// As Envoy writes the domain of a virtual host.
     pub(super) fn domain(&self) -> String {
         match self {
@@ -144,6 +155,19 @@ mod tests {
         for (row, text, expected) in rows {
             assert_eq!(Hostname::parse(text).ok(), expected, "{row}");
         }
+    }
+
+    #[test]
+    fn the_wildcards_above_a_name() {
+        let rows: [(&str, &[&str]); 4] =
+            [("a.b.c", &["*.b.c", "*.c"]), ("*.b.c", &["*.c"]), ("*.c", &[]), ("localhost", &[])];
+        for (name, expected) in rows {
+            let name = Hostname::parse(name).unwrap();
+            let above: Vec<Hostname> = name.above().collect();
+            assert!(above.iter().all(|above| above.covers(&name) && above < &name));
+            assert_eq!(above.iter().map(Hostname::domain).collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(Hostname::Any.above().count(), 0);
     }
 
     #[test]

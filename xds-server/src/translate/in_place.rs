@@ -52,6 +52,13 @@ pub(super) struct Claimant {
     pub(super) policy: ObjectRef,
 }
 
+impl Claimant {
+    /// Whether the policy is for all routes of a Gateway or a listener.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.level <= 1
+    }
+}
+
 /// The policy that says which client the clients of a way are: the most specific one that asks for something, if that says so.
 pub(super) fn of_way<'p>(
     mut inside_first: impl Iterator<Item = (usize, &'p ObjectRef)>,
@@ -83,6 +90,16 @@ pub(super) fn conflict(host: &str, first: &ObjectRef) -> Fault {
     let message = format!(
         "only one policy for each host may set `client`: for the host {host} that is {first}, which is less specific, \
          older, or the first by name; clients are not told of this one's issuer and client, all else of the policy is in force"
+    );
+    Fault::new("Conflicted", message)
+}
+
+/// What is wrong with a policy whose client nobody is told of, since it would be that of another namespace's clients as well.
+pub(super) fn not_alone(host: &str) -> Fault {
+    let message = format!(
+        "clients take the gateway for one issuer for each host, and routes of several namespaces have endpoints on the host \
+         {host}: only a policy of the Gateway or its listener may set `client` there; clients are not told of this one's \
+         issuer and client, all else of the policy is in force"
     );
     Fault::new("Conflicted", message)
 }

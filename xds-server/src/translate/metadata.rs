@@ -14,7 +14,7 @@ use super::in_place::{IssuerAtGateway, REGISTRATION};
 use super::table::Table;
 
 /// Where clients look for an issuer's metadata that take the gateway for the issuer.
-const ISSUER: &str = "/.well-known/oauth-authorization-server";
+pub(super) const ISSUER: &str = "/.well-known/oauth-authorization-server";
 
 /// Who says what clients are told that are to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn alone(routes: &[Arc<Route>], described: &[&Described], table: &mut Table) -> 
 }
 
 /// A path below a well-known one.
-fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
+pub(super) fn below(well_known: &str, path: &PathMatch) -> Option<PathMatch> {
     Some(match path {
         PathMatch::Exact(path) => PathMatch::Exact(format!("{well_known}{path}")),
         PathMatch::Prefix(prefix) if prefix == "/" => PathMatch::Prefix(well_known.to_owned()),
@@ -163,7 +163,13 @@ fn asked(route: &Route, is_over_tls: bool) -> Option<(Option<String>, RouteActio
     Some((host.map(|host| format!("{scheme}://{host}")), action))
 }
 
-fn metadata_route(name: String, path: PathMatch, action: RouteAction, policy: String, table: &Table) -> Route {
+pub(super) fn metadata_route(
+    name: String,
+    path: PathMatch,
+    action: RouteAction,
+    policy: String,
+    table: &Table,
+) -> Route {
     Route {
         name,
         id: String::new(),

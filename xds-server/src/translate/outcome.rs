@@ -62,6 +62,36 @@ pub struct RouteProtection {
     pub applying: BTreeMap<usize, String>,
     /// The ways to servers that are not closed.
     pub ways: BTreeSet<ServerWay>,
+    /// What became of its hostnames.
+    pub hostnames: HostnameOutcome,
+}
+
+/// What became of the hostnames that a route has in common with a Gateway's listeners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostnameOutcome {
+    /// Whether it is served on one of them.
+    pub is_served: bool,
+    /// Those of other namespaces, on which it is not served, each with reason and message.
+    pub refused: BTreeMap<String, (&'static str, String)>,
+    /// Those that routes of these other namespaces have as well, and are not served on.
+    pub contested: BTreeMap<String, BTreeSet<String>>,
+    /// Those on which routes of these other namespaces are served as well.
+    pub shared: BTreeMap<String, BTreeSet<String>>,
+    /// Those on which the route's servers get no token of a caller, since it could be for another namespace's.
+    pub withheld: BTreeSet<String>,
+    /// Paths of the protocol that the route does not get, by host and path, with the route for whose endpoint they are; none:
+    /// they are for the host, on which several namespaces have endpoints.
+    pub conflicts: BTreeMap<String, Option<Arc<Name>>>,
+    /// Hosts on which routes of these other namespaces match such paths, which are for this route's endpoints.
+    pub defended: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl HostnameOutcome {
+    /// Whether the route is served on none of them, since all are others'.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        !self.is_served && !self.refused.is_empty()
+    }
 }
 
 /// A rule of a route that no policy protects.
@@ -106,7 +136,10 @@ impl RouteOutcome {
     #[must_use]
     pub fn is_attached(&self, gateway: &Name, listener: usize) -> bool {
         let mut parents = self.parents.iter().map(|(_, parent)| parent);
-        self.is_valid() && parents.any(|parent| parent.gateway == *gateway && parent.listeners.contains(&listener))
+        let is_refused = self.protection_on(gateway).is_some_and(|protection| protection.hostnames.is_refused());
+        self.is_valid()
+            && !is_refused
+            && parents.any(|parent| parent.gateway == *gateway && parent.listeners.contains(&listener))
     }
 }
 

@@ -80,6 +80,17 @@ impl Table {
         key
     }
 
+    /// Adds what closes a route, and gives the key for it.
+    pub(super) fn add_closed(&mut self, key: &str, fault: &Fault) -> String {
+        let policy = RoutePolicy::Closed { reason: fault.reason.to_owned(), message: fault.message.clone() };
+        self.add(Protection::new(key.to_owned(), BTreeSet::new(), policy))
+    }
+
+    /// What a key stands for.
+    pub(super) fn policy(&self, key: &str) -> Option<&RoutePolicy> {
+        self.config.policies.get(key)
+    }
+
     /// The key for a route without any policy behind which there is nothing to protect.
     pub(super) fn add_harmless(&mut self) -> String {
         self.config.policies.insert(HARMLESS.to_owned(), RoutePolicy::Open {});

@@ -59,7 +59,15 @@ fn options(case: &str) -> TranslateOptions {
     };
     let is_restricted = case.starts_with("public-");
     let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
-    TranslateOptions { unprotected_routes, backend_networks, names: Arc::new(names()), ..Default::default() }
+    let hostnames_belong_to_namespaces = case.starts_with("owned-");
+    let names = Arc::new(names());
+    TranslateOptions {
+        unprotected_routes,
+        hostnames_belong_to_namespaces,
+        backend_networks,
+        names,
+        ..Default::default()
+    }
 }
 
 /// What the names of the cases resolve to, where Toolward resolves them.

@@ -22,9 +22,10 @@ use super::backends::Backends;
 use super::changing::Changing;
 use super::gateways::{Gateways, ListenerState, OwnGateway, ServedListener, Transport};
 use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
+use super::ownership::{Claim, Ownership};
 use super::parts::{Part, Parts};
 use super::policies::Policies;
-use super::problems::{Problems, route_ref};
+use super::problems::{Fault, Problems, route_ref};
 use super::quotas::Size;
 use super::quotas::routes::{self as route_quotas, Candidate, Refused};
 use super::routes::{self, ParsedRoute};
@@ -168,7 +169,7 @@ impl Translator {
         };
         let Served { listeners, certificates, .. } = &*served.value;
         let mut clusters = Objects::default();
-        for (name, cluster) in self.clusters(gateway) {
+        for (name, cluster) in self.clusters(gateway, &served.value) {
             clusters.share(name.clone(), Arc::clone(cluster));
         }
         let last = self.model.get(&model_name);
@@ -359,19 +360,28 @@ impl Route {
 impl Translator {
     /// INVARIANT: of routes it reads what [`Route::is_alike`] compares. What is the same as the last time is shared with it.
     fn serve(&self, gateway: &OwnGateway, view: &View<'_>, problems: &mut Problems<'_>) -> Served {
+        let claims = self.claims(gateway);
+        let ownership = Ownership::new(gateway, &claims, self.options.hostnames_belong_to_namespaces, view);
         let mut ports: BTreeMap<u16, Vec<AttachedListener<'_>>> = BTreeMap::new();
         for (index, name, served) in served_listeners(gateway) {
             let attached = self.attached(gateway, index).filter_map(|route| {
-                let hostnames = route.attachments.hostnames(&gateway.name, index)?;
-                let vouched =
-                    self.vouched.as_ref().map(|vouched| vouched.rules(gateway, name, served, route, hostnames));
-                Some(AttachedRoute { route: &route.parsed, hostnames, vouched })
+                let all = route.attachments.hostnames(&gateway.name, index)?;
+                let vouched = self.vouched.as_ref().map(|vouched| vouched.rules(gateway, name, served, route, all));
+                let admitted = all.iter().filter(|hostname| ownership.admits(&route.parsed.name, hostname));
+                AttachedRoute::new(&route.parsed, admitted.collect(), vouched)
             });
             ports.entry(served.port).or_default().push(AttachedListener { name, served, routes: attached.collect() });
         }
         let mut all = Served::default();
         let mut protection: BTreeMap<Arc<Name>, RouteProtection> = BTreeMap::new();
-        let world = virtual_hosts::World { policies: &self.policies, options: &self.options, view };
+        for (name, hostnames) in ownership.outcomes() {
+            for (reason, message) in hostnames.refused.values() {
+                problems.of(route_ref(&name)).report("spec.hostnames", Fault::new(reason, message.clone()));
+            }
+            protection.entry(name).or_default().hostnames = hostnames;
+        }
+        let ownership = &ownership;
+        let world = virtual_hosts::World { policies: &self.policies, options: &self.options, ownership, view };
         for (port, listeners) in &ports {
             for listener in listeners {
                 if let Transport::Tls(certificates) = &listener.served.transport {
@@ -396,10 +406,28 @@ impl Translator {
         all
     }
 
+    /// The routes of a Gateway with their hostnames, the oldest first.
+    fn claims<'s>(&'s self, gateway: &OwnGateway) -> BTreeSet<Claim<'s>> {
+        let routes = self.attached.get(&gateway.name).into_iter().flat_map(BTreeMap::values);
+        let claim = |route: &'s Route| {
+            let listeners = route.attachments.listeners.iter().filter(|(id, _)| id.gateway == gateway.name);
+            let hostnames = listeners.flat_map(|(_, hostnames)| hostnames).collect();
+            Claim::new(&route.parsed.name, route.parsed.created.as_ref(), hostnames)
+        };
+        routes.filter_map(|route| route.as_ref().as_ref()).map(claim).collect()
+    }
+
     /// The clusters of all routes that a Gateway serves.
-    fn clusters(&self, gateway: &OwnGateway) -> impl Iterator<Item = &(String, Arc<Cluster>)> {
+    fn clusters<'s>(
+        &'s self,
+        gateway: &'s OwnGateway,
+        served: &'s Served,
+    ) -> impl Iterator<Item = &'s (String, Arc<Cluster>)> {
         let routes = served_listeners(gateway).flat_map(|(index, ..)| self.attached(gateway, index));
-        routes.flat_map(|route| &route.clusters)
+        let is_refused = |route: &&Route| {
+            served.protection.get(&route.parsed.name).is_some_and(|protection| protection.hostnames.is_refused())
+        };
+        routes.filter(move |route| !is_refused(route)).flat_map(|route| &route.clusters)
     }
 
     /// The routes that a listener of a Gateway admits.

@@ -18,6 +18,7 @@ use crate::model::{
 use crate::resources::{Name, ObjectRef};
 
 use super::TranslateOptions;
+use super::candidates::{Candidate, Standing, takes_plain_calls};
 use super::gateways::{ServedListener, Transport};
 use super::hostname::Hostname;
 use super::in_place::{self, Claim, Claimant};
@@ -27,19 +28,23 @@ use super::metadata::{self, Described, Told};
 use super::narrowing::Complaint;
 use super::notes;
 use super::outcome::RouteProtection;
+use super::ownership::Ownership;
 use super::policies::Policies;
 use super::posture::{self, Posture};
 use super::problems::{Fault, Problems, gateway_ref, route_ref};
 use super::protection::{Identity, Levels, Protection, Way};
 use super::routes::{ParsedRoute, ParsedRule};
 use super::same_server::{ServerWay, Strictness};
+use super::shared_hosts::{self, Withheld};
 use super::table::Table;
 use super::view::View;
+use super::well_known;
 
 /// What all Gateways have in common.
 pub(super) struct World<'w> {
     pub(super) policies: &'w Policies,
     pub(super) options: &'w TranslateOptions,
+    pub(super) ownership: &'w Ownership<'w>,
     pub(super) view: &'w View<'w>,
 }
 
@@ -50,12 +55,23 @@ pub(super) struct AttachedListener<'a> {
     pub(super) routes: Vec<AttachedRoute<'a>>,
 }
 
-/// A route with the hostnames that it and the listener have in common.
+/// A route with the hostnames that it and the listener have in common, of those that it may serve.
 pub(super) struct AttachedRoute<'a> {
-    pub(super) route: &'a ParsedRoute,
-    pub(super) hostnames: &'a [Hostname],
+    route: &'a ParsedRoute,
+    hostnames: Vec<&'a Hostname>,
     /// The rules that it had here when all that restricts was known; `None`: it is known now.
-    pub(super) vouched: Option<&'a [ParsedRule]>,
+    vouched: Option<&'a [ParsedRule]>,
+}
+
+impl<'a> AttachedRoute<'a> {
+    /// None: there are no such hostnames.
+    pub(super) fn new(
+        route: &'a ParsedRoute,
+        hostnames: Vec<&'a Hostname>,
+        vouched: Option<&'a [ParsedRule]>,
+    ) -> Option<Self> {
+        (!hostnames.is_empty()).then_some(Self { route, hostnames, vouched })
+    }
 }
 
 /// Puts together one port of a Gateway.
@@ -108,9 +124,20 @@ pub(super) fn listener<'r>(
 
 /// The hostnames for which a listener needs a virtual host: its own, even without routes, and those of its routes,
 /// except where a more specific listener of the port owns them.
-fn domains(listener: &AttachedListener<'_>, owners: &BTreeSet<&Hostname>) -> BTreeSet<Hostname> {
+fn domains(
+    listener: &AttachedListener<'_>,
+    owners: &BTreeSet<&Hostname>,
+    ownership: &Ownership<'_>,
+) -> BTreeSet<Hostname> {
     let own = &listener.served.hostname;
-    let routes = listener.routes.iter().flat_map(|attached| attached.hostnames).filter(|hostname| {
+    let routes =
+        || listener.routes.iter().flat_map(|attached| attached.hostnames.iter().map(move |it| (*it, attached)));
+    let mut wildcards: BTreeMap<&Hostname, BTreeSet<&str>> = BTreeMap::new();
+    for (hostname, attached) in routes().filter(|(hostname, _)| matches!(hostname, Hostname::Wildcard(_))) {
+        wildcards.entry(hostname).or_default().insert(&attached.route.name.namespace);
+    }
+    let kept_out = ownership.kept_out_of(&wildcards);
+    let routes = routes().map(|(hostname, _)| hostname).chain(kept_out).filter(|hostname| {
         let covering = owners.iter().copied().filter(|owner| owner.covers(hostname));
         covering.max() == Some(own)
     });
@@ -127,41 +154,36 @@ fn route_id(route: &Name, matches: &RouteMatch) -> String {
 
 /// The routes of a virtual host in order of precedence (HTTPRouteRule.matches and HTTPRoute.hostnames of Gateway API), and
 /// those that tell of endpoints.
-fn in_order<'a>(
-    domain: &Hostname,
-    routes: &'a OnHost<'a>,
-    passed_over: &BTreeSet<ObjectRef>,
-) -> (Vec<Arc<Route>>, Vec<&'a Described>) {
+fn in_order<'a>(domain: &Hostname, routes: &'a OnHost<'a>, passed_over: &BTreeSet<ObjectRef>) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for &RouteOnHost { hostname, attached, rules, .. } in routes {
         let hostname = hostname.unwrap_or(domain);
         let ParsedRoute { name, created, .. } = attached.route;
         // As one text, in which a hyphen stands before the slash: `a-b/x` before `a/x`.
-        let name = name.to_string();
+        let text = name.to_string();
         for rule in rules {
             let is_passed_over = rule.client.as_ref().is_some_and(|client| passed_over.contains(&client.policy));
             // A route without timestamp is younger than all that have one.
             let age = (created.is_none(), created);
-            let mut add = |index: usize, route: &'a Arc<Route>, described: Option<&'a Described>| {
-                // Routes that somebody wrote come before those that are added to them.
-                let precedence = (matches::precedence(&route.matches), described.is_some(), age);
-                candidates.push(((Reverse(hostname), precedence, name.clone(), rule.index, index), route, described));
-            };
-            for (index, route, described) in &rule.routes {
-                add(*index, route, None);
-                let told = described.iter().filter(|described| !(is_passed_over && described.is_in_place()));
-                for route in told.flat_map(|described| &described.routes) {
-                    add(*index, route, described.as_ref());
-                }
+            let RuleRoutes { index: rule_index, standing, .. } = *rule;
+            for (index, of, told) in &rule.routes {
+                let mut add = |route: &Arc<Route>, described: Option<&'a Described>| {
+                    // Routes that somebody wrote come before those that are added to them; of these, what tells of plain calls.
+                    let added = described.map(|_| !takes_plain_calls(&of.matches));
+                    let precedence = (matches::precedence(&route.matches), added, age);
+                    let order = (Reverse(hostname), precedence, text.clone(), rule_index, *index);
+                    let (matches, route) = (&of.matches, Arc::clone(route));
+                    let candidate = Candidate { name, rule: rule_index, standing, matches, route, described };
+                    candidates.push((order, candidate));
+                };
+                add(of, None);
+                let told = told.iter().filter(|described| !(is_passed_over && described.is_in_place()));
+                told.for_each(|described| described.routes.iter().for_each(|route| add(route, Some(described))));
             }
         }
     }
-    candidates.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-    // Several matches may have one path.
-    let mut seen = BTreeSet::new();
-    candidates.retain(|(_, route, described)| described.is_none() || seen.insert(&route.matches.path));
-    let described = candidates.iter().filter_map(|(.., described)| *described).collect();
-    (candidates.into_iter().map(|(_, route, _)| Arc::clone(route)).collect(), described)
+    candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
+    candidates.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The routes of a listener for a domain.
@@ -181,7 +203,7 @@ struct RouteOnHost<'a> {
 fn by_hostname<'a>(listener: &'a AttachedListener<'_>) -> BTreeMap<&'a Hostname, Vec<usize>> {
     let mut routes: BTreeMap<&Hostname, Vec<usize>> = BTreeMap::new();
     for (index, attached) in listener.routes.iter().enumerate() {
-        for hostname in attached.hostnames {
+        for hostname in &attached.hostnames {
             routes.entry(hostname).or_default().push(index);
         }
     }
@@ -194,6 +216,7 @@ fn on_host<'a>(
     routes: &BTreeMap<&'a Hostname, Vec<usize>>,
     listener: &'a AttachedListener<'a>,
     protected: &'a [Vec<RuleRoutes>],
+    ownership: &Ownership<'_>,
 ) -> OnHost<'a> {
     let mut found = BTreeMap::new();
     for covering in domain.covering() {
@@ -204,7 +227,9 @@ fn on_host<'a>(
     }
     let on_host = found.into_iter().filter_map(|(index, hostname)| {
         let (attached, rules) = (listener.routes.get(index)?, protected.get(index)?);
-        Some(RouteOnHost { index, hostname, attached, rules })
+        // What is for a wildcard is not for all hosts below it.
+        let is_admitted = ownership.admits(&attached.route.name, domain);
+        is_admitted.then_some(RouteOnHost { index, hostname, attached, rules })
     });
     on_host.collect()
 }
@@ -212,6 +237,7 @@ fn on_host<'a>(
 /// The routes of one rule, by the indexes of their matches, with those that tell of their endpoints.
 struct RuleRoutes {
     index: usize,
+    standing: Standing,
     /// The policy that says which client the clients of these routes are to be.
     client: Option<Claimant>,
     routes: Vec<(usize, Arc<Route>, Option<Described>)>,
@@ -276,8 +302,9 @@ impl<'b> Builder<'b, '_> {
         let by_hostname = by_hostname(listener);
         // Hosts with the same routes have one virtual host. Those of a wildcard keep to themselves: streams know their route by it.
         let mut groups: BTreeMap<_, (OnHost<'_>, Vec<Hostname>)> = BTreeMap::new();
-        for domain in domains(listener, owners) {
-            let routes = on_host(&domain, &by_hostname, listener, &protected);
+        let ownership = self.world.ownership;
+        for domain in domains(listener, owners, ownership) {
+            let routes = on_host(&domain, &by_hostname, listener, &protected, ownership);
             let alone = (!matches!(domain, Hostname::Exact(_))).then(|| domain.clone());
             let key: Vec<_> = routes.iter().map(|route| (route.index, route.hostname.cloned())).collect();
             groups.entry((alone, key)).or_insert((routes, Vec::new())).1.push(domain);
@@ -287,30 +314,70 @@ impl<'b> Builder<'b, '_> {
             let mut passed_over = BTreeSet::new();
             domains.iter().for_each(|domain| passed_over = self.passed_over(domain, &routes));
             let Some(first) = domains.first() else { continue };
-            let (mut routes, described) = in_order(first, &routes, &passed_over);
-            let at_root = metadata::at_root(&routes, &described, &mut self.table);
-            routes.splice(0..0, at_root.into_iter().map(Arc::new));
+            let candidates = in_order(first, &routes, &passed_over);
             let origin = self.origin(first);
             let mut domains: Vec<String> = domains.iter().map(Hostname::domain).collect();
             domains.sort();
+            let routes = self.settled(&domains, candidates);
             let Some(first) = domains.first().cloned() else { continue };
             hosts.insert(first.clone(), VirtualHost { name: format!("{name}/{first}"), domains, origin, routes });
         }
         hosts
     }
 
+    /// The routes of a host, of which each namespace has what is its own.
+    fn settled(&mut self, hosts: &[String], mut candidates: Vec<Candidate<'_>>) -> Vec<Arc<Route>> {
+        let gateway = self.gateway;
+        let withheld = shared_hosts::withhold(&mut candidates, hosts, gateway, self.world.ownership, &mut self.table);
+        for Withheld { route, rule, closed } in withheld {
+            let outcome = self.protection.entry(Arc::clone(&route)).or_default();
+            outcome.hostnames.withheld.extend(hosts.iter().cloned());
+            if let Some(fault) = closed {
+                outcome.closed.insert(rule, format!("{} ({})", fault.message, fault.reason));
+                self.problems.of(route_ref(&route)).report("spec.hostnames", fault);
+            }
+        }
+        let settled = well_known::settle(&mut candidates, gateway, &mut self.table);
+        let conflicts = hosts.iter().flat_map(|host| settled.conflicts.iter().map(move |conflict| (host, conflict)));
+        for (host, conflict) in conflicts {
+            self.problems.of(route_ref(&conflict.route)).report("spec.rules", conflict.fault(host));
+            if let Some(owner) = &conflict.owner {
+                let outcome = &mut self.protection.entry(Arc::clone(owner)).or_default().hostnames;
+                outcome.defended.entry(host.clone()).or_default().insert(conflict.route.namespace.clone());
+            }
+            let outcome = &mut self.protection.entry(Arc::clone(&conflict.route)).or_default().hostnames;
+            outcome.conflicts.insert(format!("{host}{}", conflict.path), conflict.owner.clone());
+        }
+        // Several matches may have one path.
+        let mut seen = BTreeSet::new();
+        candidates
+            .retain(|candidate| candidate.described.is_none() || seen.insert(candidate.route.matches.path.clone()));
+        let described: Vec<&Described> = candidates.iter().filter_map(|candidate| candidate.described).collect();
+        let routes: Vec<Arc<Route>> = candidates.iter().map(|candidate| Arc::clone(&candidate.route)).collect();
+        let at_root = if settled.has_several_owners {
+            Vec::new()
+        } else {
+            metadata::at_root(&routes, &described, &mut self.table)
+        };
+        at_root.into_iter().map(Arc::new).chain(settled.first).chain(routes).collect()
+    }
+
     /// The policies of a host whose client nobody is told of, since another one's is: each says so.
     fn passed_over(&mut self, hostname: &Hostname, routes: &OnHost<'_>) -> BTreeSet<ObjectRef> {
         let view = self.world.view;
+        let endpoints = routes.iter().filter(|route| route.rules.iter().any(|rule| rule.standing.is_endpoint));
+        let owners: BTreeSet<&str> = endpoints.map(|route| route.attached.route.name.namespace.as_str()).collect();
         let rules = routes.iter().flat_map(|route| route.rules);
         let clients: BTreeSet<&Claimant> = rules.filter_map(|rule| rule.client.as_ref()).collect();
-        let Some(first) = in_place::first(clients.iter().copied(), view) else { return BTreeSet::new() };
-        let told = Claim::of(first, view);
-        let policies = clients.iter().map(|claimant| &claimant.policy);
-        let others = policies.filter(|policy| Claim::of(policy, view) != told);
-        let others: BTreeSet<ObjectRef> = others.cloned().collect();
+        // No namespace decides for another one's endpoints.
+        let has_say = |claimant: &&Claimant| owners.len() < 2 || claimant.is_for_all();
+        let first = in_place::first(clients.iter().copied().filter(has_say), view);
+        let told = first.and_then(|first| Claim::of(first, view));
+        let others = clients.iter().filter(|claimant| !has_say(claimant) || Claim::of(&claimant.policy, view) != told);
+        let others: BTreeSet<ObjectRef> = others.map(|claimant| claimant.policy.clone()).collect();
         for policy in &others {
-            let fault = in_place::conflict(&hostname.domain(), first);
+            let host = hostname.domain();
+            let fault = first.map_or_else(|| in_place::not_alone(&host), |first| in_place::conflict(&host, first));
             self.problems.of(policy.clone()).report("spec.authentication.issuers[0].client", fault);
         }
         others
@@ -360,7 +427,7 @@ impl<'b> Builder<'b, '_> {
         let route = attached.route;
         let mut rules = Vec::new();
         for (index, rule) in route.rules.iter().enumerate() {
-            let (policy, told, client) = self.policy(listener, attached, index, rule);
+            let (policy, told, client, standing) = self.policy(listener, attached, index, rule);
             let action = match &rule.action {
                 RouteAction::Redirect(redirect) => RouteAction::Redirect(self.with_port(redirect.clone())),
                 other => other.clone(),
@@ -382,19 +449,20 @@ impl<'b> Builder<'b, '_> {
                 (*match_index, Arc::new(route), described)
             });
             let routes = routes.collect();
-            rules.push(RuleRoutes { index, client, routes });
+            rules.push(RuleRoutes { index, standing, client, routes });
         }
         rules
     }
 
-    /// The policy key of a rule, what clients are told that are to log in, and the policy that says which client they are.
+    /// The policy key of a rule, what clients are told that are to log in, the policy that says which client they are, and what
+    /// the rule is to others.
     fn policy(
         &mut self,
         listener: &str,
         attached: &AttachedRoute<'_>,
         index: usize,
         rule: &ParsedRule,
-    ) -> (String, Option<Told>, Option<Claimant>) {
+    ) -> (String, Option<Told>, Option<Claimant>, Standing) {
         let AttachedRoute { route, hostnames, vouched } = attached;
         let leads_to_server = matches!(rule.action, RouteAction::Forward(_));
         let one_by_one = hostnames.iter().all(|hostname| matches!(hostname, Hostname::Exact(_)));
@@ -419,7 +487,10 @@ impl<'b> Builder<'b, '_> {
             deleted: if leads_to_server { self.deleted(&way, &rule.namespaces) } else { BTreeSet::new() },
             lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
         };
-        let Some(judged) = self.judged(&levels, ways) else { return (self.table.add_harmless(), None, None) };
+        let to_own_kind = ways.to_own_kind;
+        let Some(judged) = self.judged(&levels, ways) else {
+            return (self.table.add_harmless(), None, None, Standing::default());
+        };
         let Judged { protection, posture, key, strictness, client } = &*judged;
         let outcome = self.protection.entry(Arc::clone(&route.name)).or_default();
         outcome.policies.extend(protection.attached.iter().cloned());
@@ -455,7 +526,9 @@ impl<'b> Builder<'b, '_> {
             self.problems.of(route_ref(&route.name)).note(format!("spec.rules[{index}]"), note);
         }
         let told = protection.told().filter(|_| leads_to_server);
-        (key.clone(), told, client.clone().filter(|_| leads_to_server))
+        let is_protected = leads_to_server && *posture == Posture::Protected;
+        let standing = Standing { is_protected, is_endpoint: is_protected || (leads_to_server && to_own_kind) };
+        (key.clone(), told, client.clone().filter(|_| leads_to_server), standing)
     }
 
     /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.

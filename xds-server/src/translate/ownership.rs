@@ -1,0 +1,276 @@
+//! Whose a hostname is on a Gateway that routes of several namespaces attach to.
+//!
+//! The precedence of Gateway API (the longer path, the older route) is made for people who trust each other. With
+//! `--hostnames-belong-to-namespaces` a hostname belongs to one namespace, on all listeners of the Gateway, and to no other:
+//!
+//! 1. to the Gateway's own, if that names it; what it names by a wildcard or not at all does not keep others from names below;
+//! 2. else to that of the oldest HTTPRoute with it, or with a wildcard above it. Where the most specific listeners for it take
+//!    no routes of a namespace, that namespace has no claim.
+//!
+//! Who owns a hostname may let others share it by a ReferenceGrant for its HTTPRoutes. Times are the API server's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::resources::Name;
+
+use super::gateways::OwnGateway;
+use super::grants;
+use super::hostname::Hostname;
+use super::outcome::HostnameOutcome;
+use super::problems::{Fault, route_ref};
+use super::view::View;
+
+/// A hostname of a route is another namespace's.
+const CONFLICT: &str = "HostnameConflict";
+
+/// A route would be for every host that nobody names.
+const NEEDED: &str = "HostnameNeeded";
+
+/// The namespaces to which the hostnames of a Gateway belong.
+pub(super) struct Ownership<'a> {
+    gateway: &'a Name,
+    is_enforced: bool,
+    view: &'a View<'a>,
+    /// Each hostname that a route has on a listener, the less specific ones first.
+    names: BTreeMap<Hostname, Owned<'a>>,
+}
+
+/// What is known of a hostname.
+struct Owned<'a> {
+    /// The routes that have it by namespace, the oldest first.
+    claims: BTreeMap<&'a str, Vec<&'a Claim<'a>>>,
+    owner: Option<Owner<'a>>,
+    /// The namespaces that share hosts of it.
+    sharing: BTreeSet<&'a str>,
+}
+
+/// The claim by which a hostname is somebody's.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    claim: &'a Claim<'a>,
+    /// Whether the claim is for a wildcard above the hostname.
+    is_above: bool,
+}
+
+/// A route of the Gateway. The order is that of age; without a timestamp it is younger than all that have one.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claim<'a> {
+    age: (bool, Option<&'a Time>),
+    /// As one text, in which a hyphen stands before the slash.
+    text: String,
+    pub(super) route: &'a Arc<Name>,
+    /// What it has in common with listeners, served or not: who owns a name keeps it while a certificate can't be read.
+    pub(super) hostnames: BTreeSet<&'a Hostname>,
+}
+
+impl<'a> Claim<'a> {
+    pub(super) fn new(route: &'a Arc<Name>, created: Option<&'a Time>, hostnames: BTreeSet<&'a Hostname>) -> Self {
+        Self { age: (created.is_none(), created), text: route.to_string(), route, hostnames }
+    }
+
+    fn namespace(&self) -> &'a str {
+        &self.route.namespace
+    }
+}
+
+impl<'a> Ownership<'a> {
+    pub(super) fn new(
+        gateway: &'a OwnGateway,
+        claims: &'a BTreeSet<Claim<'a>>,
+        is_enforced: bool,
+        view: &'a View<'a>,
+    ) -> Self {
+        let mut names: BTreeMap<Hostname, Owned<'a>> = BTreeMap::new();
+        for claim in claims {
+            for hostname in &claim.hostnames {
+                let new = || Owned { claims: BTreeMap::new(), owner: None, sharing: BTreeSet::new() };
+                let owned = names.entry(Hostname::clone(hostname)).or_insert_with(new);
+                owned.claims.entry(claim.namespace()).or_default().push(claim);
+            }
+        }
+        let mut this = Self { gateway: &gateway.name, is_enforced, view, names };
+        let hostnames: Vec<Hostname> = this.names.keys().cloned().collect();
+        for hostname in &hostnames {
+            let owner = this.find_owner(gateway, hostname);
+            if let Some(owned) = this.names.get_mut(hostname) {
+                owned.owner = owner;
+            }
+        }
+        for hostname in &hostnames {
+            this.note_sharing(hostname);
+        }
+        this
+    }
+
+    /// INVARIANT: the owners of the names above are known.
+    fn find_owner(&self, gateway: &OwnGateway, hostname: &Hostname) -> Option<Owner<'a>> {
+        let claims = self.names.get(hostname).into_iter().flat_map(|owned| &owned.claims);
+        let oldest = claims.filter_map(|(namespace, claims)| Some((*namespace, *claims.first()?)));
+        let mut oldest: BTreeMap<&str, &'a Claim<'a>> = oldest.collect();
+        if let Some(claim) = oldest.remove(gateway.name.namespace.as_str()) {
+            return Some(Owner { claim, is_above: false });
+        }
+        let here = oldest.into_iter().filter(|(namespace, _)| is_admitted(gateway, hostname, namespace, self.view));
+        let here = here.map(|(_, claim)| Owner { claim, is_above: false });
+        let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner.map(|owner| owner.claim));
+        let above = above.filter(|claim| claim.namespace() != gateway.name.namespace);
+        let above = above.map(|claim| Owner { claim, is_above: true });
+        here.filter(|_| *hostname != Hostname::Any).chain(above).min_by(|one, other| one.claim.cmp(other.claim))
+    }
+
+    fn owner(&self, hostname: &Hostname) -> Option<Owner<'a>> {
+        if let Some(owned) = self.names.get(hostname) {
+            return owned.owner;
+        }
+        let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner);
+        let above = above.filter(|owner| owner.claim.namespace() != self.gateway.namespace);
+        above.min_by(|one, other| one.claim.cmp(other.claim))
+    }
+
+    /// Whether a route may serve hosts of this name, of those that its own hostnames cover.
+    pub(super) fn admits(&self, route: &Name, hostname: &Hostname) -> bool {
+        if !self.is_enforced || route.namespace == self.gateway.namespace {
+            return true;
+        }
+        match self.owner(hostname).map(|owner| owner.claim.namespace()) {
+            Some(owner) => owner == route.namespace || self.is_delegated(route, owner, hostname),
+            None => false,
+        }
+    }
+
+    /// Whether the owner lets a route share the hostnames of one of its own routes for this name.
+    fn is_delegated(&self, route: &Name, owner: &str, hostname: &Hostname) -> bool {
+        let names = hostname.above().chain([hostname.clone()]);
+        let mut claims = names.filter_map(|name| self.names.get(&name)?.claims.get(owner)).flatten();
+        claims.any(|claim| self.may_share(route, claim.route))
+    }
+
+    /// Whether a ReferenceGrant beside the second route lets the first one share its hostnames.
+    pub(super) fn may_share(&self, route: &Name, with: &Name) -> bool {
+        let has_grants = self.view.grants(&with.namespace).next().is_some();
+        route.namespace == with.namespace
+            || (has_grants && grants::check(self.view, &route_ref(route), &route_ref(with)).is_ok())
+    }
+
+    /// Why a route does not serve a hostname of its own; `None`: it does.
+    pub(super) fn refusal(&self, route: &Name, hostname: &Hostname) -> Option<Fault> {
+        if self.admits(route, hostname) {
+            return None;
+        }
+        let (gateway, name) = (self.gateway, hostname.domain());
+        if *hostname == Hostname::Any {
+            let message = format!(
+                "on the Gateway {gateway} routes of other namespaces than its own must name their hostnames: without \
+                 them, this one would be for every host that nobody names; set spec.hostnames"
+            );
+            return Some(Fault::new(NEEDED, message));
+        }
+        let message = match self.owner(hostname) {
+            None => format!(
+                "the listeners of the Gateway {gateway} for {name} take no routes of namespace {}, so it has no claim to \
+                 that name on another listener either; use another hostname",
+                route.namespace
+            ),
+            Some(Owner { claim, .. }) if claim.namespace() == gateway.namespace => format!(
+                "{name} belongs to the own namespace of the Gateway {gateway}, whose HTTPRoute {} names it; requests for \
+                 it are not for this route; use another hostname",
+                claim.route
+            ),
+            Some(Owner { claim, is_above }) => format!(
+                "{name} belongs to namespace {} on the Gateway {gateway}, whose HTTPRoute {} is the oldest with it{}; \
+                 requests for it are not for this route; use another hostname, or let that namespace share its own by a \
+                 ReferenceGrant for its HTTPRoutes",
+                claim.namespace(),
+                claim.route,
+                if is_above { " or a wildcard above it" } else { "" },
+            ),
+        };
+        Some(Fault::new(CONFLICT, message))
+    }
+
+    /// Names below wildcards of routes that may not serve them. A listener with these wildcards needs virtual hosts for them:
+    /// else requests for them would be those of a wildcard.
+    pub(super) fn kept_out_of<'n>(
+        &'n self,
+        wildcards: &'n BTreeMap<&Hostname, BTreeSet<&str>>,
+    ) -> impl Iterator<Item = &'n Hostname> {
+        let is_of_others = |hostname: &Hostname, namespaces: &BTreeSet<&str>| {
+            let owner = self.owner(hostname).map(|owner| owner.claim.namespace());
+            namespaces.iter().any(|namespace| Some(*namespace) != owner)
+        };
+        let names = self.names.keys().filter(|_| self.is_enforced && !wildcards.is_empty());
+        names.filter(move |hostname| {
+            let mut above = hostname.above().filter_map(|above| wildcards.get(&above));
+            above.any(|namespaces| is_of_others(hostname, namespaces))
+        })
+    }
+
+    /// Notes which namespaces share hosts of a name, and of the names above it; the Gateway's own is not told of.
+    fn note_sharing(&mut self, hostname: &Hostname) {
+        let names = [hostname.clone()].into_iter().chain(hostname.above());
+        let mut names: Vec<Hostname> = names.filter(|name| self.names.contains_key(name)).collect();
+        if *hostname != Hostname::Any && self.names.contains_key(&Hostname::Any) {
+            names.push(Hostname::Any);
+        }
+        let owner = self.owner(hostname).map(|owner| owner.claim.namespace());
+        let serves = |(namespace, claims): (&&'a str, &Vec<&Claim<'_>>)| {
+            let is_own = !self.is_enforced || Some(*namespace) == owner;
+            let serves = is_own || claims.iter().any(|claim| self.admits(claim.route, hostname));
+            (serves && *namespace != self.gateway.namespace).then_some(*namespace)
+        };
+        let sharing = names.iter().filter_map(|name| self.names.get(name));
+        let sharing: BTreeSet<&'a str> = sharing.flat_map(|owned| owned.claims.iter().filter_map(serves)).collect();
+        if sharing.len() < 2 {
+            return;
+        }
+        for name in &names {
+            if let Some(owned) = self.names.get_mut(name) {
+                owned.sharing.extend(&sharing);
+            }
+        }
+    }
+
+    /// What became of the hostnames of each route.
+    pub(super) fn outcomes(&self) -> BTreeMap<Arc<Name>, HostnameOutcome> {
+        let mut outcomes: BTreeMap<Arc<Name>, HostnameOutcome> = BTreeMap::new();
+        for (hostname, owned) in &self.names {
+            for claim in owned.claims.values().flatten() {
+                let namespace = claim.namespace();
+                let Some(Fault { reason, message }) = self.refusal(claim.route, hostname) else {
+                    let outcome = outcomes.entry(Arc::clone(claim.route)).or_default();
+                    outcome.is_served = true;
+                    let others = owned.sharing.iter().filter(|other| **other != namespace);
+                    let others: BTreeSet<String> = others.map(|other| (*other).to_owned()).collect();
+                    if !others.is_empty() && namespace != self.gateway.namespace {
+                        outcome.shared.insert(hostname.domain(), others);
+                    }
+                    continue;
+                };
+                let outcome = outcomes.entry(Arc::clone(claim.route)).or_default();
+                outcome.refused.insert(hostname.domain(), (reason, message));
+                if let Some(Owner { claim: owner, .. }) = owned.owner.filter(|_| *hostname != Hostname::Any) {
+                    let names = hostname.above().chain([hostname.clone()]);
+                    // The name by which it is the owner's.
+                    let own = names.filter(|name| owner.hostnames.contains(name)).max();
+                    let contested = &mut outcomes.entry(Arc::clone(owner.route)).or_default().contested;
+                    let name = own.unwrap_or_else(|| hostname.clone()).domain();
+                    contested.entry(name).or_default().insert(namespace.to_owned());
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// Whether a namespace may have a claim: one of the most specific listeners that are for this very hostname, and not for every
+/// one, takes its routes. A listener for one tenant keeps others from its hosts on all listeners.
+fn is_admitted(gateway: &OwnGateway, hostname: &Hostname, namespace: &str, view: &View<'_>) -> bool {
+    let listeners = gateway.listeners.iter().filter(|listener| listener.takes_http_routes);
+    let covering = listeners.filter_map(|listener| Some((listener.hostname.as_ref()?, listener.namespaces.as_ref()?)));
+    let covering: Vec<_> = covering.filter(|(own, _)| **own != Hostname::Any && own.covers(hostname)).collect();
+    let Some(most) = covering.iter().map(|(own, _)| *own).max() else { return true };
+    covering.iter().filter(|(own, _)| *own == most).any(|(_, namespaces)| namespaces.selects(namespace, view))
+}
