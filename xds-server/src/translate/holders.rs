@@ -25,6 +25,16 @@ pub(super) enum Hold {
     Port(u16, Arc<Name>),
 }
 
+impl Hold {
+    /// Whether this port of the address is held.
+    pub(super) fn is_on(&self, port: u16) -> bool {
+        match self {
+            Self::Own | Self::Pod(_) => true,
+            Self::Port(held, _) => *held == port,
+        }
+    }
+}
+
 /// The Services by their addresses.
 #[derive(Debug, Default)]
 pub(super) struct Holders(BTreeSet<(IpAddr, Name, Hold)>);
@@ -55,13 +65,11 @@ impl Holders {
         };
     }
 
-    /// Who holds a port of an address.
-    pub(super) fn of(&self, address: IpAddr, port: u16) -> impl Iterator<Item = (&Name, &Hold)> {
+    /// Who holds an address.
+    pub(super) fn of(&self, address: IpAddr) -> impl Iterator<Item = (&Name, &Hold)> {
         let address = address.to_canonical();
         let from = self.0.range((address, Name::default(), Hold::Own)..);
-        let of_address = from.take_while(move |(other, ..)| *other == address);
-        let of_port = of_address.filter(move |(_, _, hold)| !matches!(hold, Hold::Port(other, _) if *other != port));
-        of_port.map(|(_, service, hold)| (service, hold))
+        from.take_while(move |(other, ..)| *other == address).map(|(_, service, hold)| (service, hold))
     }
 }
 

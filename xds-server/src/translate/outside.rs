@@ -89,7 +89,7 @@ struct Outside<'a, 'r> {
 
 impl Outside<'_, '_> {
     fn address(&self, host: String, address: IpAddr) -> Result<Place, Fault> {
-        let mut own = self.services.holders(address, self.port, self.view).filter(|(_, hold)| **hold == Hold::Own);
+        let mut own = self.services.holders(address, self.view).filter(|(_, hold)| **hold == Hold::Own);
         if let Some((service, _)) = own.find(|(service, _)| self.may_refer(service)) {
             return Ok(Place::Service(service.clone()));
         }
@@ -109,7 +109,7 @@ impl Outside<'_, '_> {
             Resolved::Pending => return Err(Fault::new(NAME_PENDING, format!("the name {host} is being resolved"))),
             Resolved::LeftOut => {
                 let message = format!(
-                    "the name {host} is one too many: so many names of hosts of one namespace are not resolved \
+                    "{host} is not resolved: its namespace names more hosts than are resolved for one \
                      (--backend-names-per-namespace); the oldest backends come first"
                 );
                 return Err(Fault::new("TooManyNames", message));
@@ -135,7 +135,8 @@ impl Outside<'_, '_> {
 
     /// Whether an address is that of a Service, or of a pod of one, that may not be referred to.
     fn is_of_others(&self, address: IpAddr) -> bool {
-        self.services.holders(address, self.port, self.view).any(|(service, _)| !self.may_refer(service))
+        let mut holders = self.services.holders(address, self.view).filter(|(_, hold)| hold.is_on(self.port));
+        holders.any(|(service, _)| !self.may_refer(service))
     }
 
     fn may_refer(&self, service: &Name) -> bool {

@@ -94,10 +94,10 @@ impl Services {
         self.by_service.retain(|_, slices| !slices.is_empty());
     }
 
-    /// The Services that hold a port of an address, which is known where networks are restricted.
-    pub(super) fn holders(&self, address: IpAddr, port: u16, view: &View<'_>) -> impl Iterator<Item = (&Name, &Hold)> {
+    /// The Services that hold an address, which is known where networks are restricted.
+    pub(super) fn holders(&self, address: IpAddr, view: &View<'_>) -> impl Iterator<Item = (&Name, &Hold)> {
         view.note(&Source::Address(address.to_canonical()));
-        self.holders.of(address, port)
+        self.holders.of(address)
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
@@ -135,12 +135,12 @@ impl Services {
         let slices: Vec<&Slice> = slices.filter_map(|slice| slice.as_ref().as_ref()).collect();
         let slices = slices.as_slice();
         for slice in slices {
-            let ports = || slice.ports.iter().map(|(_, port)| *port);
-            let mut written = slice.written.iter().flat_map(|address| ports().map(move |port| (*address, port)));
-            let is_of_others = |(address, port)| {
-                self.holders(address, port, view).any(|(service, _)| service.namespace != name.namespace)
+            let is_of_others = |address: &&IpAddr| {
+                let is_on = |hold: &Hold| slice.ports.iter().any(|(_, port)| hold.is_on(*port));
+                let mut holders = self.holders(**address, view);
+                holders.any(|(service, hold)| service.namespace != name.namespace && is_on(hold))
             };
-            if let Some((address, _)) = written.find(|written| is_of_others(*written)) {
+            if let Some(address) = slice.written.iter().find(is_of_others) {
                 let message = format!(
                     "an EndpointSlice of the Service {name} names {address}, which is of a Service of another namespace; \
                      refer to that Service, which needs a ReferenceGrant"

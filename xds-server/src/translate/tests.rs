@@ -11,7 +11,7 @@ use toolward_policy::policy::PolicyTable;
 
 use super::*;
 use crate::key_sets::{Failing, Known, Removed};
-use crate::model::{Listener, RouteAction};
+use crate::model::{Endpoint, Endpoints, Listener, RouteAction};
 use crate::names::Resolved;
 use crate::source::documents::{self, File};
 use serde_yaml_ng::with::singleton_map_recursive;
@@ -248,4 +248,72 @@ fn a_key_set_that_was_fetched_counts_and_an_old_one_is_told() {
         let issuer = filter.policies.keys().any(|key| key.starts_with("issuer: "));
         assert_eq!(issuer, works, "{row}: the issuer's metadata are told");
     }
+}
+
+#[test]
+fn a_name_that_is_bound_anew_leads_nowhere_but_where_it_may() {
+    let (case, manifests) = cases().into_iter().find(|(name, _)| name == "public-hosts").unwrap();
+    let resources = resources(&case, &manifests);
+    let mut translator = Translator::default();
+    let steps: [(&[&str], &[&str], &str); 5] = [
+        (&["93.184.216.34"], &["93.184.216.34"], ""),
+        (&["127.0.0.1"], &[], "AddressNotAllowed"),
+        (&["127.0.0.1", "93.184.216.35"], &["93.184.216.35"], ""),
+        (&["2600::5"], &[], "RefNotPermitted"),
+        (&["93.184.216.36"], &["93.184.216.36"], ""),
+    ];
+    for (resolved, reached, reason) in steps {
+        let addresses = resolved.iter().map(|address| address.parse().unwrap()).collect();
+        let names = Names([("mcp.example.com".to_owned(), Resolved::At(addresses))].into());
+        let translation =
+            translator.translate(&resources, &TranslateOptions { names: Arc::new(names), ..options(&case) });
+        let gateway = translation.model.gateways.values().next().unwrap();
+        let cluster = gateway.clusters.get(&"backend/mcpbackend/apps/name/s".to_owned());
+        let endpoints = cluster.map(|cluster| cluster.endpoints.clone());
+        let expected = (!reached.is_empty()).then(|| {
+            let endpoint = |address: &&str| Endpoint { address: (*address).to_owned(), port: 80 };
+            Endpoints::Addresses(reached.iter().map(endpoint).collect())
+        });
+        assert_eq!(endpoints, expected, "{resolved:?}");
+        let of_backend =
+            |problem: &&Problem| problem.resource.as_ref().is_some_and(|object| object.name.name == "name");
+        let said: Vec<&str> =
+            translation.problems.iter().filter(of_backend).map(|problem| problem.reason.as_str()).collect();
+        assert_eq!(said.concat(), reason, "{resolved:?}");
+    }
+}
+
+#[test]
+fn of_each_namespace_so_many_names_are_looked_up_and_the_oldest_first() {
+    let backend = |namespace: &str, name: &str, host: &str, created: u32| {
+        format!(
+            "---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-01T00:00:{created:02}Z' }}
+spec: {{ targets: [{{ name: s, static: {{ host: '{host}', port: 80 }} }}] }}
+"
+        )
+    };
+    let manifests = [
+        backend("greedy", "a", "a.example.com", 9),
+        backend("greedy", "b", "b.example.com", 1),
+        backend("greedy", "c", "C.example.com.", 2),
+        backend("greedy", "d", "b.example.com", 8),
+        backend("greedy", "e", "127.1", 0),
+        backend("greedy", "f", "math.other.svc", 0),
+        backend("greedy", "g", "d.example.com", 3),
+        backend("modest", "a", "d.example.com", 9),
+    ];
+    let resources = resources("names", &manifests.concat());
+    let wanted = host_names(&resources, &BackendNetworks::only(&[]), 2);
+    let of = |namespace: &str| [namespace.to_owned()].into();
+    let expected = [
+        ("b.example.com".to_owned(), of("greedy")),
+        ("c.example.com".to_owned(), of("greedy")),
+        ("d.example.com".to_owned(), of("modest")),
+    ];
+    assert_eq!(wanted.names, expected.into());
+    assert_eq!(wanted.left_out, ["a.example.com".to_owned()].into());
+    assert_eq!(host_names(&resources, &BackendNetworks::Any, 2), Default::default(), "Envoy looks them up");
 }
