@@ -14,3 +14,5 @@ mod shared_statuses;
 mod statuses;
 mod upstream_tls;
 mod world;
+mod xds_clients;
+mod xds_port;

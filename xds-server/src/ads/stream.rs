@@ -142,6 +142,16 @@ impl Stream {
         }
     }
 
+    /// Whether the client has the routes and filter configurations that there are, and no others.
+    #[must_use]
+    pub fn has_routes_of(&self, snapshot: &GatewaySnapshot) -> bool {
+        [ResourceType::ExtensionConfig, ResourceType::Route].into_iter().all(|kind| {
+            // One that has not asked yet may have others from an earlier stream.
+            let has_asked = self.subscriptions.contains_key(&kind) || desired(snapshot, kind).is_empty();
+            has_asked && self.progress(snapshot, kind) == Progress::Settled
+        })
+    }
+
     /// What to show of it, by the last word of the type URL.
     #[must_use]
     pub fn view(&self) -> StreamView {
