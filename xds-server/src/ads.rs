@@ -57,7 +57,7 @@ pub mod wire;
 
 use auth::{Authentication, Credentials, Identity};
 use bounds::{Bounds, Pace};
-use budget::Budget;
+use budget::{Budget, Share};
 use clients::{Clients, Conversation};
 use connection::{Accepted, Peer};
 use gateways::{GatewayView, Gateways};
@@ -100,6 +100,7 @@ pub struct Ads {
     bounds: Bounds,
     streams: Places,
     receipt: Budget,
+    names: Budget,
     authentication: Arc<Authentication>,
     max_stream_age: Duration,
     missing: Option<Missing>,
@@ -116,7 +117,8 @@ impl Ads {
         authentication: Authentication,
     ) -> Self {
         let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
-        let (streams, receipt) = (Places::new(bounds), Budget::new(bounds.bytes_in_receipt()));
+        let streams = Places::new(bounds);
+        let [receipt, names] = [bounds.bytes_in_receipt(), bounds.bytes_of_names()].map(Budget::new);
         let (gateways, max_stream_age, missing) = (Gateways::default(), MAX_STREAM_AGE, None);
         Self {
             snapshots,
@@ -126,6 +128,7 @@ impl Ads {
             bounds,
             streams,
             receipt,
+            names,
             authentication,
             max_stream_age,
             missing,
@@ -135,7 +138,8 @@ impl Ads {
     /// Bounds clients otherwise.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
-        Self { bounds, streams: Places::new(bounds), receipt: Budget::new(bounds.bytes_in_receipt()), ..self }
+        let [receipt, names] = [bounds.bytes_in_receipt(), bounds.bytes_of_names()].map(Budget::new);
+        Self { bounds, streams: Places::new(bounds), receipt, names, ..self }
     }
 
     /// Ends streams at this age, some of them a little earlier, so that credentials are checked anew.
@@ -322,7 +326,9 @@ impl Ads {
         let mut heard = true;
         let end = Instant::now() + somewhat_less(self.max_stream_age);
         let mut pace = Pace::new(&self.bounds, Instant::now());
+        let mut room = None;
         self.receive(conversation, first)?;
+        self.remember(conversation, place, &mut room)?;
         loop {
             let latest = known.borrow_and_update().clone();
             let next = view.after(latest);
@@ -344,6 +350,7 @@ impl Ads {
                         heard = true;
                         let message = W::read(message.map_err(|fault| self.unreadable(fault))?);
                         self.receive(conversation, message)?;
+                        self.remember(conversation, place, &mut room)?;
                         // Nothing more is read meanwhile: the client's own window fills up.
                         if let Some(pause) = pace.count(Instant::now()) {
                             self.metrics.slowed();
@@ -383,6 +390,20 @@ impl Ads {
             Fault::Broken(_) => (),
         }
         fault.into()
+    }
+
+    /// Finds room for the names that a stream has asked for.
+    fn remember(&self, conversation: &Conversation, place: &Place, room: &mut Option<Share>) -> Result<(), Status> {
+        let bytes = conversation.lock().held_bytes();
+        *room = match room.take() {
+            Some(share) => share.resized(bytes),
+            None => self.names.take(place.group(), bytes),
+        };
+        if room.is_some() {
+            return Ok(());
+        }
+        let status = Status::resource_exhausted("there is no room for all names that this namespace's clients ask for");
+        Err(self.cut(Cut::TooMuch, status))
     }
 
     fn receive(&self, conversation: &Conversation, message: Message) -> Result<(), Status> {

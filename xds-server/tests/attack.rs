@@ -247,8 +247,8 @@ async fn messages_that_do_not_end() {
     // What was held for them is free again.
     let mut late = server.stream().await;
     let names: Vec<String> = (0..10_000).map(|name| format!("{name:0100}")).collect();
-    late.requests.send(subscribe(&names)).await.unwrap();
-    late.requests.send(subscribe(&["*".to_owned()])).await.unwrap();
+    let large = DeltaDiscoveryRequest { resource_names_unsubscribe: names, ..subscribe(&["*".to_owned()]) };
+    late.requests.send(large).await.unwrap();
     assert_eq!(late.gets().await, "beside unfinished messages");
     let _too_large = unfinished(&server, 5 << 20, 1 << 10).await;
     server.counts("toolward_xds_streams_cut_total{reason=\"MessageTooLarge\"}").await;

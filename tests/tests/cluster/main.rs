@@ -8,6 +8,7 @@ mod key_sets;
 mod nulls;
 mod outages;
 mod refusals;
+mod retired;
 mod rights;
 mod secrets;
 mod shared_statuses;

@@ -84,6 +84,13 @@ impl Bounds {
     pub fn bytes_in_receipt(&self) -> (usize, usize) {
         (self.message_bytes.saturating_mul(8), self.message_bytes.saturating_mul(2))
     }
+
+    /// Bytes of the names that are remembered for streams: of all clients, and of one namespace (or address, where nobody is
+    /// asked).
+    #[must_use]
+    pub fn bytes_of_names(&self) -> (usize, usize) {
+        (self.message_bytes.saturating_mul(24), self.message_bytes.saturating_mul(8))
+    }
 }
 
 /// How fast requests may come.

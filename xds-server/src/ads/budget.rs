@@ -42,6 +42,18 @@ impl Budget {
     }
 }
 
+impl Share {
+    /// Has at least so many bytes from now on, and not many more; none: there is no room for them.
+    pub(super) fn resized(self, bytes: usize) -> Option<Self> {
+        if (self.bytes / 2..=self.bytes).contains(&bytes) {
+            return Some(self);
+        }
+        let (budget, who) = (self.budget.clone(), self.who.clone());
+        drop(self);
+        budget.take(&who, bytes)
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +83,17 @@ mod tests {
         assert!(budget.take("c", 1).is_none(), "is for those that hold little");
         drop(first);
         assert!(budget.take("a", 7 * MIB).is_some());
+    }
+
+    #[test]
+    fn a_share_grows_and_shrinks() {
+        let budget = Budget::new((16 * MIB, 8 * MIB));
+        let share = budget.take("a", MIB).and_then(|share| share.resized(8 * MIB)).expect("room");
+        assert!(budget.take("a", 1).is_none());
+        let share = share.resized(5 * MIB).and_then(|share| share.resized(MIB)).expect("room");
+        assert!(budget.take("a", 7 * MIB).is_some());
+        assert!(share.resized(9 * MIB).is_none());
+        assert!(budget.held.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl Places {
 }
 
 impl Place {
+    /// Whose bytes are counted together with this one's.
+    pub(super) fn group(&self) -> &str {
+        &self.party.group
+    }
+
     pub(super) fn class(&self) -> Class {
         self.class
     }

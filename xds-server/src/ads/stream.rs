@@ -103,6 +103,12 @@ impl Stream {
         if subscription.name_count() > MAX_NAMES { Err(Fault::TooManyNames(kind)) } else { Ok(verdict) }
     }
 
+    /// How much memory the client's names take, about, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.subscriptions.values().map(Subscription::held_bytes).sum()
+    }
+
     /// The next response to be sent now, which counts as sent; to be called until there is none.
     pub fn next(&mut self, snapshot: &GatewaySnapshot, now: Instant) -> Option<Push> {
         let routes = self.routes(snapshot, now);
