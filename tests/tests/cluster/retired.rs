@@ -41,12 +41,15 @@ spec:
         (text.len(), text.matches("r31").count())
     };
     let envoy = world.envoy.as_ref().expect("an Envoy");
-    cluster.apply(&large("large-0").to_string());
+    // Too large for an annotation of what was applied last.
+    let create =
+        |name: &str| drop(cluster.try_kubectl(&["create", "-f", "-"], &large(name).to_string()).expect("created"));
+    create("large-0");
     eventually("it is served", || table().1 > 0);
     let before = envoy.process.resident_mib();
     let mut most = 0;
     for name in 1..=24 {
-        cluster.apply(&large(&format!("large-{name}")).to_string());
+        create(&format!("large-{name}"));
         cluster.kubectl(&["delete", "mcpaccesspolicy", "-n", "mallory", &format!("large-{}", name - 1)]);
         std::thread::sleep(Duration::from_millis(300));
         let (bytes, _) = table();

@@ -1,7 +1,7 @@
 //! The xDS port of a shared control plane: tenants with service accounts of their own take neither its memory nor other
 //! Gateways' places, nor the API server's time.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -100,13 +100,13 @@ fn memory_is_for_those_that_are_known() {
 #[test]
 fn places_are_divided_between_namespaces() {
     let tenants = Tenants::start();
-    let port = Port::serve(&tenants.cluster, &["--xds-max-streams", "64", "--xds-max-streams-per-gateway", "12"]);
+    let port = Port::serve(&tenants.cluster, &["--xds-max-streams", "80", "--xds-max-streams-per-gateway", "16"]);
     let honest = tenants.honest();
     tenants.runtime.block_on(async {
         let mut taken = Vec::new();
         for namespace in ["mallory", "trudy"] {
             for (name, most, why) in [
-                ("one", 12, "streams of this client are open"),
+                ("one", 16, "streams of this client are open"),
                 ("two", 4, "streams of the Gateways of this namespace are open"),
             ] {
                 let token = tenants.token(namespace, &format!("{name}-toolward"));
@@ -125,11 +125,11 @@ fn places_are_divided_between_namespaces() {
                     None => silent.push(stream),
                 }
             }
-            assert!(silent.len() <= 4, "{} streams of no Gateway", silent.len());
+            assert!(silent.len() <= 5, "{} streams of no Gateway", silent.len());
             assert!(refused.contains("of no Gateway that is there"), "{refused}");
         }
         let (streams, _) = take_all(&port, &honest, HONEST).await;
-        assert_eq!(streams.len(), 12, "the honest Gateway has all that it may");
+        assert_eq!(streams.len(), 16, "the honest Gateway has all that it may");
     });
 }
 
@@ -157,36 +157,40 @@ fn connections_that_serve_nobody_make_room() {
     let tenants = Tenants::start();
     let port = Port::serve(&tenants.cluster, &["--xds-max-idle-connections", "64"]);
     let honest = tenants.honest();
-    tenants.runtime.block_on(async {
-        let mut kept = port.stream(&honest, HONEST).await.expect("a place");
-        assert_eq!(kept.listeners().await.expect("a response"), 1);
-        let start = Instant::now();
-        // Handshakes that are not finished, and connections on which no stream is opened.
-        let mut sockets: Vec<TcpStream> = Vec::new();
-        let mut channels = Vec::new();
-        for round in 0..8 {
-            for _ in 0..100 {
-                sockets.push(TcpStream::connect(("127.0.0.1", port.toolward.xds)).expect("it listens"));
-            }
-            for _ in 0..20 {
-                channels.push(port.connect().await);
-            }
-            is_served(&port, &honest).await;
-            assert!(port.toolward.metric("toolward_xds_connections_closed_total") > 0.0, "round {round}");
+    let is_counted = |reason: &str| {
+        let text = port.toolward.get("/metrics").text;
+        text.contains(&format!("toolward_xds_connections_closed_total{{reason=\"{reason}\"}}"))
+    };
+    let mut kept = tenants.runtime.block_on(port.stream(&honest, HONEST)).expect("a place");
+    assert_eq!(tenants.runtime.block_on(kept.listeners()).expect("a response"), 1);
+    // Handshakes that are not finished, and connections on which no stream is opened.
+    let mut sockets: Vec<TcpStream> = Vec::new();
+    let mut channels = Vec::new();
+    for _ in 0..8 {
+        for _ in 0..100 {
+            sockets.push(TcpStream::connect(("127.0.0.1", port.toolward.xds)).expect("it listens"));
         }
-        let last = sockets.last_mut().expect("a socket");
-        last.set_read_timeout(Some(Duration::from_secs(20))).expect("a duration");
-        assert!(matches!(last.read(&mut [0]), Ok(0) | Err(_)), "closed");
-        assert!(start.elapsed() < Duration::from_secs(30));
-        let idle = |reason: &str| {
-            let text = port.toolward.get("/metrics").text;
-            text.contains(&format!("toolward_xds_connections_closed_total{{reason=\"{reason}\"}}"))
-        };
-        eventually("both reasons are counted", || idle("Crowded") && idle("Idle"));
-        let again = Stream::open(port.connect().await, &honest, HONEST).await;
-        assert!(again.is_ok());
-        drop(kept);
+        for _ in 0..20 {
+            channels.push(tenants.runtime.block_on(port.connect()));
+        }
+        tenants.runtime.block_on(is_served(&port, &honest));
+    }
+    assert!(is_counted("Crowded"));
+    let last = sockets.last_mut().expect("a socket");
+    last.set_read_timeout(Some(Duration::from_secs(20))).expect("a duration");
+    let end = last.read(&mut [0]);
+    let is_closed = match &end {
+        Ok(read) => *read == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(is_closed, "{end:?}");
+    eventually("those that were not too many are idle for too long", || is_counted("Idle"));
+    // A connection with a stream stays.
+    let told = tenants.runtime.block_on(async {
+        let late = tokio::time::timeout(Duration::from_secs(1), kept.listeners());
+        late.await.is_err()
     });
+    assert!(told, "the stream goes on");
     assert!(port.toolward.metric("toolward_xds_streams_refused_total") < 1.0, "no Envoy is turned away");
 }
 
@@ -208,7 +212,7 @@ fn keys_are_missed_by_whoever_has_their_set() {
     let id = served.split("\"place\"").nth(1).and_then(|rest| rest.split('"').nth(1)).expect("an id").to_owned();
     let (honest, nobody, other) =
         (tenants.honest(), tenants.token("mallory", "nobody"), tenants.token("mallory", "one-toolward"));
-    idp.take_asked();
+    drop(idp.take_asked());
     tenants.runtime.block_on(async {
         let channel = port.connect().await;
         for _ in 0..50 {
