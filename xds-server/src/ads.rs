@@ -299,7 +299,7 @@ impl Ads {
         let _connected = self.clients.connect(client.clone(), Arc::clone(&conversation));
         async {
             info!(address, %identity, "connected");
-            let end = self.converse::<W>(&client, &conversation, address, first, requests, place, responses).await;
+            let end = self.converse::<W>(&client, &conversation, first, requests, place, responses).await;
             match &end {
                 Ok(()) => info!("disconnected"),
                 Err(status) => info!(reason = status.message(), "disconnected"),
@@ -314,7 +314,6 @@ impl Ads {
         &self,
         client: &Client,
         conversation: &Conversation,
-        address: &str,
         first: Message,
         mut requests: Messages,
         place: &mut Place,
@@ -336,7 +335,10 @@ impl Ads {
             view = next;
             if let Some(is_there) = view.is_there().filter(|_| place.class() != Class::Unasked) {
                 let class = if is_there { Class::Gateway } else { Class::Stranger };
-                place.change(class).map_err(|refusal| self.refuse(&refusal, address))?;
+                place.change(class).map_err(|refusal| {
+                    self.metrics.refused_stream(refusal.reason());
+                    Status::from(&refusal)
+                })?;
                 requests.demand(self.terms(class));
             }
             if let Some(snapshot) = view.snapshot().filter(|_| is_news) {

@@ -259,25 +259,32 @@ fn past<'a>(retired: impl Iterator<Item = (&'a String, &'a RetiredPolicy)>, boun
     greediest(retired.map(|(key, policy)| (key, policy.namespace.as_str(), policy.since, policy.bytes)), bound)
 }
 
+/// What one namespace has: age, name and size of each.
+#[derive(Default)]
+struct Holder<'a> {
+    sum: usize,
+    own: Vec<(Instant, &'a String, usize)>,
+}
+
 /// Those that are to go lest all exceed a bound, of name, namespace, age and size: the oldest of the namespace that has most.
 fn greediest<'a>(all: impl Iterator<Item = (&'a String, &'a str, Instant, usize)>, bound: Bytes) -> Vec<String> {
-    let mut namespaces: BTreeMap<&str, (usize, Vec<(Instant, &String, usize)>)> = BTreeMap::new();
+    let mut namespaces: BTreeMap<&str, Holder<'a>> = BTreeMap::new();
     let mut total = 0;
     for (name, namespace, since, size) in all {
-        let (sum, own) = namespaces.entry(namespace).or_default();
-        *sum += size;
+        let holder = namespaces.entry(namespace).or_default();
+        holder.sum += size;
         total += size;
-        own.push((since, name, size));
+        holder.own.push((since, name, size));
     }
     // The oldest is the last.
-    namespaces.values_mut().for_each(|(_, own)| own.sort_unstable_by(|one, other| other.cmp(one)));
+    namespaces.values_mut().for_each(|holder| holder.own.sort_unstable_by(|one, other| other.cmp(one)));
     let mut gone = Vec::new();
-    while let Some((sum, own)) = namespaces.values_mut().max_by_key(|(sum, _)| *sum) {
-        if *sum <= bound.each && total <= bound.all {
+    while let Some(holder) = namespaces.values_mut().max_by_key(|holder| holder.sum) {
+        if holder.sum <= bound.each && total <= bound.all {
             break;
         }
-        let Some((_, name, size)) = own.pop() else { break };
-        *sum -= size;
+        let Some((_, name, size)) = holder.own.pop() else { break };
+        holder.sum -= size;
         total -= size;
         gone.push(name.clone());
     }
