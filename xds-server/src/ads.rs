@@ -21,26 +21,31 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream as Incoming, StreamExt};
-use tonic::transport::server::Connected;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::Request;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::metrics::Metrics;
 use crate::snapshot::{GatewaySnapshot, ResourceType, Snapshot};
 use crate::source::jwks::Missing;
 
-pub mod accept;
+mod accept;
 pub mod auth;
 pub mod bounds;
+mod budget;
 pub mod clients;
 mod connection;
 pub mod delta;
 mod gateways;
 pub mod identity;
+pub mod lobby;
 mod missing_keys;
 pub mod node;
+mod places;
+mod receipt;
 pub mod refusal;
 mod service;
 pub mod sotw;
@@ -51,12 +56,16 @@ pub mod token_review;
 pub mod wire;
 
 use auth::{Authentication, Credentials, Identity};
-use bounds::{Bounds, Full, Pace, Place, Places};
+use bounds::{Bounds, Pace};
+use budget::{Budget, Share};
 use clients::{Clients, Conversation};
-use connection::{Peer, Placed};
+use connection::{Accepted, Peer};
 use gateways::{GatewayView, Gateways};
+use lobby::Lobby;
 use missing_keys::MissingKeys;
 use node::Client;
+use places::{Class, Party, Place, Places};
+use receipt::{Fault, Messages, Terms};
 use refusal::Refusal;
 use service::Discovery;
 use stream::Stream;
@@ -66,8 +75,11 @@ use wire::{Message, Wire};
 /// Streams of one connection; an Envoy needs one.
 const MAX_STREAMS_PER_CONNECTION: u32 = 16;
 
-/// Largest message of a client. After a reconnect it lists all versions that it has: some 100 bytes per resource.
-const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+/// What a client may send before it was read, on a stream and on a connection, in bytes: it is held for whoever it is.
+const WINDOW_BYTES: u32 = 65_535;
+
+/// Headers of a request: a token is the largest of them.
+const MAX_HEADER_BYTES: u32 = 12 * 1024;
 
 /// Longest part of a client's complaint that is kept and logged, in bytes.
 const MAX_COMPLAINT_BYTES: usize = 2048;
@@ -87,6 +99,8 @@ pub struct Ads {
     metrics: Arc<Metrics>,
     bounds: Bounds,
     streams: Places,
+    receipt: Budget,
+    names: Budget,
     authentication: Arc<Authentication>,
     max_stream_age: Duration,
     missing: Option<Missing>,
@@ -103,15 +117,29 @@ impl Ads {
         authentication: Authentication,
     ) -> Self {
         let (bounds, authentication) = (Bounds::default(), Arc::new(authentication));
-        let streams = Places::new(bounds.streams, bounds.streams_per_client);
-        let (gateways, max_stream_age) = (Gateways::default(), MAX_STREAM_AGE);
-        Self { snapshots, gateways, clients, metrics, bounds, streams, authentication, max_stream_age, missing: None }
+        let streams = Places::new(bounds);
+        let [receipt, names] = [bounds.bytes_in_receipt(), bounds.bytes_of_names()].map(Budget::new);
+        let (gateways, max_stream_age, missing) = (Gateways::default(), MAX_STREAM_AGE, None);
+        Self {
+            snapshots,
+            gateways,
+            clients,
+            metrics,
+            bounds,
+            streams,
+            receipt,
+            names,
+            authentication,
+            max_stream_age,
+            missing,
+        }
     }
 
     /// Bounds clients otherwise.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
-        Self { bounds, streams: Places::new(bounds.streams, bounds.streams_per_client), ..self }
+        let [receipt, names] = [bounds.bytes_in_receipt(), bounds.bytes_of_names()].map(Budget::new);
+        Self { bounds, streams: Places::new(bounds), receipt, names, ..self }
     }
 
     /// Ends streams at this age, some of them a little earlier, so that credentials are checked anew.
@@ -135,10 +163,9 @@ impl Ads {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        // A response is more than one write, of which the last would wait for the client's acknowledgement of the first.
-        let connections = TcpListenerStream::new(listener)
-            .map(|connection| connection.inspect(|connection| drop(connection.set_nodelay(true))));
-        self.serve_connections(connections, stop).await
+        let lobby = self.lobby();
+        let connections = accept::clear(listener, lobby.clone(), Arc::clone(&self.metrics));
+        self.serve_connections(connections, &lobby, stop).await
     }
 
     /// The same over TLS: each connection has the configuration that is in force when it begins.
@@ -151,89 +178,97 @@ impl Ads {
         configs: watch::Receiver<Arc<ServerConfig>>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let connections = accept::tls(listener, configs, Arc::clone(&self.metrics));
-        self.serve_connections(connections, stop).await
+        let lobby = self.lobby();
+        let connections = accept::tls(listener, configs, lobby.clone(), Arc::clone(&self.metrics));
+        self.serve_connections(connections, &lobby, stop).await
+    }
+
+    fn lobby(&self) -> Lobby {
+        Lobby::new(self.bounds.idle_connections, self.bounds.idle_for)
     }
 
     async fn serve_connections<C>(
         self,
-        connections: impl Incoming<Item = io::Result<C>>,
+        connections: impl Incoming<Item = io::Result<Accepted<C>>>,
+        lobby: &Lobby,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error>
     where
-        C: AsyncRead + AsyncWrite + Connected + Peer + Unpin + Send + 'static,
+        C: AsyncRead + AsyncWrite + Peer + Unpin + Send + 'static,
     {
-        let (bounds, metrics) = (self.bounds, Arc::clone(&self.metrics));
-        let places = Places::new(bounds.connections, bounds.connections_per_address);
-        // One that finds no place is closed at once.
-        let connections = connections.filter_map(move |connection| match connection {
-            Ok(connection) => {
-                let address = connection.peer().map(|address| address.to_string()).unwrap_or_default();
-                match places.take(&address) {
-                    Ok(place) => Some(Ok(Placed::new(connection, place, bounds.preface_within))),
-                    Err(full) => {
-                        metrics.refused_connection(full.reason());
-                        debug!(address, "closed a connection: there are too many");
-                        None
-                    }
-                }
-            }
-            Err(error) => Some(Err(error)),
-        });
         // A connection takes no new streams at this age: client certificates are verified when a connection begins.
         let max_connection_age = self.max_stream_age;
         let authentication = Arc::clone(&self.authentication);
-        let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication });
+        let gateways = self.gateways.clone();
+        let missing_keys = self.missing.clone().map(|missing| MissingKeys { missing, authentication, gateways });
         // Ends when the snapshots do.
         tokio::spawn(self.gateways.clone().follow(self.snapshots.clone()));
-        tonic::transport::Server::builder()
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .max_connection_age(max_connection_age)
             .add_service(Discovery(self))
             .add_optional_service(missing_keys)
-            .serve_with_incoming_shutdown(connections, stop)
-            .await
+            .serve_with_incoming_shutdown(connections, stop);
+        tokio::select! {
+            end = serving => end,
+            never = lobby.watch() => match never {},
+        }
     }
 }
 
 impl Ads {
     async fn open<W: Wire>(
         &self,
-        request: Request<Streaming<W::Request>>,
+        request: Request<Body>,
     ) -> Result<impl Incoming<Item = Result<W::Response, Status>> + use<W>, Status> {
-        let address = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        let peer = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
-        let identity = self
-            .authentication
-            .identify(Credentials::of(&request))
-            .await
-            .map_err(|refusal| self.refuse(&refusal, &address))?;
-        let place = self.place(&identity, &peer).map_err(|refusal| self.refuse(&refusal, &address))?;
+        let (mut head, body) = request.into_parts();
+        let from = head.extensions.remove::<connection::Client>().ok_or_else(|| Status::internal("no connection"))?;
+        let address = from.address.to_string();
+        let credentials = Credentials::of(from.certificate, head.headers);
+        let refuse = |refusal| self.refuse(&refusal, &address);
+        let identity = self.authentication.identify(credentials, from.address.ip()).await.map_err(refuse)?;
+        let party = Party::of(&identity, &from.address.ip().to_string());
+        let mut place = self.streams.take(&party, self.class(&identity)).map_err(refuse)?;
+        let busy = from.presence.stream();
         // In boxes: however few may wait, a channel takes up memory for many.
         let (responses, receiver) = mpsc::channel(1);
+        let requests = Messages::new(body, self.terms(place.class()), self.receipt.clone(), party.group);
         let ads = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = ads.greet::<W>(request.into_inner(), &identity, &responses, &address).await {
+            if let Err(status) = ads.greet::<W>(requests, &identity, &mut place, &responses, &address).await {
                 // Where the client is gone already, or does not read, there is nobody to tell.
                 let _ = responses.send_timeout(Box::new(Err(status)), ads.bounds.read_within).await;
             }
-            drop(place);
+            drop((place, busy));
         });
         Ok(ReceiverStream::new(receiver).map(|response: Box<_>| *response))
     }
 
-    /// A place among the streams, and among the client's own.
-    fn place(&self, identity: &Identity, peer: &str) -> Result<Place, Refusal> {
-        let taken = match identity {
-            Identity::Account(account) => self.streams.take(&account.to_string()),
-            Identity::Unasked => self.streams.take(peer),
+    /// What is known of a client before it says which Gateway's it is. As long as it is not known which there are, each may be
+    /// one's.
+    fn class(&self, identity: &Identity) -> Class {
+        match (identity, self.gateways.there()) {
+            (Identity::Unasked, _) => Class::Unasked,
+            (Identity::Account(_), Some(snapshot))
+                if !self.authentication.is_of_any(identity, snapshot.gateways.keys()) =>
+            {
+                Class::Stranger
+            }
+            (Identity::Account(_), _) => Class::Gateway,
+        }
+    }
+
+    fn terms(&self, class: Class) -> Terms {
+        let most = match class {
+            Class::Stranger => self.bounds.stranger_message_bytes,
+            Class::Gateway | Class::Unasked => self.bounds.message_bytes,
         };
-        taken.map_err(|full| match full {
-            Full::All(limit) => Refusal::TooManyStreams(limit),
-            Full::Own(limit) => Refusal::TooManyOwnStreams(limit),
-        })
+        Terms { most, within: self.bounds.message_within }
     }
 
     /// Tells the log and the metric, and makes what the client is told.
@@ -245,16 +280,17 @@ impl Ads {
 
     async fn greet<W: Wire>(
         &self,
-        mut requests: Streaming<W::Request>,
+        mut requests: Messages,
         identity: &Identity,
+        place: &mut Place,
         responses: &mpsc::Sender<Box<Result<W::Response, Status>>>,
         address: &str,
     ) -> Result<(), Status> {
-        let first = timeout(self.bounds.first_message_within, requests.next())
+        let first = timeout(self.bounds.first_message_within, requests.next::<W::Request>())
             .await
             .map_err(|_| self.cut(Cut::Silent, Status::deadline_exceeded("no request came on this stream")))?;
         let Some(first) = first else { return Ok(()) };
-        let first = W::read(first.map_err(|status| self.unreadable(status))?);
+        let first = W::read(first.map_err(|fault| self.unreadable(fault))?);
         let client =
             Client::try_from(first.node.clone()).map_err(|error| self.refuse(&Refusal::Node(error), address))?;
         self.authentication.admit(identity, &client.gateway).map_err(|refusal| self.refuse(&refusal, address))?;
@@ -263,7 +299,7 @@ impl Ads {
         let _connected = self.clients.connect(client.clone(), Arc::clone(&conversation));
         async {
             info!(address, %identity, "connected");
-            let end = self.converse::<W>(&client, &conversation, first, requests, responses).await;
+            let end = self.converse::<W>(&client, &conversation, first, requests, place, responses).await;
             match &end {
                 Ok(()) => info!("disconnected"),
                 Err(status) => info!(reason = status.message(), "disconnected"),
@@ -279,7 +315,8 @@ impl Ads {
         client: &Client,
         conversation: &Conversation,
         first: Message,
-        mut requests: Streaming<W::Request>,
+        mut requests: Messages,
+        place: &mut Place,
         responses: &mpsc::Sender<Box<Result<W::Response, Status>>>,
     ) -> Result<(), Status> {
         let mut known = self.gateways.watch(&client.gateway);
@@ -288,23 +325,34 @@ impl Ads {
         let mut heard = true;
         let end = Instant::now() + somewhat_less(self.max_stream_age);
         let mut pace = Pace::new(&self.bounds, Instant::now());
+        let mut room = None;
         self.receive(conversation, first)?;
+        self.remember(conversation, place, &mut room)?;
         loop {
             let latest = known.borrow_and_update().clone();
             let next = view.after(latest);
             let is_news = heard || !next.is_same(&view);
             view = next;
+            if let Some(is_there) = view.is_there().filter(|_| place.class() != Class::Unasked) {
+                let class = if is_there { Class::Gateway } else { Class::Stranger };
+                place.change(class).map_err(|refusal| {
+                    self.metrics.refused_stream(refusal.reason());
+                    Status::from(&refusal)
+                })?;
+                requests.demand(self.terms(class));
+            }
             if let Some(snapshot) = view.snapshot().filter(|_| is_news) {
                 self.push::<W>(conversation, snapshot, responses).await?;
             }
             heard = false;
             let deadline = conversation.lock().deadline(Instant::now());
             tokio::select! {
-                message = requests.next() => match message {
+                message = requests.next::<W::Request>() => match message {
                     Some(message) => {
                         heard = true;
-                        let message = W::read(message.map_err(|status| self.unreadable(status))?);
+                        let message = W::read(message.map_err(|fault| self.unreadable(fault))?);
                         self.receive(conversation, message)?;
+                        self.remember(conversation, place, &mut room)?;
                         // Nothing more is read meanwhile: the client's own window fills up.
                         if let Some(pause) = pace.count(Instant::now()) {
                             self.metrics.slowed();
@@ -334,16 +382,30 @@ impl Ads {
         status
     }
 
-    /// What could not be read was no message, or too large a one, unless the connection just ended.
-    fn unreadable(&self, status: Status) -> Status {
-        match status.code() {
-            Code::Internal
-            | Code::InvalidArgument
-            | Code::OutOfRange
-            | Code::ResourceExhausted
-            | Code::Unimplemented => self.cut(Cut::BadMessage, status),
-            _ => status,
+    /// Unless the connection just ended, it is counted.
+    fn unreadable(&self, fault: Fault) -> Status {
+        match &fault {
+            Fault::TooLarge { .. } => self.metrics.cut_stream(Cut::MessageTooLarge),
+            Fault::TooSlow(_) => self.metrics.cut_stream(Cut::MessageTooSlow),
+            Fault::NoRoom(_) => self.metrics.cut_stream(Cut::NoRoom),
+            Fault::Unreadable(_) => self.metrics.cut_stream(Cut::BadMessage),
+            Fault::Broken(_) => (),
         }
+        fault.into()
+    }
+
+    /// Finds room for the names that a stream has asked for.
+    fn remember(&self, conversation: &Conversation, place: &Place, room: &mut Option<Share>) -> Result<(), Status> {
+        let bytes = conversation.lock().held_bytes();
+        *room = match room.take() {
+            Some(share) => share.resized(bytes),
+            None => self.names.take(place.group(), bytes),
+        };
+        if room.is_some() {
+            return Ok(());
+        }
+        let status = Status::resource_exhausted("there is no room for all names that this namespace's clients ask for");
+        Err(self.cut(Cut::TooMuch, status))
     }
 
     fn receive(&self, conversation: &Conversation, message: Message) -> Result<(), Status> {
@@ -405,6 +467,9 @@ impl Ads {
 pub enum Cut {
     Silent,
     BadMessage,
+    MessageTooLarge,
+    MessageTooSlow,
+    NoRoom,
     TooMuch,
     NotReading,
     Unanswered,

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::ads::Cut;
-use crate::ads::bounds::RefusedConnection;
+use crate::ads::lobby::ClosedConnection;
 use crate::ads::refusal::RefusalReason;
 use crate::ads::wire::{Protocol, Push};
 use crate::model::GatewayName;
@@ -40,7 +40,7 @@ pub struct Metrics {
     resources: Family<ResourceLabels, Gauge>,
     streams: Family<StreamLabels, Gauge>,
     refused_streams: Family<RefusalLabels, Counter>,
-    refused_connections: Family<ConnectionLabels, Counter>,
+    closed_connections: Family<ConnectionLabels, Counter>,
     cut_streams: Family<CutLabels, Counter>,
     slowed_requests: Counter,
     certificate_loads: Family<LoadLabels, Counter>,
@@ -86,7 +86,7 @@ struct RefusalLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectionLabels {
-    reason: RefusedConnection,
+    reason: ClosedConnection,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -133,7 +133,7 @@ impl Default for Metrics {
             resources: Family::default(),
             streams: Family::default(),
             refused_streams: Family::default(),
-            refused_connections: Family::default(),
+            closed_connections: Family::default(),
             cut_streams: Family::default(),
             slowed_requests: Counter::default(),
             certificate_loads: Family::default(),
@@ -190,9 +190,9 @@ impl Default for Metrics {
         registry.register("xds_streams", "Connected Envoys, by Gateway and protocol", metrics.streams.clone());
         registry.register("xds_streams_refused", "Streams turned away, by reason", metrics.refused_streams.clone());
         registry.register(
-            "xds_connections_refused",
-            "Connections closed at once, by reason",
-            metrics.refused_connections.clone(),
+            "xds_connections_closed",
+            "Connections closed on which no stream was served, by reason",
+            metrics.closed_connections.clone(),
         );
         registry.register(
             "xds_streams_cut",
@@ -290,9 +290,9 @@ impl Metrics {
         self.refused_streams.get_or_create(&RefusalLabels { reason }).inc();
     }
 
-    /// A connection was closed at once.
-    pub fn refused_connection(&self, reason: RefusedConnection) {
-        self.refused_connections.get_or_create(&ConnectionLabels { reason }).inc();
+    /// A connection on which no stream was served was closed.
+    pub fn closed_connection(&self, reason: ClosedConnection) {
+        self.closed_connections.get_or_create(&ConnectionLabels { reason }).inc();
     }
 
     /// A stream was ended for what the client did.

@@ -102,7 +102,10 @@ pub fn render_after(
             put(ResourceType::Route, name, is_same, &|| route::configuration(name, hosts, *port).encode_to_vec());
         }
     }
-    GatewaySnapshot { resources }
+    let tables = gateway.listeners.iter().map(|(_, listener)| &listener.filter);
+    let key_sets =
+        tables.flat_map(|table| table.key_sets.values()).filter_map(|key_set| key_set.place.clone()).collect();
+    GatewaySnapshot { resources, key_sets }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::{interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tracing::{debug, error, info, warn};
 
@@ -61,6 +61,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the files of certificates and keys are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked at what Envoys have acknowledged, while something is kept for them.
+const ACKNOWLEDGED_EVERY: Duration = Duration::from_secs(1);
 
 /// Arguments of `toolward serve`.
 #[derive(Args, Clone, Debug)]
@@ -223,12 +226,13 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let fetching = args.key_sets.start(args.settings.max_rsa_bits(), &metrics);
     let names = args.names.start(translate_options.backend_networks.clone());
     let ads = Ads::new(snapshot_receiver.clone(), clients.clone(), Arc::clone(&metrics), authentication)
+        .with_bounds(args.xds.bounds())
         .with_max_stream_age(args.xds.xds_max_stream_age)
         .with_missing_keys(fetching.missing());
     let shown = Admin {
         snapshots: snapshot_receiver.clone(),
         reports: report_receiver,
-        clients,
+        clients: clients.clone(),
         metrics: Arc::clone(&metrics),
     };
     info!(
@@ -259,7 +263,18 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
-    let keeper = Keeper { pipeline, last: None, binding_keys, fetching, names, snapshots, reports, metrics, meanings };
+    let keeper = Keeper {
+        pipeline,
+        last: None,
+        binding_keys,
+        fetching,
+        names,
+        snapshots,
+        reports,
+        metrics,
+        meanings,
+        clients,
+    };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -318,12 +333,15 @@ struct Keeper {
     reports: watch::Sender<Option<Report>>,
     metrics: Arc<Metrics>,
     meanings: watch::Sender<Option<Meaning>>,
+    clients: Clients,
 }
 
 impl Keeper {
     /// Until the source ends, which it does not in practice.
     async fn keep(mut self, mut source: impl Stream<Item = Change> + Unpin) {
         let mut looks = interval(LOOK_EVERY);
+        let mut acknowledgements = interval(ACKNOWLEDGED_EVERY);
+        acknowledgements.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let expiry = self.pipeline.next_expiry();
             tokio::select! {
@@ -341,6 +359,10 @@ impl Keeper {
                 _ = looks.tick() => block_in_place(|| self.look_for_keys()),
                 () = self.fetching.changed() => block_in_place(|| self.take_keys()),
                 () = self.names.resolving.changed() => block_in_place(|| self.take_names()),
+                _ = acknowledgements.tick(), if self.pipeline.keeps_for_envoys() => {
+                    let clients = &self.clients;
+                    self.pipeline.acknowledge(Instant::now(), |name, snapshot| clients.have_routes_of(name, snapshot));
+                }
                 () = at(expiry) => {
                     if let Some(snapshot) = block_in_place(|| self.pipeline.expire(Instant::now())) {
                         self.publish(snapshot);

@@ -2,7 +2,7 @@
 //!
 //! Rendered once and shared by all streams; the streams only compare versions and copy bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -82,6 +82,8 @@ impl Resource {
 pub struct GatewaySnapshot {
     /// By type, then by resource name. A type without resources may be absent.
     pub resources: BTreeMap<ResourceType, BTreeMap<String, Resource>>,
+    /// The ids of the key sets in its filters' tables that are fetched: those of which its Envoys may say that they miss a key.
+    pub key_sets: BTreeSet<String>,
 }
 
 /// All resources of all Gateways.

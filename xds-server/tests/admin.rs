@@ -80,7 +80,10 @@ fn problem(message: &str) -> Problem {
 fn snapshot() -> Snapshot {
     let listener = Listener { name: "web".into(), ..Listener::default() };
     let resources = BTreeMap::from([("web".to_owned(), Resource::new(listener.encode_to_vec()))]);
-    let gateway = GatewaySnapshot { resources: BTreeMap::from([(ResourceType::Listener, resources)]) };
+    let gateway = GatewaySnapshot {
+        resources: BTreeMap::from([(ResourceType::Listener, resources)]),
+        ..GatewaySnapshot::default()
+    };
     Snapshot { gateways: BTreeMap::from([(GatewayName("ns/gw".into()), Arc::new(gateway))]) }
 }
 

@@ -297,7 +297,8 @@ async fn clients_wait_for_a_snapshot_and_for_their_gateway() {
     stranger.subscribes(Cluster, &[]).await;
     server.serves(&[(Cluster, "a", "1")]);
     assert_eq!(envoy.gets().await, got(Cluster, "a=1"));
-    let other = GatewaySnapshot { resources: BTreeMap::from([(Cluster, BTreeMap::new())]) };
+    let other =
+        GatewaySnapshot { resources: BTreeMap::from([(Cluster, BTreeMap::new())]), ..GatewaySnapshot::default() };
     let gateways = BTreeMap::from([(GatewayName("ns/other".into()), Arc::new(other))]);
     server.snapshots.send_replace(Some(Arc::new(Snapshot { gateways })));
     assert_eq!(stranger.gets().await, got(Cluster, ""), "its Gateway appeared, and is empty");

@@ -40,11 +40,13 @@ const SOON: Duration = Duration::from_secs(2);
 /// Small ones, so that little work reaches them.
 fn bounds() -> Bounds {
     Bounds {
-        connections: 64,
-        connections_per_address: 48,
-        preface_within: Duration::from_millis(300),
-        streams: 64,
-        streams_per_client: 40,
+        idle_connections: 48,
+        idle_for: Duration::from_millis(300),
+        streams: 80,
+        streams_per_gateway: 10,
+        message_within: Duration::from_millis(300),
+        message_bytes: 4 << 20,
+        stranger_message_bytes: 256 << 10,
         first_message_within: Duration::from_millis(300),
         read_within: Duration::from_millis(500),
         requests_at_once: 50,
@@ -76,7 +78,10 @@ impl Server {
     fn serves(&self, content: &str) {
         let large = [content.as_bytes(), &[b' '; 1 << 20]].concat();
         let resources = BTreeMap::from([("c".to_owned(), Resource::new(large))]);
-        let gateway = GatewaySnapshot { resources: BTreeMap::from([(ResourceType::Cluster, resources)]) };
+        let gateway = GatewaySnapshot {
+            resources: BTreeMap::from([(ResourceType::Cluster, resources)]),
+            ..GatewaySnapshot::default()
+        };
         let gateways = BTreeMap::from([(GatewayName("ns/gw".into()), Arc::new(gateway))]);
         self.snapshots.send_replace(Some(Arc::new(Snapshot { gateways })));
     }
@@ -183,7 +188,7 @@ async fn connections_that_say_nothing_or_garbage() {
         }
         silent.push(connection);
     }
-    server.counts("toolward_xds_connections_refused_total{reason=\"TooManyOfOneAddress\"}").await;
+    server.counts("toolward_xds_connections_closed_total{reason=\"Crowded\"}").await;
     others_are_told(&server, &mut honest, "under garbage").await;
     // They are closed, and their places given to others.
     for connection in &mut silent {
@@ -206,6 +211,82 @@ async fn streams_that_say_nothing() {
     }
     others_are_told(&server, &mut honest, "beside silence").await;
     server.counts("toolward_xds_streams_cut_total{reason=\"Silent\"}").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_streams_are_closed() {
+    let (server, mut honest) = with_honest_client().await;
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        let mut connection = TcpStream::connect(server.address).await.unwrap();
+        // What every client of HTTP/2 says first, with no settings.
+        connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        idle.push(connection);
+    }
+    for connection in &mut idle {
+        let closed = timeout(PATIENCE, connection.read_to_end(&mut Vec::new())).await;
+        assert!(closed.is_ok(), "a connection without a stream stays open");
+    }
+    assert_eq!(server.count("toolward_xds_connections_closed_total{reason=\"Idle\"}"), 10);
+    sleep(2 * bounds().idle_for).await;
+    others_are_told(&server, &mut honest, "on a connection with a stream").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_do_not_end() {
+    let patient = Bounds { first_message_within: PATIENCE, message_within: Duration::from_secs(2), ..bounds() };
+    let (server, mut honest) = with_honest_client_within(patient).await;
+    let mut clients = Vec::new();
+    // Its budget is that of two of the largest messages.
+    for _ in 0..24 {
+        clients.push(unfinished(&server, 3 << 20, 1 << 20).await);
+    }
+    others_are_told(&server, &mut honest, "beside unfinished messages").await;
+    server.counts("toolward_xds_streams_cut_total{reason=\"MessageTooSlow\"}").await;
+    // What was held for them is free again.
+    let mut late = server.stream().await;
+    let names: Vec<String> = (0..10_000).map(|name| format!("{name:0100}")).collect();
+    let large = DeltaDiscoveryRequest { resource_names_unsubscribe: names, ..subscribe(&["*".to_owned()]) };
+    late.requests.send(large).await.unwrap();
+    assert_eq!(late.gets().await, "beside unfinished messages");
+    let _too_large = unfinished(&server, 5 << 20, 1 << 10).await;
+    server.counts("toolward_xds_streams_cut_total{reason=\"MessageTooLarge\"}").await;
+}
+
+/// A client that announces a message of so many bytes and sends some of them.
+async fn unfinished(server: &Server, announced: u32, sent: usize) -> tokio::task::JoinHandle<()> {
+    let mut channel = Channel::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
+    let header = [&[0][..], &announced.to_be_bytes()].concat();
+    let body = tonic::body::Body::new(Unfinished([header, vec![0; sent]].into()));
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let request = tonic::codegen::http::Request::post(format!("http://{}{path}", server.address))
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    std::future::poll_fn(|context| tonic::codegen::Service::poll_ready(&mut channel, context)).await.unwrap();
+    tokio::spawn(async move {
+        let response = tonic::codegen::Service::call(&mut channel, request).await;
+        sleep(PATIENCE).await;
+        drop(response);
+    })
+}
+
+/// Parts of a body that does not end.
+struct Unfinished(std::collections::VecDeque<Vec<u8>>);
+
+impl http_body::Body for Unfinished {
+    type Data = prost::bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Status>>> {
+        match self.0.pop_front() {
+            Some(part) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(part.into())))),
+            None => std::task::Poll::Pending,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +332,7 @@ async fn floods_of_subscriptions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_names_and_too_long_ones() {
     // So large a first message takes its time.
-    let patient = Bounds { first_message_within: PATIENCE, ..bounds() };
+    let patient = Bounds { first_message_within: PATIENCE, message_within: PATIENCE, ..bounds() };
     let (server, mut honest) = with_honest_client_within(patient).await;
     let mut greedy = server.stream().await;
     let names: Vec<String> = (0..100_001).map(|name| format!("n{name}")).collect();

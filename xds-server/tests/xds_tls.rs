@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,7 +117,7 @@ struct Reviewer;
 
 #[tonic::async_trait]
 impl TokenReviewer for Reviewer {
-    async fn review(&self, token: &str) -> Result<ServiceAccount, ReviewError> {
+    async fn review(&self, token: &str, _: IpAddr) -> Result<ServiceAccount, ReviewError> {
         match token {
             "away" => Err(ReviewError::Unavailable("nobody answers".into())),
             "expired" => Err(ReviewError::Invalid("it has expired".into())),
@@ -162,7 +162,10 @@ impl Server {
         let gateway = |name: &str| {
             let content = Resource::new(format!("secret {content} of {name}").into_bytes());
             let clusters = BTreeMap::from([("a".to_owned(), content)]);
-            let snapshot = GatewaySnapshot { resources: BTreeMap::from([(ResourceType::Cluster, clusters)]) };
+            let snapshot = GatewaySnapshot {
+                resources: BTreeMap::from([(ResourceType::Cluster, clusters)]),
+                ..GatewaySnapshot::default()
+            };
             (GatewayName(name.to_owned()), Arc::new(snapshot))
         };
         let gateways = BTreeMap::from([gateway("ns/gw"), gateway("ns/other")]);

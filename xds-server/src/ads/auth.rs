@@ -8,10 +8,11 @@
 //! ```
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use tonic::Request;
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataMap;
 
 use super::identity::{Grants, ServiceAccount};
@@ -19,16 +20,16 @@ use super::refusal::Refusal;
 use crate::model::GatewayName;
 
 /// Longest token that is looked at, in bytes.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Says whose service account a token is.
 #[tonic::async_trait]
 pub trait TokenReviewer: Send + Sync {
-    /// Reviews a token.
+    /// Reviews a token that somebody at this address has shown.
     ///
     /// # Errors
     /// When it is nobody's, or when that can't be said.
-    async fn review(&self, token: &str) -> Result<ServiceAccount, ReviewError>;
+    async fn review(&self, token: &str, from: IpAddr) -> Result<ServiceAccount, ReviewError>;
 }
 
 /// Why a token says nothing.
@@ -40,6 +41,9 @@ pub enum ReviewError {
     /// Whoever knows can't be asked.
     #[error("{0}")]
     Unavailable(String),
+    /// Too many are shown that nobody knows.
+    #[error("too many tokens that are not known were shown from this address, or in all")]
+    TooMany,
 }
 
 /// Whether clients must say who they are.
@@ -93,11 +97,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Of a request. Certificates come from the connection, which has verified them.
+    /// Of a request on a connection with this client certificate, which was verified.
     #[must_use]
-    pub fn of<T>(request: &Request<T>) -> Self {
-        let certificate = request.peer_certs().and_then(|certificates| certificates.first().cloned());
-        Self { certificate, token: token(request.metadata()) }
+    pub fn of(certificate: Option<CertificateDer<'static>>, headers: HeaderMap) -> Self {
+        Self { certificate, token: token(&MetadataMap::from_headers(headers)) }
     }
 }
 
@@ -123,7 +126,7 @@ impl Authentication {
     ///
     /// # Errors
     /// When the client does not prove who it is.
-    pub async fn identify(&self, credentials: Credentials) -> Result<Identity, Refusal> {
+    pub async fn identify(&self, credentials: Credentials, from: IpAddr) -> Result<Identity, Refusal> {
         let Self::Required(required) = self else { return Ok(Identity::Unasked) };
         let named = credentials.certificate.as_ref().and_then(ServiceAccount::from_certificate);
         if let Some(account) = named {
@@ -137,11 +140,18 @@ impl Authentication {
         let Some(reviewer) = &required.reviewer else {
             return Err(Refusal::Token("only client certificates are accepted here".to_owned()));
         };
-        match reviewer.review(&token).await {
+        match reviewer.review(&token, from).await {
             Ok(account) => Ok(Identity::Account(account)),
             Err(ReviewError::Invalid(why)) => Err(Refusal::Token(why)),
             Err(ReviewError::Unavailable(why)) => Err(Refusal::Unreviewed(why)),
+            Err(ReviewError::TooMany) => Err(Refusal::TooManyTokens),
         }
+    }
+
+    /// Whether this is the Envoy of one of these Gateways, as far as that is to be proven.
+    #[must_use]
+    pub fn is_of_any<'a>(&self, identity: &Identity, mut gateways: impl Iterator<Item = &'a GatewayName>) -> bool {
+        gateways.any(|gateway| self.admit(identity, gateway).is_ok())
     }
 
     /// Lets a client be this Gateway.
@@ -175,7 +185,7 @@ mod tests {
 
     #[tonic::async_trait]
     impl TokenReviewer for Reviewer {
-        async fn review(&self, token: &str) -> Result<ServiceAccount, ReviewError> {
+        async fn review(&self, token: &str, _: IpAddr) -> Result<ServiceAccount, ReviewError> {
             match token {
                 "good" => Ok(ServiceAccount::new("ns", "gw-toolward").unwrap()),
                 "unknown" => Err(ReviewError::Unavailable("the API server is away".into())),
@@ -242,7 +252,8 @@ mod tests {
         let runtime = Builder::new_current_thread().build().unwrap();
         for (row, authentication, certificate, authorization, expected) in rows {
             let token = authorization.and_then(|value| with_authorization(&[value]));
-            let identity = runtime.block_on(authentication.identify(Credentials { certificate, token }));
+            let identity = runtime
+                .block_on(authentication.identify(Credentials { certificate, token }, IpAddr::from([127, 0, 0, 1])));
             assert_eq!(identity.map_err(|refusal| refusal.reason()), expected, "{row}");
         }
     }

@@ -1,26 +1,30 @@
 //! What clients of the xDS port may cost. Each bound has a defined end and a metric that counts it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::EncodeLabelValue;
+/// Streams of one service account that is of no Gateway, and of all such of one namespace.
+const STRANGERS: (usize, usize) = (8, 16);
 
 /// What clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections at the same time.
-    pub connections: usize,
-    /// Connections from one address: others must find room.
-    pub connections_per_address: usize,
-    /// A connection must begin to speak HTTP/2 within this time.
-    pub preface_within: Duration,
+    /// Connections on which no stream is served, those whose handshake goes on included. Past it the oldest of the address
+    /// that has most of them is closed.
+    pub idle_connections: usize,
+    /// A connection on which no stream is served for this long is closed.
+    pub idle_for: Duration,
     /// Streams at the same time.
     pub streams: usize,
-    /// Streams of one client: a service account where clients are known, else an address.
-    pub streams_per_client: usize,
+    /// Streams of one Gateway, by its service account.
+    pub streams_per_gateway: usize,
     /// A client must say who it is within this time.
     pub first_message_within: Duration,
+    /// A message must arrive whole within this time.
+    pub message_within: Duration,
+    /// Largest message, in bytes. After a reconnect a client lists all versions that it has: some 100 bytes per resource.
+    pub message_bytes: usize,
+    /// Largest message of a service account that is of no Gateway, in bytes.
+    pub stranger_message_bytes: usize,
     /// A client that does not read a response within this time is disconnected.
     pub read_within: Duration,
     /// Requests on a stream before it is slowed down, and how many more per second: what comes faster waits in the
@@ -33,12 +37,14 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            connections: 8192,
-            connections_per_address: 4096,
-            preface_within: Duration::from_secs(10),
+            idle_connections: 512,
+            idle_for: Duration::from_secs(10),
             streams: 4096,
-            streams_per_client: 2048,
-            first_message_within: Duration::from_secs(30),
+            streams_per_gateway: 512,
+            first_message_within: Duration::from_secs(10),
+            message_within: Duration::from_secs(30),
+            message_bytes: 8 * 1024 * 1024,
+            stranger_message_bytes: 256 * 1024,
             read_within: Duration::from_secs(30),
             requests_at_once: 5000,
             requests_per_second: 500,
@@ -46,75 +52,44 @@ impl Default for Bounds {
     }
 }
 
-/// Places of which there is a number in all, and a smaller number for each one who takes them.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    total: usize,
-    each: usize,
-    taken: Arc<Mutex<HashMap<String, usize>>>,
-}
-
-/// A place until dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Places,
-    who: String,
-}
-
-/// Why there is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    All(usize),
-    Own(usize),
-}
-
-impl Full {
-    /// For the metric.
-    pub(super) fn reason(self) -> RefusedConnection {
-        match self {
-            Self::All(_) => RefusedConnection::TooMany,
-            Self::Own(_) => RefusedConnection::TooManyOfOneAddress,
-        }
-    }
-}
-
-/// Why a connection is closed at once, as the metric shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum RefusedConnection {
-    TooMany,
-    TooManyOfOneAddress,
-}
-
-impl Places {
-    pub(super) fn new(total: usize, each: usize) -> Self {
-        Self { total, each, taken: Arc::default() }
+impl Bounds {
+    /// Streams of the Gateways of one namespace.
+    #[must_use]
+    pub fn streams_per_namespace(&self) -> usize {
+        self.streams / 4
     }
 
-    /// Takes a place.
-    pub(super) fn take(&self, who: &str) -> Result<Place, Full> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().sum::<usize>() >= self.total {
-            return Err(Full::All(self.total));
-        }
-        let own = taken.entry(who.to_owned()).or_default();
-        if *own >= self.each {
-            return Err(Full::Own(self.each));
-        }
-        *own += 1;
-        Ok(Place { places: self.clone(), who: who.to_owned() })
+    /// Streams of all that only namespaces get which have few.
+    #[must_use]
+    pub fn streams_reserved(&self) -> usize {
+        self.streams / 4
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = taken.get_mut(&self.who) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.who);
-            }
-        }
+    /// Streams of one address, where nobody is asked who it is.
+    #[must_use]
+    pub fn streams_per_address(&self) -> usize {
+        self.streams / 2
+    }
+
+    /// Streams of one service account that is of no Gateway, of all such of its namespace, and of all such. They come on top
+    /// of the others.
+    #[must_use]
+    pub fn streams_of_strangers(&self) -> (usize, usize, usize) {
+        let (each, namespace) = STRANGERS;
+        (each, namespace, self.streams / 16)
+    }
+
+    /// Bytes of messages that are on their way: of all clients, and of one namespace (or address, where nobody is asked).
+    #[must_use]
+    pub fn bytes_in_receipt(&self) -> (usize, usize) {
+        (self.message_bytes.saturating_mul(8), self.message_bytes.saturating_mul(2))
+    }
+
+    /// Bytes of the names that are remembered for streams: of all clients, and of one namespace (or address, where nobody is
+    /// asked).
+    #[must_use]
+    pub fn bytes_of_names(&self) -> (usize, usize) {
+        (self.message_bytes.saturating_mul(24), self.message_bytes.saturating_mul(8))
     }
 }
 
@@ -145,18 +120,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nobody_takes_all_places() {
-        let places = Places::new(3, 2);
-        let first = places.take("a").expect("a place");
-        let _second = places.take("a").expect("a place");
-        assert_eq!(places.take("a").err(), Some(Full::Own(2)));
-        let _other = places.take("b").expect("a place");
-        assert_eq!(places.take("c").err(), Some(Full::All(3)));
-        drop(first);
-        assert!(places.take("c").is_ok());
-    }
 
     #[test]
     fn requests_have_a_pace() {

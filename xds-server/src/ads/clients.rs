@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::node::Client;
 use super::stream::{Stream, StreamView};
 use crate::model::GatewayName;
+use crate::snapshot::GatewaySnapshot;
 
 /// A conversation that its task drives and the admin port looks at.
 #[derive(Debug)]
@@ -83,6 +84,16 @@ impl Clients {
             stream: conversation.lock().view(),
         };
         connected.into_iter().map(view).collect()
+    }
+
+    /// Whether this Gateway has clients, and all of them have its routes and filter configurations as they are.
+    #[must_use]
+    pub fn have_routes_of(&self, gateway: &GatewayName, snapshot: &GatewaySnapshot) -> bool {
+        let table = self.table();
+        let own = table.connected.values().filter(|(client, _)| client.gateway == *gateway);
+        let own: Vec<_> = own.map(|(_, conversation)| Arc::clone(conversation)).collect();
+        drop(table);
+        !own.is_empty() && own.iter().all(|conversation| conversation.lock().has_routes_of(snapshot))
     }
 
     /// Gateway and protocol of each.

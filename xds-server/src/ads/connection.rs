@@ -1,92 +1,119 @@
-//! A connection with its place among others, which must begin to speak within a time.
+//! A connection, which is ended when it is told to.
 
 use std::future::Future as _;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
+use tracing::debug;
 
-use super::bounds::Place;
+use super::lobby::{ClosedConnection, Presence, Present};
+use crate::metrics::Metrics;
 
-/// Length of what a client says first (RFC 9113 section 3.4).
-const PREFACE_BYTES: usize = 24;
-
-/// A connection with a peer.
+/// The client's end of a connection.
 pub(super) trait Peer {
-    /// The peer's address, if the system still knows it.
-    fn peer(&self) -> Option<IpAddr>;
+    /// The certificate that it has shown, which was verified.
+    fn certificate(&self) -> Option<CertificateDer<'static>>;
 }
 
 impl Peer for TcpStream {
-    fn peer(&self) -> Option<IpAddr> {
-        self.peer_addr().ok().map(|address: SocketAddr| address.ip())
+    fn certificate(&self) -> Option<CertificateDer<'static>> {
+        None
     }
 }
 
 impl Peer for TlsStream<TcpStream> {
-    fn peer(&self) -> Option<IpAddr> {
-        self.get_ref().0.peer()
+    fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.get_ref().1.peer_certificates().and_then(|certificates| certificates.first().cloned())
     }
 }
 
-/// A connection in its place.
+/// A connection that was accepted.
 #[derive(Debug)]
-pub(super) struct Placed<C> {
+pub(super) struct Accepted<C> {
     connection: C,
-    _place: Place,
-    /// Runs until the client has spoken.
-    silence: Option<Pin<Box<Sleep>>>,
-    heard: usize,
+    address: SocketAddr,
+    present: Present,
+    ends: Option<oneshot::Receiver<ClosedConnection>>,
+    metrics: Arc<Metrics>,
 }
 
-impl<C> Placed<C> {
-    pub(super) fn new(connection: C, place: Place, preface_within: Duration) -> Self {
-        Self { connection, _place: place, silence: Some(Box::pin(sleep(preface_within))), heard: 0 }
+/// What its requests know of it.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Option<CertificateDer<'static>>,
+    pub(super) presence: Presence,
+}
+
+impl<C> Accepted<C> {
+    pub(super) fn new(
+        connection: C,
+        address: SocketAddr,
+        (present, ends): (Present, oneshot::Receiver<ClosedConnection>),
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { connection, address, present, ends: Some(ends), metrics }
     }
-}
 
-impl<C: Connected> Connected for Placed<C> {
-    type ConnectInfo = C::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.connection.connect_info()
-    }
-}
-
-impl<C: AsyncRead + Unpin> AsyncRead for Placed<C> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.connection).poll_read(context, buffer);
-        if let Some(silence) = &mut this.silence {
-            this.heard += buffer.filled().len() - before;
-            if this.heard >= PREFACE_BYTES {
-                this.silence = None;
-            } else if silence.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+    /// Fails once it has to end.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(ends) = &mut self.ends else { return Err(io::ErrorKind::ConnectionAborted.into()) };
+        match Pin::new(ends).poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(why) => {
+                self.ends = None;
+                if let Ok(why) = why {
+                    self.metrics.closed_connection(why);
+                    debug!(address = %self.address, ?why, "closed a connection");
+                }
+                Err(io::ErrorKind::ConnectionAborted.into())
             }
         }
-        read
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Placed<C> {
+impl<C: Peer> Connected for Accepted<C> {
+    type ConnectInfo = Client;
+
+    fn connect_info(&self) -> Client {
+        let certificate = self.connection.certificate();
+        Client { address: self.address, certificate, presence: self.present.presence() }
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Accepted<C> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.poll_end(context)?;
+        Pin::new(&mut this.connection).poll_read(context, buffer)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Accepted<C> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().connection).poll_write(context, bytes)
+        let this = self.get_mut();
+        this.poll_end(context)?;
+        Pin::new(&mut this.connection).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().connection).poll_flush(context)
+        let this = self.get_mut();
+        this.poll_end(context)?;
+        Pin::new(&mut this.connection).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().connection).poll_shutdown(context)
+        let this = self.get_mut();
+        this.poll_end(context)?;
+        Pin::new(&mut this.connection).poll_shutdown(context)
     }
 }

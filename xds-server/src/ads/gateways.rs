@@ -65,6 +65,11 @@ impl Gateways {
         receiver
     }
 
+    /// Those that are there; none: nothing is known yet.
+    pub(super) fn there(&self) -> Option<Arc<Snapshot>> {
+        self.table().latest.clone()
+    }
+
     fn tell(&self, latest: Option<Arc<Snapshot>>) {
         let mut table = self.table();
         table.latest = latest;
@@ -135,6 +140,15 @@ impl GatewayView {
             }
             (Self::Unseen | Self::Missed, Self::Unseen | Self::Missed) => true,
             _ => false,
+        }
+    }
+
+    /// Whether there is such a Gateway; none: nothing is known yet, or it is gone and the client has yet to hear so.
+    pub(super) fn is_there(&self) -> Option<bool> {
+        match self {
+            Self::Unseen | Self::Deleted(_) => None,
+            Self::Missed => Some(false),
+            Self::Served(_) => Some(true),
         }
     }
 

@@ -42,6 +42,12 @@ impl ServiceAccount {
         (fits(namespace) && fits(name)).then_some(account)
     }
 
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// By the name that the API server gives it as a user, `system:serviceaccount:NAMESPACE:NAME`.
     #[must_use]
     pub fn from_username(username: &str) -> Option<Self> {

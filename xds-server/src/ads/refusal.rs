@@ -16,6 +16,16 @@ pub enum Refusal {
     /// All of its own places are taken.
     #[error("{0} streams of this client are open, which is the limit for one")]
     TooManyOwnStreams(usize),
+    /// All of its namespace's places are taken.
+    #[error("{0} streams of the Gateways of this namespace are open, which is the limit for one")]
+    TooManyStreamsOfNamespace(usize),
+    /// All places of those that are no Gateway are taken.
+    #[error(
+        "the service account is of no Gateway that is there, and so many streams of such are open already ({0} for each): \
+         a Gateway's Envoys run as the service account GATEWAY-toolward of its namespace; --xds-allow-service-account \
+         grants it to others"
+    )]
+    TooManyWithoutGateway(usize),
     /// The first message does not say which Gateway's Envoy this is.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -34,6 +44,11 @@ pub enum Refusal {
     /// It can't be said whether the token is good.
     #[error("the token can't be reviewed at present: {0}")]
     Unreviewed(String),
+    /// Nobody is asked about it at present.
+    #[error(
+        "the token is not reviewed at present: too many that are not known were shown from this address, or in all"
+    )]
+    TooManyTokens,
     /// It is somebody else's Gateway.
     #[error(
         "the service account {account} may not be the Gateway {} that node.cluster names; \
@@ -49,10 +64,13 @@ pub enum Refusal {
 pub enum RefusalReason {
     TooManyStreams,
     TooManyOwnStreams,
+    TooManyStreamsOfNamespace,
+    TooManyWithoutGateway,
     InvalidNode,
     NoCredentials,
     InvalidCredentials,
     ReviewFailed,
+    TooManyTokens,
     OtherGateway,
 }
 
@@ -63,10 +81,13 @@ impl Refusal {
         match self {
             Self::TooManyStreams(_) => RefusalReason::TooManyStreams,
             Self::TooManyOwnStreams(_) => RefusalReason::TooManyOwnStreams,
+            Self::TooManyStreamsOfNamespace(_) => RefusalReason::TooManyStreamsOfNamespace,
+            Self::TooManyWithoutGateway(_) => RefusalReason::TooManyWithoutGateway,
             Self::Node(_) => RefusalReason::InvalidNode,
             Self::NoCredentials => RefusalReason::NoCredentials,
             Self::Certificate | Self::Token(_) => RefusalReason::InvalidCredentials,
             Self::Unreviewed(_) => RefusalReason::ReviewFailed,
+            Self::TooManyTokens => RefusalReason::TooManyTokens,
             Self::OtherGateway { .. } => RefusalReason::OtherGateway,
         }
     }
@@ -75,10 +96,13 @@ impl Refusal {
 impl From<&Refusal> for Status {
     fn from(refusal: &Refusal) -> Self {
         let code = match refusal.reason() {
-            RefusalReason::TooManyStreams | RefusalReason::TooManyOwnStreams => Code::ResourceExhausted,
+            RefusalReason::TooManyStreams
+            | RefusalReason::TooManyOwnStreams
+            | RefusalReason::TooManyStreamsOfNamespace
+            | RefusalReason::TooManyWithoutGateway => Code::ResourceExhausted,
             RefusalReason::InvalidNode => Code::InvalidArgument,
             RefusalReason::NoCredentials | RefusalReason::InvalidCredentials => Code::Unauthenticated,
-            RefusalReason::ReviewFailed => Code::Unavailable,
+            RefusalReason::ReviewFailed | RefusalReason::TooManyTokens => Code::Unavailable,
             RefusalReason::OtherGateway => Code::PermissionDenied,
         };
         Self::new(code, refusal.to_string())

@@ -2,24 +2,25 @@
 //! one that its last message was encoded in, which is here as large as the message, not the next power of two.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use prost::Message;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, EncodeBody, EncodeBuf, Encoder, SingleMessageCompressionOverride};
 use tonic::codegen::Service;
+use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{Request, Response};
-use tonic::server::{Grpc, NamedService};
-use tonic::{Status, Streaming};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::server::NamedService;
 
+use super::Ads;
 use super::delta::Delta;
 use super::sotw::Sotw;
 use super::wire::Wire;
-use super::{Ads, Incoming, MAX_MESSAGE_BYTES};
 
 /// What a stream's buffers are at first, in bytes: most of what clients say is shorter.
 const BUFFER_BYTES: usize = 512;
@@ -60,58 +61,20 @@ impl Service<Request<Body>> for Discovery {
 }
 
 async fn serve<W: Wire>(ads: Ads, request: Request<Body>) -> Response<Body> {
-    let mut grpc = Grpc::new(Exact::<W>(PhantomData)).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    grpc.streaming(Method::<W>(ads, PhantomData), request).await
-}
-
-/// Opens a stream.
-struct Method<W>(Ads, PhantomData<W>);
-
-impl<W: Wire> Service<tonic::Request<Streaming<W::Request>>> for Method<W> {
-    type Response = tonic::Response<Pin<Box<dyn Incoming<Item = Result<W::Response, Status>> + Send>>>;
-    type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: tonic::Request<Streaming<W::Request>>) -> Self::Future {
-        let ads = self.0.clone();
-        Box::pin(async move {
-            let responses = ads.open::<W>(request).await?;
-            Ok(tonic::Response::new(Box::pin(responses) as Pin<Box<dyn Incoming<Item = _> + Send>>))
-        })
+    match ads.open::<W>(request).await {
+        Ok(responses) => {
+            let uncompressed = SingleMessageCompressionOverride::Disable;
+            let body = EncodeBody::new_server(Exact::<W>(PhantomData), responses, None, uncompressed, None);
+            let mut response = Response::new(Body::new(body));
+            response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+            response
+        }
+        Err(status) => status.into_http(),
     }
 }
 
-/// Protobuf in buffers that are as large as they must be.
+/// Writes protobuf into buffers that are as large as they must be.
 struct Exact<W>(PhantomData<W>);
-
-impl<W> Exact<W> {
-    fn buffers() -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, HAND_OVER_BYTES)
-    }
-}
-
-fn internal(error: &dyn fmt::Display) -> Status {
-    Status::internal(error.to_string())
-}
-
-impl<W: Wire> Codec for Exact<W> {
-    type Encode = W::Response;
-    type Decode = W::Request;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self(PhantomData)
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self(PhantomData)
-    }
-}
 
 impl<W: Wire> Encoder for Exact<W> {
     type Item = W::Response;
@@ -119,23 +82,10 @@ impl<W: Wire> Encoder for Exact<W> {
 
     fn encode(&mut self, message: W::Response, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.reserve(message.encoded_len());
-        message.encode(buffer).map_err(|error| internal(&error))
+        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        Self::buffers()
-    }
-}
-
-impl<W: Wire> Decoder for Exact<W> {
-    type Item = W::Request;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<W::Request>, Status> {
-        W::Request::decode(buffer).map(Some).map_err(|error| internal(&error))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        Self::buffers()
+        BufferSettings::new(BUFFER_BYTES, HAND_OVER_BYTES)
     }
 }

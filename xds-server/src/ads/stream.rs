@@ -103,6 +103,12 @@ impl Stream {
         if subscription.name_count() > MAX_NAMES { Err(Fault::TooManyNames(kind)) } else { Ok(verdict) }
     }
 
+    /// How much memory the client's names take, about, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.subscriptions.values().map(Subscription::held_bytes).sum()
+    }
+
     /// The next response to be sent now, which counts as sent; to be called until there is none.
     pub fn next(&mut self, snapshot: &GatewaySnapshot, now: Instant) -> Option<Push> {
         let routes = self.routes(snapshot, now);
@@ -140,6 +146,16 @@ impl Stream {
             Some((kind, _)) => Err(Fault::Stalled(*kind)),
             None => Ok(()),
         }
+    }
+
+    /// Whether the client has the routes and filter configurations that there are, and no others.
+    #[must_use]
+    pub fn has_routes_of(&self, snapshot: &GatewaySnapshot) -> bool {
+        [ResourceType::ExtensionConfig, ResourceType::Route].into_iter().all(|kind| {
+            // One that has not asked yet may have others from an earlier stream.
+            let has_asked = self.subscriptions.contains_key(&kind) || desired(snapshot, kind).is_empty();
+            has_asked && self.progress(snapshot, kind) == Progress::Settled
+        })
     }
 
     /// What to show of it, by the last word of the type URL.

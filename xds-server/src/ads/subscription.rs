@@ -21,6 +21,9 @@ mod view;
 
 pub use view::SubscriptionView;
 
+/// What an entry of a map takes beside its texts, about, in bytes.
+const ENTRY_BYTES: usize = 64;
+
 /// The name that stands for all resources of a type.
 const WILDCARD: &str = "*";
 
@@ -100,6 +103,12 @@ enum Holding {
 }
 
 impl Holding {
+    fn version(&self) -> &str {
+        match self {
+            Self::Accepted(version) | Self::Rejected(version) | Self::Doubtful(version) => version,
+        }
+    }
+
     fn is_accepted(&self) -> bool {
         matches!(self, Self::Accepted(_))
     }
@@ -283,6 +292,14 @@ impl Subscription {
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         self.in_flight.is_some()
+    }
+
+    /// How much memory its names take, about, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let names = self.names.iter().chain(&self.owed).map(|name| name.len() + ENTRY_BYTES);
+        let holdings = self.holdings.iter().map(|(name, holding)| name.len() + holding.version().len() + ENTRY_BYTES);
+        names.chain(holdings).sum()
     }
 
     /// How many names the client asked for, `*` apart.

@@ -80,6 +80,21 @@ impl Pipeline {
         self.retired.next_expiry()
     }
 
+    /// Whether it matters what Envoys have acknowledged: something of earlier worlds is kept for them.
+    #[must_use]
+    pub fn keeps_for_envoys(&self) -> bool {
+        self.retired.waiting().next().is_some()
+    }
+
+    /// Learns of which Gateways all Envoys have the routes that are served.
+    pub fn acknowledge(&mut self, now: Instant, have_routes_of: impl Fn(&GatewayName, &GatewaySnapshot) -> bool) {
+        let has_all = |name: &&GatewayName| {
+            self.rendered.get(*name).is_some_and(|rendered| have_routes_of(name, &rendered.snapshot))
+        };
+        let acknowledged: Vec<GatewayName> = self.retired.waiting().filter(has_all).cloned().collect();
+        acknowledged.iter().for_each(|name| self.retired.acknowledge(name, now));
+    }
+
     /// Drops what is no longer needed of earlier worlds.
     pub fn expire(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
         self.render(now)

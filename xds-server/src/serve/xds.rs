@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use kube::Client;
 
 use crate::ads::MAX_STREAM_AGE;
 use crate::ads::auth::{Authentication, Required, TokenReviewer};
+use crate::ads::bounds::Bounds;
 use crate::ads::identity::Grant;
 use crate::ads::tls::TlsFiles;
-use crate::ads::token_review::KubernetesTokenReview;
+use crate::ads::token_review::{KubernetesTokenReview, Rate};
 
 /// Arguments of the xDS port.
 #[derive(Args, Clone, Debug)]
@@ -55,6 +56,31 @@ pub struct XdsArgs {
     /// A stream ends at this age, and the Envoy comes back with fresh credentials
     #[arg(long, value_name = "DURATION", value_parser = age, default_value = "1h", env = "TOOLWARD_XDS_MAX_STREAM_AGE")]
     pub xds_max_stream_age: Duration,
+
+    /// Streams of Envoys at the same time; one namespace's Gateways get at most a quarter of them, and the last quarter is for
+    /// namespaces that have few
+    #[arg(long, value_name = "NUMBER", value_parser = number, default_value_t = Bounds::default().streams, env = "TOOLWARD_XDS_MAX_STREAMS")]
+    pub xds_max_streams: usize,
+
+    /// Streams of one Gateway's Envoys: its replicas, twice while they are replaced
+    #[arg(long, value_name = "NUMBER", value_parser = number, default_value_t = Bounds::default().streams_per_gateway, env = "TOOLWARD_XDS_MAX_STREAMS_PER_GATEWAY")]
+    pub xds_max_streams_per_gateway: usize,
+
+    /// Largest message of an Envoy. Twice as much is on its way at a time for one namespace, eight times as much in all
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = Bounds::default().message_bytes, env = "TOOLWARD_XDS_MAX_MESSAGE")]
+    pub xds_max_message: usize,
+
+    /// The same of a service account that is of no Gateway
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = Bounds::default().stranger_message_bytes, env = "TOOLWARD_XDS_MAX_STRANGER_MESSAGE")]
+    pub xds_max_stranger_message: usize,
+
+    /// Connections on which no stream is served, past which the oldest of the address that has most of them is closed
+    #[arg(long, value_name = "NUMBER", value_parser = number, default_value_t = Bounds::default().idle_connections, env = "TOOLWARD_XDS_MAX_IDLE_CONNECTIONS")]
+    pub xds_max_idle_connections: usize,
+
+    /// Token reviews per second that the API server is asked for; a tenth of them for one address. Ten times as many at once
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(10..=10_000), default_value_t = Rate::default().all, env = "TOOLWARD_XDS_TOKEN_REVIEWS")]
+    pub xds_token_reviews: u32,
 }
 
 /// What the port speaks, and who is served there.
@@ -77,12 +103,27 @@ pub enum Protection {
 pub struct Exposed(pub SocketAddr);
 
 impl XdsArgs {
+    /// What Envoys may cost.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            idle_connections: self.xds_max_idle_connections,
+            streams: self.xds_max_streams,
+            streams_per_gateway: self.xds_max_streams_per_gateway,
+            message_bytes: self.xds_max_message,
+            stranger_message_bytes: self.xds_max_stranger_message,
+            ..Bounds::default()
+        }
+    }
+
     /// What follows from the arguments. Tokens can be reviewed where there is an API server.
     ///
     /// # Errors
     /// When secrets would be given to anybody.
     pub fn protection(&self, api_server: Option<Client>) -> Result<Protection, Exposed> {
-        let reviewer = api_server.map(|client| Arc::new(KubernetesTokenReview::new(client)) as Arc<dyn TokenReviewer>);
+        let rate = Rate { all: self.xds_token_reviews, each: self.xds_token_reviews / 10 };
+        let reviewer =
+            api_server.map(|client| Arc::new(KubernetesTokenReview::new(client, rate)) as Arc<dyn TokenReviewer>);
         let protection = match (&self.xds_tls_cert, &self.xds_tls_key) {
             (Some(certificate), Some(key)) => Protection::Tls {
                 files: TlsFiles {
@@ -123,6 +164,17 @@ fn age(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a duration from 1s to 24h is needed, such as 1h or 10m".to_owned())
 }
 
+/// Fewer would leave nothing where they are divided.
+fn number(text: &str) -> Result<usize, String> {
+    let parsed = text.parse().ok().filter(|number| (16..=1_000_000).contains(number));
+    parsed.ok_or_else(|| "a number from 16 to 1000000 is needed".to_owned())
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let parsed = text.parse().ok().filter(|bytes| (65_536..=1 << 30).contains(bytes));
+    parsed.ok_or_else(|| "a number of bytes from 65536 to 1073741824 is needed".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -148,6 +200,9 @@ mod tests {
             ("--xds-client-ca a", "--xds-tls-cert"),
             ("--xds-max-stream-age 0s", "1s to 24h"),
             ("--xds-max-stream-age 25h", "1s to 24h"),
+            ("--xds-max-streams 0", "from 16"),
+            ("--xds-max-message 10", "from 65536"),
+            ("--xds-token-reviews 1", "10..=10000"),
             ("--xds-allow-service-account a=b", "web/envoy=web/mcp-gateway"),
         ];
         for (arguments, complaint) in rows {

@@ -1,57 +1,64 @@
-//! Good tokens of the last minute, by their SHA-256: a restart of many Envoys asks once for each token.
+//! Tokens that were reviewed of late, by their SHA-256: a restart of many Envoys asks once for each token.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::identity::ServiceAccount;
-
-/// How long an answer counts. A token that was withdrawn is good for that much longer.
-pub const KEPT: Duration = Duration::from_secs(60);
-
 /// Most answers that are kept.
 pub const MAX_ENTRIES: usize = 4096;
 
-/// Good tokens, by their SHA-256.
-#[derive(Debug, Default)]
-pub struct Cache(BTreeMap<[u8; 32], Entry>);
+/// What was found out about tokens, by their SHA-256.
+#[derive(Debug)]
+pub struct Cache<T> {
+    kept: Duration,
+    entries: BTreeMap<[u8; 32], Entry<T>>,
+}
 
 #[derive(Debug)]
-struct Entry {
-    account: ServiceAccount,
+struct Entry<T> {
+    found: T,
     since: Instant,
 }
 
-impl Cache {
-    /// Whose token this was found to be.
+impl<T: Clone> Cache<T> {
+    /// Where an answer counts for so long.
     #[must_use]
-    pub fn get(&self, key: &[u8; 32], now: Instant) -> Option<ServiceAccount> {
-        let entry = self.0.get(key).filter(|entry| entry.counts(now))?;
-        Some(entry.account.clone())
+    pub fn new(kept: Duration) -> Self {
+        Self { kept, entries: BTreeMap::new() }
+    }
+
+    /// What was found out about this one.
+    #[must_use]
+    pub fn get(&self, key: &[u8; 32], now: Instant) -> Option<T> {
+        let entry = self.entries.get(key).filter(|entry| entry.counts(self.kept, now))?;
+        Some(entry.found.clone())
     }
 
     /// Remembers one. Past the limit the oldest is forgotten.
-    pub fn insert(&mut self, key: [u8; 32], account: ServiceAccount, now: Instant) {
-        if self.0.len() >= MAX_ENTRIES {
-            self.0.retain(|_, entry| entry.counts(now));
+    pub fn insert(&mut self, key: [u8; 32], found: T, now: Instant) {
+        if self.entries.len() >= MAX_ENTRIES {
+            let kept = self.kept;
+            self.entries.retain(|_, entry| entry.counts(kept, now));
         }
-        if self.0.len() >= MAX_ENTRIES
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, entry)| entry.since).map(|(key, _)| *key)
+        if self.entries.len() >= MAX_ENTRIES
+            && let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.since).map(|(key, _)| *key)
         {
-            self.0.remove(&oldest);
+            self.entries.remove(&oldest);
         }
-        self.0.insert(key, Entry { account, since: now });
+        self.entries.insert(key, Entry { found, since: now });
     }
 }
 
-impl Entry {
-    fn counts(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < KEPT
+impl<T> Entry<T> {
+    fn counts(&self, kept: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < kept
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEPT: Duration = Duration::from_secs(60);
 
     fn key(number: usize) -> [u8; 32] {
         let mut key = [0; 32];
@@ -61,9 +68,9 @@ mod tests {
 
     #[test]
     fn answers_count_for_a_while() {
-        let (start, account) = (Instant::now(), ServiceAccount::new("ns", "a").unwrap());
-        let mut cache = Cache::default();
-        cache.insert(key(1), account.clone(), start);
+        let (start, account) = (Instant::now(), "ns/a");
+        let mut cache = Cache::new(KEPT);
+        cache.insert(key(1), account, start);
         assert_eq!(cache.get(&key(1), start + KEPT - Duration::from_millis(1)), Some(account));
         assert_eq!(cache.get(&key(1), start + KEPT), None);
         assert_eq!(cache.get(&key(2), start), None);
@@ -71,15 +78,15 @@ mod tests {
 
     #[test]
     fn they_are_bounded() {
-        let (start, account) = (Instant::now(), ServiceAccount::new("ns", "a").unwrap());
-        let mut cache = Cache::default();
+        let (start, account) = (Instant::now(), "ns/a");
+        let mut cache = Cache::new(KEPT);
         for number in 0..MAX_ENTRIES + 2 {
-            cache.insert(key(number), account.clone(), start + Duration::from_micros(number as u64));
+            cache.insert(key(number), account, start + Duration::from_micros(number as u64));
         }
-        assert_eq!(cache.0.len(), MAX_ENTRIES);
+        assert_eq!(cache.entries.len(), MAX_ENTRIES);
         assert_eq!(cache.get(&key(1), start), None, "the oldest are gone");
-        assert_eq!(cache.get(&key(2), start), Some(account.clone()));
+        assert_eq!(cache.get(&key(2), start), Some(account));
         cache.insert(key(0), account, start + 2 * KEPT);
-        assert_eq!(cache.0.len(), 1, "what no longer counts goes first");
+        assert_eq!(cache.entries.len(), 1, "what no longer counts goes first");
     }
 }
