@@ -22,7 +22,7 @@ use crate::translate::Translation;
 
 mod backoff;
 mod facts;
-mod lenient;
+pub(crate) mod lenient;
 mod objects;
 mod refusals;
 mod statuses;
