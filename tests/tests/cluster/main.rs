@@ -7,6 +7,7 @@ mod identity;
 mod key_sets;
 mod nulls;
 mod outages;
+mod parameters;
 mod provisioning;
 mod refusals;
 mod rights;

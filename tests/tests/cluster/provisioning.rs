@@ -197,7 +197,7 @@ fn a_gateway_that_is_being_deleted() {
 }
 
 /// `toolward` as it makes the objects of Gateways.
-fn provisioner(cluster: &Cluster, name: &str) -> Toolward {
+pub(crate) fn provisioner(cluster: &Cluster, name: &str) -> Toolward {
     let account = cluster.service_account(NAMESPACE, "toolward");
     let arguments = ["--provision", "true", "--namespace", NAMESPACE, "--identity", name];
     let toolward = Toolward::in_cluster(&account, &arguments);
@@ -205,7 +205,7 @@ fn provisioner(cluster: &Cluster, name: &str) -> Toolward {
     toolward
 }
 
-fn gateway(namespace: &str, name: &str, port: u16) -> String {
+pub(crate) fn gateway(namespace: &str, name: &str, port: u16) -> String {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -219,13 +219,13 @@ fn gateway(namespace: &str, name: &str, port: u16) -> String {
 }
 
 /// The same with the ConfigMap of its name.
-fn with_parameters(namespace: &str, name: &str) -> String {
+pub(crate) fn with_parameters(namespace: &str, name: &str) -> String {
     let mut gateway: Value = serde_json::from_str(&gateway(namespace, name, 8080)).expect("JSON");
     gateway["spec"]["infrastructure"] = json!({ "parametersRef": { "group": "", "kind": "ConfigMap", "name": name } });
     gateway.to_string()
 }
 
-fn parameters(namespace: &str, name: &str, data: Value) -> String {
+pub(crate) fn parameters(namespace: &str, name: &str, data: Value) -> String {
     let metadata = json!({ "name": name, "namespace": namespace });
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }).to_string()
 }
@@ -234,7 +234,7 @@ fn has(cluster: &Cluster, kind: &str, namespace: &str, name: &str) -> bool {
     cluster.try_kubectl(&["get", kind, "-n", namespace, name], "").is_ok()
 }
 
-fn has_all(cluster: &Cluster, namespace: &str, name: &str) -> bool {
+pub(crate) fn has_all(cluster: &Cluster, namespace: &str, name: &str) -> bool {
     KINDS.iter().all(|kind| has(cluster, kind, namespace, name))
 }
 

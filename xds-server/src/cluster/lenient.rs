@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, Error};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tonic::codegen::http;
 
 /// An object of which only the metadata matters.
@@ -14,6 +15,14 @@ use tonic::codegen::http;
 pub(crate) struct Seen {
     #[serde(default)]
     pub(crate) metadata: Metadata,
+}
+
+/// An object whose status matters as well.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct WithStatus {
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
+    pub(crate) status: Option<Value>,
 }
 
 /// The part of the metadata that matters.
