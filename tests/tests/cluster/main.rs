@@ -14,5 +14,6 @@ mod rights;
 mod secrets;
 mod shared_statuses;
 mod statuses;
+mod takeover;
 mod upstream_tls;
 mod world;

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SPACING: Duration = Duration::from_millis(200);
 
 /// …and at last, where it goes on.
-const SPACING_MOST: Duration = Duration::from_secs(5);
+const SPACING_MOST: Duration = Duration::from_secs(2);
 
 /// How often one status is tried at once when others write to the same object.
 const ATTEMPTS: usize = 5;

@@ -179,48 +179,49 @@ mod tests {
 
     #[test]
     fn what_a_gateway_may_set() {
-        let unlimited = [("resources", "requests: { cpu: 1m }")];
-        let rows: [(&str, &[(&str, &str)], &str, &str, bool); 31] = [
-            ("by default", &[], "replicas", "5", true),
-            ("past the default", &[], "replicas", "6", false),
-            ("as many as the class", &[("replicas", "8")], "replicas", "8", true),
-            ("more than the class", &[("replicas", "8")], "replicas", "9", false),
-            ("fewer are allowed", &[("gatewaysMaySet", "replicas: 1")], "replicas", "2", false),
-            ("more are allowed", &[("gatewaysMaySet", "replicas: 100")], "replicas", "100", true),
-            ("fewer threads", &[], "concurrency", "1", true),
-            ("more threads", &[], "concurrency", "3", false),
-            ("more threads are allowed", &[("gatewaysMaySet", "concurrency: 8")], "concurrency", "8", true),
-            ("within the default", &[], "resources", "limits: { cpu: 1900m, memory: 2048Mi }", true),
-            ("a little more memory", &[], "resources", "limits: { memory: 2147483649 }", false),
-            ("a little more of a processor", &[], "resources", "limits: { cpu: 2001m, memory: 1Gi }", false),
-            ("asks for more", &[], "resources", "{ requests: { cpu: 4 }, limits: { memory: 1Gi } }", false),
-            ("no limit of memory", &[], "resources", "requests: { memory: 1Gi }", false),
-            ("nothing", &[], "resources", "", false),
-            ("no limit, as the class", &unlimited, "resources", "requests: { memory: 1Gi }", true),
-            ("another resource", &[], "resources", "limits: { memory: 1Gi, nvidia.com/gpu: 1 }", false),
+        let (nothing, unlimited) = (("", ""), ("resources", "requests: { cpu: 1m }"));
+        let rows = [
+            ("by default", nothing, "replicas", "5", true),
+            ("past the default", nothing, "replicas", "6", false),
+            ("as many as the class", ("replicas", "8"), "replicas", "8", true),
+            ("more than the class", ("replicas", "8"), "replicas", "9", false),
+            ("fewer are allowed", ("gatewaysMaySet", "replicas: 1"), "replicas", "2", false),
+            ("more are allowed", ("gatewaysMaySet", "replicas: 100"), "replicas", "100", true),
+            ("fewer threads", nothing, "concurrency", "1", true),
+            ("more threads", nothing, "concurrency", "3", false),
+            ("more threads are allowed", ("gatewaysMaySet", "concurrency: 8"), "concurrency", "8", true),
+            ("within the default", nothing, "resources", "limits: { cpu: 1900m, memory: 2048Mi }", true),
+            ("a little more memory", nothing, "resources", "limits: { memory: 2147483649 }", false),
+            ("a little more of a processor", nothing, "resources", "limits: { cpu: 2001m, memory: 1Gi }", false),
+            ("asks for more", nothing, "resources", "{ requests: { cpu: 4 }, limits: { memory: 1Gi } }", false),
+            ("no limit of memory", nothing, "resources", "requests: { memory: 1Gi }", false),
+            ("nothing", nothing, "resources", "", false),
+            ("no limit, as the class", unlimited, "resources", "requests: { memory: 1Gi }", true),
+            ("another resource", nothing, "resources", "limits: { memory: 1Gi, nvidia.com/gpu: 1 }", false),
             (
                 "another resource, allowed",
-                &[("gatewaysMaySet", "resources: { memory: 1Gi, nvidia.com/gpu: \"1\" }")],
+                ("gatewaysMaySet", "resources: { memory: 1Gi, nvidia.com/gpu: \"1\" }"),
                 "resources",
                 "limits: { memory: 1Gi, nvidia.com/gpu: 1 }",
                 true,
             ),
-            ("the class's own type", &[], "serviceType", "LoadBalancer", true),
-            ("reached from inside alone", &[], "serviceType", "ClusterIP", true),
-            ("ports of nodes", &[], "serviceType", "NodePort", false),
-            ("more than the class", &[("serviceType", "ClusterIP")], "serviceType", "LoadBalancer", false),
-            ("listed", &[("gatewaysMaySet", "serviceType: [NodePort]")], "serviceType", "NodePort", true),
-            ("not listed", &[("gatewaysMaySet", "serviceType: [NodePort]")], "serviceType", "ClusterIP", false),
-            ("an image", &[], "image", "evil:1", false),
-            ("an image, allowed", &[("gatewaysMaySet", "others: [image]")], "image", "good:1", true),
-            ("the class's image", &[("image", "envoy:1")], "image", "envoy:2", false),
-            ("nodes", &[], "nodeSelector", "node-role.kubernetes.io/control-plane: ''", false),
-            ("taints", &[], "tolerations", "[{ operator: Exists }]", false),
-            ("annotations of clouds", &[], "serviceAnnotations", "a: b", false),
-            ("what it may set", &[], "gatewaysMaySet", "others: [image]", false),
+            ("the class's own type", nothing, "serviceType", "LoadBalancer", true),
+            ("reached from inside alone", nothing, "serviceType", "ClusterIP", true),
+            ("ports of nodes", nothing, "serviceType", "NodePort", false),
+            ("more than the class", ("serviceType", "ClusterIP"), "serviceType", "LoadBalancer", false),
+            ("listed", ("gatewaysMaySet", "serviceType: [NodePort]"), "serviceType", "NodePort", true),
+            ("not listed", ("gatewaysMaySet", "serviceType: [NodePort]"), "serviceType", "ClusterIP", false),
+            ("an image", nothing, "image", "evil:1", false),
+            ("an image, allowed", ("gatewaysMaySet", "others: [image]"), "image", "good:1", true),
+            ("the class's image", ("image", "envoy:1"), "image", "envoy:2", false),
+            ("nodes", nothing, "nodeSelector", "node-role.kubernetes.io/control-plane: ''", false),
+            ("taints", nothing, "tolerations", "[{ operator: Exists }]", false),
+            ("annotations of clouds", nothing, "serviceAnnotations", "a: b", false),
+            ("what it may set", nothing, "gatewaysMaySet", "others: [image]", false),
         ];
         for (name, class_data, key, value, allowed) in rows {
-            let chosen = class(class_data).of_gateway(&config_map(&[(key, value)]));
+            let class = if class_data == nothing { class(&[]) } else { class(&[class_data]) };
+            let chosen = class.of_gateway(&config_map(&[(key, value)]));
             assert_eq!(chosen.is_ok(), allowed, "{name}: {chosen:?}");
             if let Err(faults) = chosen {
                 assert_eq!(faults[0].key, key, "{name}");
