@@ -8,7 +8,6 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::kube::Client;
 use clap::Args;
@@ -22,7 +21,7 @@ use crate::translate::Translation;
 
 mod backoff;
 mod facts;
-mod lenient;
+pub(crate) mod lenient;
 mod objects;
 mod refusals;
 mod statuses;
@@ -32,9 +31,6 @@ const MANAGER: &str = crate::provision::names::MANAGER;
 
 /// Objects that are written at the same time.
 const WRITES: usize = 8;
-
-/// What could not be written is tried again after this.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Arguments that matter with a Kubernetes API server.
 #[derive(Args, Clone, Debug)]

@@ -17,6 +17,7 @@ use crate::resources::{Name, Resources};
 use crate::translate::Translation;
 
 mod bootstrap;
+pub mod bounds;
 mod deployment;
 pub mod names;
 pub mod options;
@@ -28,7 +29,7 @@ mod service;
 mod tests;
 
 pub use options::{ProvisionOptions, Trust};
-pub use parameters::Parameters;
+pub use parameters::{ClassParameters, Parameters};
 
 /// Where Envoy finds the wasm module: the init container puts it there, and `toolward serve --wasm-file` names it.
 pub const WASM_FILE: &str = "/toolward/toolward.wasm";

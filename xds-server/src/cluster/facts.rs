@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 use super::objects::Faults;
-use super::refusals::{Leases, Peers, local};
+use super::refusals::{Leases, Peers, Steady, local};
 use crate::ads::clients::Clients;
 use crate::status::{DEFINITION, Facts};
 
@@ -40,10 +40,10 @@ pub(super) fn watch(
     tokio::spawn(async move {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut release, mut peers) = (Release::default(), Peers::default());
+        let (mut release, mut peers, mut steady) = (Release::default(), Peers::default(), Steady::default());
         while !sender.is_closed() {
             ticks.tick().await;
-            let here = local(&clients);
+            let here = steady.take(local(&clients), Instant::now());
             let leading = *leads.borrow();
             if !leading {
                 peers = Peers::default();

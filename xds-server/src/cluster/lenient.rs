@@ -7,53 +7,70 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, Error};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tonic::codegen::http;
 
 /// An object of which only the metadata matters.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     #[serde(default)]
-    pub(super) metadata: Metadata,
+    pub(crate) metadata: Metadata,
+}
+
+/// An object whose status matters as well.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct WithStatus {
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
+    pub(crate) status: Option<Value>,
 }
 
 /// The part of the metadata that matters.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Metadata {
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) uid: Option<String>,
-    pub(super) resource_version: Option<String>,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) owner_references: Vec<OwnerReference>,
+pub(crate) struct Metadata {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) owner_references: Vec<OwnerReference>,
 }
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct List<T> {
+pub(crate) struct List<T> {
     #[serde(default)]
-    pub(super) metadata: ListMetadata,
-    pub(super) items: Vec<T>,
+    pub(crate) metadata: ListMetadata,
+    /// `null` where there are none.
+    items: Option<Vec<T>>,
+}
+
+impl<T> List<T> {
+    /// What is on this page.
+    pub(crate) fn items(self) -> Vec<T> {
+        self.items.unwrap_or_default()
+    }
 }
 
 /// Where the next page begins.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct ListMetadata {
+pub(crate) struct ListMetadata {
     #[serde(rename = "continue", default)]
-    pub(super) next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// Asks, and reads what is needed of the answer.
-pub(super) async fn ask<T: DeserializeOwned>(client: &Client, request: Request) -> Result<T, Error> {
+pub(crate) async fn ask<T: DeserializeOwned>(client: &Client, request: Request) -> Result<T, Error> {
     let text = client.request_text(request.map_err(Error::BuildRequest)?).await?;
     serde_json::from_str(&text).map_err(Error::SerdeError)
 }
 
 /// A request that may not be one.
-pub(super) type Request = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+pub(crate) type Request = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 /// The code of the API server's refusal.
-pub(super) fn code(error: &Error) -> Option<u16> {
+pub(crate) fn code(error: &Error) -> Option<u16> {
     match error {
         Error::Api(answer) => Some(answer.code),
         _ => None,
@@ -73,6 +90,9 @@ mod tests {
              \"spec\":{nested}}}]}}"
         );
         let list: List<Seen> = serde_json::from_str(&text).unwrap();
-        assert_eq!((list.items[0].metadata.name.as_str(), list.metadata.next.as_deref()), ("a", Some("next")));
+        assert_eq!(list.metadata.next.as_deref(), Some("next"));
+        assert_eq!(list.items()[0].metadata.name, "a");
+        let none: List<Seen> = serde_json::from_str("{\"metadata\":{},\"items\":null}").unwrap();
+        assert!(none.items().is_empty());
     }
 }

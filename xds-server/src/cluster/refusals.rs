@@ -2,26 +2,34 @@
 //! long as they refuse something; the leader reads the Leases of all. One that is not renewed has no say any more.
 //!
 //! ```text
-//! Clients ─ local ─> Refusals ─ Lease of each replica ─> Peers (pure) ─> the leader's Facts
+//! Clients ─ local ─> Steady (pure) ─> Refusals ─ Lease of each replica ─> Peers (pure) ─> the leader's Facts
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::Lease as LeaseKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use kube::{Client, Error};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::Request;
+use kube::{Client, Error, Resource as _};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::MANAGER;
+use super::lenient::{self, List, code};
 use crate::ads::clients::{ClientView, Clients};
 use crate::snapshot::ResourceType;
 use crate::status::Refusal;
+
+mod steady;
+
+pub(super) use steady::Steady;
 
 /// A replica that has not renewed its Lease for so long has no say any more.
 const LEASE_FOR: Duration = Duration::from_secs(10);
@@ -36,10 +44,10 @@ const LABEL: (&str, &str) = ("toolward.dev/holds", "refusals");
 const ANNOTATION: &str = "toolward.dev/refusals";
 
 /// Most bytes that a Lease holds of refusals; the API server takes 256 KiB of annotations.
-const MAX_BYTES: usize = 128 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// Most bytes of one refusal's words.
-const MAX_MESSAGE: usize = 1024;
+const MAX_MESSAGE: usize = 512;
 
 /// What is refused.
 pub(super) type Refusals = BTreeSet<Refusal>;
@@ -75,7 +83,8 @@ fn port(kind: &str, name: &str, client: &ClientView) -> Option<u16> {
 
 /// The Leases of all replicas.
 pub(super) struct Leases {
-    api: Api<Lease>,
+    client: Client,
+    namespace: String,
     identity: String,
     /// What the own Lease says, and since when. Nothing is known of it at the start: an earlier life may have left one.
     said: Option<(Refusals, Instant)>,
@@ -83,27 +92,30 @@ pub(super) struct Leases {
 
 impl Leases {
     pub(super) fn new(client: Client, namespace: &str, identity: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), said: None }
+        Self { client, namespace: namespace.to_owned(), identity: identity.to_owned(), said: None }
     }
 
-    /// Says what is refused here, where that is not known yet or has to be renewed.
+    /// Says what is refused here, where that is not known yet or has to be renewed; not more often than that.
     pub(super) async fn say(&mut self, refusals: &Refusals) {
         let now = Instant::now();
-        let is_said = self.said.as_ref().is_some_and(|(said, since)| {
-            said == refusals && (said.is_empty() || now.duration_since(*since) < RENEW_EVERY)
+        let is_said = self.said.as_ref().is_some_and(|(said, since)| match said.is_empty() {
+            true => refusals.is_empty(),
+            false => now.duration_since(*since) < RENEW_EVERY,
         });
         if is_said {
             return;
         }
         let name = lease_name(&self.identity);
         let written = if refusals.is_empty() {
-            match self.api.delete(&name, &DeleteParams::default()).await {
+            let request = self.request().delete(&name, &DeleteParams::default());
+            match lenient::ask::<IgnoredAny>(&self.client, request).await {
                 Err(error) if code(&error) != Some(404) => Err(error),
                 _ => Ok(()),
             }
         } else {
             let patch = Patch::Apply(self.lease(&name, refusals));
-            self.api.patch(&name, &PatchParams::apply(MANAGER).force(), &patch).await.map(drop)
+            let request = self.request().patch(&name, &PatchParams::apply(MANAGER).force(), &patch);
+            lenient::ask::<IgnoredAny>(&self.client, request).await.map(drop)
         };
         match written {
             Ok(()) => self.said = Some((refusals.clone(), now)),
@@ -132,9 +144,10 @@ impl Leases {
     pub(super) async fn read(&self, peers: &mut Peers) {
         // From the API server's cache: a moment more or less does not matter.
         let selected = ListParams::default().labels(&format!("{}={}", LABEL.0, LABEL.1)).match_any();
-        match self.api.list(&selected).await {
+        let list: Result<List<Lease>, Error> = lenient::ask(&self.client, self.request().list(&selected)).await;
+        match list {
             Ok(list) => {
-                for Expired { name, version } in peers.take(list.items, &self.identity, Instant::now()) {
+                for Expired { name, version } in peers.take(list.items(), &self.identity, Instant::now()) {
                     self.delete(&name, version).await;
                 }
             }
@@ -145,20 +158,39 @@ impl Leases {
     async fn delete(&self, name: &str, version: Option<String>) {
         let preconditions = Preconditions { resource_version: version, uid: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.api.delete(name, &parameters).await {
+        match lenient::ask::<IgnoredAny>(&self.client, self.request().delete(name, &parameters)).await {
             Ok(_) => info!(lease = name, "deleted: its replica does not renew it any more"),
             // Gone, or renewed after all.
             Err(error) if matches!(code(&error), Some(404 | 409)) => {}
             Err(error) => warn!(lease = name, %error, "can't delete a Lease that is not renewed"),
         }
     }
+
+    fn request(&self) -> Request {
+        Request::new(LeaseKind::url_path(&(), Some(&self.namespace)))
+    }
 }
 
-fn code(error: &Error) -> Option<u16> {
-    match error {
-        Error::Api(answer) => Some(answer.code),
-        _ => None,
-    }
+/// What matters of a Lease.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Lease {
+    metadata: LeaseMetadata,
+    spec: LeaseSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LeaseMetadata {
+    name: String,
+    resource_version: Option<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LeaseSpec {
+    holder_identity: Option<String>,
 }
 
 /// A name that the API server takes, whatever the replica is called.
@@ -167,10 +199,19 @@ fn lease_name(identity: &str) -> String {
     format!("{MANAGER}-refusals-{hash}")
 }
 
-/// Refusals as they stand in a Lease: as many as it holds.
+/// Refusals as they stand in a Lease: as many as it holds, one of each namespace in turn, so that none fills it alone.
 fn written(refusals: &Refusals) -> String {
-    let mut all = String::new();
+    let mut of_namespace: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut in_turn: Vec<(usize, &Refusal)> = Vec::new();
     for refusal in refusals {
+        let namespace = refusal.gateway.0.split('/').next().unwrap_or_default();
+        let turn = of_namespace.entry(namespace).or_default();
+        in_turn.push((*turn, refusal));
+        *turn += 1;
+    }
+    in_turn.sort_by_key(|(turn, _)| *turn);
+    let mut all = String::new();
+    for (_, refusal) in in_turn {
         let Ok(next) = serde_json::to_string(refusal) else { continue };
         if all.len() + next.len() + 2 > MAX_BYTES {
             break;
@@ -206,8 +247,10 @@ impl Peers {
         let mut last = std::mem::take(&mut self.0);
         let mut expired = Vec::new();
         for lease in leases {
-            let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-            let Some(name) = lease.metadata.name.clone().filter(|_| holder != Some(own)) else { continue };
+            if lease.spec.holder_identity.as_deref() == Some(own) {
+                continue;
+            }
+            let name = lease.metadata.name.clone();
             let version = lease.metadata.resource_version.clone();
             let peer = match last.remove(&name) {
                 Some(peer) if peer.version == version => peer,
@@ -231,7 +274,7 @@ impl Peers {
 }
 
 fn read(name: &str, lease: &Lease) -> Refusals {
-    let text = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION));
+    let text = lease.metadata.annotations.get(ANNOTATION);
     let refusals = text.map(|text| serde_json::from_str(text)).transpose();
     refusals.map(Option::unwrap_or_default).unwrap_or_else(|error| {
         warn!(lease = name, %error, "can't read what the Envoys of another replica refuse");
@@ -241,9 +284,6 @@ fn read(name: &str, lease: &Lease) -> Refusals {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::coordination::v1::LeaseSpec;
-    use kube::api::ObjectMeta;
-
     use super::*;
     use crate::model::GatewayName;
 
@@ -253,13 +293,12 @@ mod tests {
 
     fn lease(holder: &str, version: u32, refusals: &Refusals) -> Lease {
         Lease {
-            metadata: ObjectMeta {
-                name: Some(lease_name(holder)),
+            metadata: LeaseMetadata {
+                name: lease_name(holder),
                 resource_version: Some(version.to_string()),
-                annotations: Some(BTreeMap::from([(ANNOTATION.to_owned(), written(refusals))])),
-                ..Default::default()
+                annotations: BTreeMap::from([(ANNOTATION.to_owned(), written(refusals))]),
             },
-            spec: Some(LeaseSpec { holder_identity: Some(holder.to_owned()), ..Default::default() }),
+            spec: LeaseSpec { holder_identity: Some(holder.to_owned()) },
         }
     }
 
@@ -297,9 +336,17 @@ mod tests {
     }
 
     #[test]
+    fn one_namespace_never_fills_a_lease() {
+        let greedy = (0..1000).map(|index| refusal(&format!("a/gw-{index}"), &"x".repeat(MAX_MESSAGE)));
+        let honest = refusal("z/gw", "no");
+        let kept: Refusals = serde_json::from_str(&written(&greedy.chain([honest.clone()]).collect())).unwrap();
+        assert!(kept.contains(&honest));
+    }
+
+    #[test]
     fn what_can_not_be_read_says_nothing() {
         let mut broken = lease("other", 1, &Refusals::new());
-        broken.metadata.annotations = Some(BTreeMap::from([(ANNOTATION.to_owned(), "[{".to_owned())]));
+        broken.metadata.annotations = BTreeMap::from([(ANNOTATION.to_owned(), "[{".to_owned())]);
         assert_eq!(read("other", &broken), Refusals::new());
         assert_eq!(read("other", &Lease::default()), Refusals::new());
     }

@@ -7,20 +7,29 @@ use std::time::Duration;
 
 use futures::stream::{StreamExt as _, iter};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Client, Error};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::Request;
+use kube::{Client, Error, Resource as _};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
-use super::{MANAGER, Meaning, RETRY, WRITES};
+use super::backoff::Backoff;
+use super::lenient::{self, List, WithStatus, code};
+use super::{MANAGER, Meaning, WRITES};
 use crate::resources::{Current, ObjectRef, Resources};
 use crate::source::kube::kinds::KINDS;
 use crate::status::{Desired, Facts, current, desired, merged};
 
 /// Between two looks at all statuses: our own writes come back as changes.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two writes of one object's status, once it was written or could not be…
+const SPACING: Duration = Duration::from_millis(200);
+
+/// …and at last, where it goes on.
+const SPACING_MOST: Duration = Duration::from_secs(2);
 
 /// How often one status is tried at once when others write to the same object.
 const ATTEMPTS: usize = 5;
@@ -35,6 +44,7 @@ pub(super) async fn write(
     // What was written since the world was told: the world does not know it yet.
     let mut written: BTreeMap<ObjectRef, Current> = BTreeMap::new();
     let mut told: Option<Arc<Resources>> = None;
+    let mut pace = Pace::default();
     loop {
         let meaning = meanings.borrow_and_update().clone();
         let resources = meaning.as_ref().map(|meaning| Arc::clone(&meaning.resources));
@@ -44,7 +54,8 @@ pub(super) async fn write(
         told = resources;
         let known = facts.borrow_and_update().clone();
         let leading = *leads.borrow_and_update();
-        let mut failed = false;
+        let mut wake: Option<Instant> = None;
+        pace.forget(Instant::now());
         if let (Some(Meaning { resources, translation }), Some(known), true) = (meaning, known, leading) {
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let writes: Vec<_> = desired(&resources, &translation, &known)
@@ -53,14 +64,19 @@ pub(super) async fn write(
                     let there = written.get(&desired.object).cloned();
                     let there = there.or_else(|| current(&desired.object, &resources)).unwrap_or_default();
                     merged(&desired, there.status.as_ref(), &now)?;
+                    if let Some(later) = pace.later(&desired.object) {
+                        wake = Some(wake.map_or(later, |wake| wake.min(later)));
+                        return None;
+                    }
                     Some(bring(client.clone(), desired, there, now.clone()))
                 })
                 .collect();
             let results: Vec<_> = iter(writes).buffer_unordered(WRITES).collect().await;
             for (object, there) in results {
+                let later = pace.wrote(object.clone());
                 match there {
                     Some(there) => drop(written.insert(object, there)),
-                    None => failed = true,
+                    None => wake = Some(wake.map_or(later, |wake| wake.min(later))),
                 }
             }
         }
@@ -69,8 +85,31 @@ pub(super) async fn write(
             changed = meanings.changed() => if changed.is_err() { return },
             changed = facts.changed() => if changed.is_err() { return },
             changed = leads.changed() => if changed.is_err() { return },
-            () = sleep(RETRY), if failed => {}
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
+    }
+}
+
+/// When each object may be written again: one that changes all the time, or can't be written, waits alone.
+#[derive(Debug, Default)]
+struct Pace(BTreeMap<ObjectRef, (Instant, Backoff)>);
+
+impl Pace {
+    /// When, if that is later than now.
+    fn later(&self, object: &ObjectRef) -> Option<Instant> {
+        self.0.get(object).map(|(next, _)| *next).filter(|next| *next > Instant::now())
+    }
+
+    /// Notes an attempt; gives when the next may be.
+    fn wrote(&mut self, object: ObjectRef) -> Instant {
+        let now = Instant::now();
+        let (next, backoff) = self.0.entry(object).or_insert((now, Backoff::new(SPACING, SPACING_MOST)));
+        *next = now + backoff.next(now);
+        *next
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.0.retain(|_, (next, _)| now < *next + SPACING_MOST * 2);
     }
 }
 
@@ -97,13 +136,13 @@ async fn attempt(client: Client, desired: &Desired, there: Current, now: &str) -
                 return Ok(Some(written));
             }
             // Somebody wrote meanwhile: what that was is kept, and ours put beside it.
-            Err(Error::Api(answer)) if answer.code == 409 => match object.read().await? {
+            Err(error) if code(&error) == Some(409) => match object.read().await? {
                 Some(fresh) if fresh.uid == uid => there = fresh,
                 // Another object of the same name: the world is about to tell.
                 _ => return Ok(Some(next)),
             },
             // Gone meanwhile.
-            Err(Error::Api(answer)) if answer.code == 404 => return Ok(Some(next)),
+            Err(error) if code(&error) == Some(404) => return Ok(Some(next)),
             Err(error) => return Err(error),
         }
     }
@@ -113,7 +152,8 @@ async fn attempt(client: Client, desired: &Desired, there: Current, now: &str) -
 
 /// An object whose status is written.
 struct Written {
-    api: Api<DynamicObject>,
+    client: Client,
+    url: String,
     name: String,
     api_version: String,
     kind: &'static str,
@@ -123,12 +163,9 @@ impl Written {
     fn new(client: Client, object: &ObjectRef) -> Option<Self> {
         let is_it = |group: &str, kind: &str| (group, kind) == (object.group.as_str(), object.kind.as_str());
         let kind = KINDS.iter().find(|kind| is_it(kind.group, kind.kind))?;
-        let (resource, namespace) = (kind.resource(), &object.name.namespace);
-        let api = match namespace.as_str() {
-            "" => Api::all_with(client, &resource),
-            namespace => Api::namespaced_with(client, namespace, &resource),
-        };
-        Some(Self { api, name: object.name.name.clone(), api_version: resource.api_version, kind: kind.kind })
+        let (resource, namespace) = (kind.resource(), Some(&*object.name.namespace));
+        let url = DynamicObject::url_path(&resource, namespace.filter(|namespace| !namespace.is_empty()));
+        Some(Self { client, url, name: object.name.name.clone(), api_version: resource.api_version, kind: kind.kind })
     }
 
     /// Writes a status, if the object is still the one that is known.
@@ -140,17 +177,20 @@ impl Written {
             "metadata": { "uid": uid, "resourceVersion": version },
             "status": status,
         });
-        let parameters = PatchParams::apply(MANAGER).force();
-        self.api.patch_status(&self.name, &parameters, &Patch::Apply(&patch)).await.map(|object| of(&object))
+        let (parameters, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(&patch));
+        let request = Request::new(&self.url).patch_subresource("status", &self.name, &parameters, &patch);
+        lenient::ask(&self.client, request).await.map(of)
     }
 
     /// By a list of one, for which there is a right already.
     async fn read(&self) -> Result<Option<Current>, Error> {
         let selected = ListParams::default().fields(&format!("metadata.name={}", self.name));
-        Ok(self.api.list(&selected).await?.items.first().map(of))
+        let list: List<WithStatus> = lenient::ask(&self.client, Request::new(&self.url).list(&selected)).await?;
+        Ok(list.items().into_iter().next().map(of))
     }
 }
 
-fn of(object: &DynamicObject) -> Current {
-    Current::new(&object.metadata, object.data.get("status").cloned())
+fn of(object: WithStatus) -> Current {
+    let WithStatus { metadata, status } = object;
+    Current { uid: metadata.uid, version: metadata.resource_version, status }
 }

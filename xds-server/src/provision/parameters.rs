@@ -13,14 +13,16 @@
 //! | `nodeSelector` | YAML of labels and values | none |
 //! | `tolerations` | YAML, a list as in a pod | none |
 //!
-//! What a Gateway's own ConfigMap says comes before that of its class.
+//! What a Gateway's own ConfigMap says comes before that of its class, which says what it may say: see [`Bounds`].
 
 use std::collections::BTreeMap;
 
+use gateway_api::gateways::GatewayInfrastructure;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{self, Bounds};
 use super::quantity;
 
 /// The least memory that an Envoy with the filter can be limited to, in bytes.
@@ -50,12 +52,13 @@ pub struct ServiceParameters {
 }
 
 /// Who can reach a Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the words of Kubernetes")]
 pub enum ServiceKind {
     #[default]
     LoadBalancer,
     NodePort,
+    #[serde(rename = "ClusterIP")]
     ClusterIp,
 }
 
@@ -124,18 +127,73 @@ pub struct ParameterFault {
     pub fault: String,
 }
 
-impl Parameters {
-    /// These parameters with what a ConfigMap says otherwise.
+/// What a class chooses for its Gateways, and leaves to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassParameters {
+    /// Where a Gateway does not choose.
+    pub defaults: Parameters,
+    /// What a Gateway may choose.
+    pub bounds: Bounds,
+}
+
+impl ClassParameters {
+    /// These with what the ConfigMap of a class says otherwise. A class may say everything.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn with(mut self, written: &ConfigMap) -> Result<Self, Vec<ParameterFault>> {
         let mut faults = Vec::new();
         for (key, value) in written.data.iter().flatten() {
-            if let Err(fault) = self.set(key, value.trim()) {
-                faults.push(ParameterFault { key: key.clone(), fault });
-            }
+            let set = match key.as_str() {
+                bounds::KEY => Bounds::parse(value.trim()).map(|bounds| self.bounds = bounds),
+                key => self.defaults.set(key, value.trim()),
+            };
+            faults.extend(set.err().map(|fault| ParameterFault { key: key.clone(), fault }));
         }
+        faults.extend(self.defaults.faults(written));
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+
+    /// What a Gateway of the class gets whose own ConfigMap says this.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or more than the class allows.
+    pub fn of_gateway(&self, written: &ConfigMap) -> Result<Parameters, Vec<ParameterFault>> {
+        let mut chosen = self.defaults.clone();
+        let mut faults = Vec::new();
+        for (key, value) in written.data.iter().flatten() {
+            let set = match key.as_str() {
+                bounds::KEY => Err("only the ConfigMap of a GatewayClass can say this".to_owned()),
+                // Each key sets what is compared there, and nothing else.
+                key => chosen.set(key, value.trim()).and_then(|()| self.bounds.check(key, &chosen, &self.defaults)),
+            };
+            faults.extend(set.err().map(|fault| ParameterFault { key: key.clone(), fault }));
+        }
+        faults.extend(chosen.faults(written));
+        if faults.is_empty() { Ok(chosen) } else { Err(faults) }
+    }
+
+    /// What is wrong with a Gateway's own labels and annotations, by the name of the field.
+    pub fn metadata_faults(&self, infrastructure: &GatewayInfrastructure) -> Vec<(&'static str, String)> {
+        let labels = self.bounds.refused_label(infrastructure.labels.iter().flat_map(BTreeMap::keys));
+        let annotations = self.bounds.refused_annotation(infrastructure.annotations.iter().flat_map(BTreeMap::keys));
+        let fault = |field: &'static str, name: &str| {
+            let message = format!(
+                "a Gateway of this class may not choose {name}; leave it out, or have it allowed by {field} in {} of the \
+                 class's ConfigMap",
+                bounds::KEY
+            );
+            (field, message)
+        };
+        let labels = labels.map(|name| fault("labels", name));
+        labels.into_iter().chain(annotations.map(|name| fault("annotations", name))).collect()
+    }
+}
+
+impl Parameters {
+    /// What is wrong with them as a whole, once all keys of a ConfigMap are set.
+    fn faults(&self, written: &ConfigMap) -> Vec<ParameterFault> {
+        let mut faults = Vec::new();
         for key in written.binary_data.iter().flat_map(BTreeMap::keys) {
             let fault = "parameters are text; write it under data".to_owned();
             faults.push(ParameterFault { key: key.clone(), fault });
@@ -150,7 +208,7 @@ impl Parameters {
             let fault = "a Service of type ClusterIP is not reached from outside; leave it out".to_owned();
             faults.push(ParameterFault { key: "externalTrafficPolicy".to_owned(), fault });
         }
-        if faults.is_empty() { Ok(self) } else { Err(faults) }
+        faults
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -241,7 +299,8 @@ mod tests {
 
     fn with(key: &str, value: &str) -> Result<Parameters, Vec<ParameterFault>> {
         let data = Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
-        Parameters::default().with(&ConfigMap { data, ..ConfigMap::default() })
+        let class = ClassParameters::default().with(&ConfigMap { data, ..ConfigMap::default() })?;
+        Ok(class.defaults)
     }
 
     #[test]
@@ -280,9 +339,9 @@ mod tests {
 
     #[test]
     fn a_later_config_map_says_more() {
-        let class = with("image", "envoy:1").unwrap();
+        let class = ClassParameters { defaults: with("image", "envoy:1").unwrap(), ..Default::default() };
         let data = Some(BTreeMap::from([("replicas".to_owned(), "5".to_owned())]));
-        let gateway = class.with(&ConfigMap { data, ..ConfigMap::default() }).unwrap();
+        let gateway = class.of_gateway(&ConfigMap { data, ..ConfigMap::default() }).unwrap();
         assert_eq!((gateway.replicas, gateway.image.as_str()), (5, "envoy:1"));
     }
 }

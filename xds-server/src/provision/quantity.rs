@@ -6,6 +6,11 @@ const ONE: u128 = 1_000_000_000;
 
 /// An amount such as `500m`, `1.5Gi` or `1e3`, rounded up to a whole number; none: it is no amount, or past all memory.
 pub(super) fn parse(text: &str) -> Option<u64> {
+    u64::try_from(billionths(text)?.div_ceil(ONE)).ok()
+}
+
+/// The same in billionths, rounded up.
+pub(super) fn billionths(text: &str) -> Option<u128> {
     let unsigned = text.strip_prefix('+').unwrap_or(text);
     let is_of_number = |character: char| character.is_ascii_digit() || character == '.';
     let end = unsigned.find(|character| !is_of_number(character)).unwrap_or(unsigned.len());
@@ -13,8 +18,8 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     let factor = factor(unit)?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
-    let divisor = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?.checked_mul(ONE)?;
-    u64::try_from(digits.checked_mul(factor)?.div_ceil(divisor)).ok()
+    let divisor = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+    Some(digits.checked_mul(factor)?.div_ceil(divisor))
 }
 
 /// How many billionths a unit stands for.

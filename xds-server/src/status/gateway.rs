@@ -33,6 +33,9 @@ const LISTENER_REFERENCES: [&str; 5] = [
     "InvalidCACertificateKind",
 ];
 
+/// Most refusals of Envoys that a condition shows.
+const REFUSALS_SHOWN: usize = 4;
+
 pub(super) fn gateways(world: &World<'_>) -> Vec<Desired> {
     let classes = class::accepted(world);
     let mut all = Vec::new();
@@ -80,8 +83,7 @@ fn status(name: &Name, gateway: &Gateway, outcomes: &[ListenerOutcome], world: &
         .enumerate()
         .filter(|(_, (listener, _))| names.insert(&listener.name))
         .map(|(index, (listener, outcome))| {
-            let of_port = |refusal: &&Refusal| refusal.port.is_none_or(|port| i32::from(port) == listener.port);
-            let refused = refused_by_envoy(refusals(name, world).filter(of_port));
+            let refused = listener_refused(listener.port, refusals(name, world));
             Listener::new(index, listener, outcome, problems, refused)
         })
         .collect();
@@ -137,11 +139,25 @@ fn refusals<'w>(name: &Name, world: &World<'w>) -> impl Iterator<Item = &'w Refu
     world.facts.refusals.iter().filter(move |refusal| refusal.gateway == gateway)
 }
 
+/// What Envoys refuse, in their words, as far as it is short: each write of a status has all of it.
 fn refused_by_envoy<'w>(refusals: impl Iterator<Item = &'w Refusal>) -> Option<Condition> {
     // Several Envoys say the same, and of several listeners.
     let said: BTreeSet<&str> = refusals.map(|refusal| refusal.message.as_str()).collect();
-    let message = || format!("Envoy refuses it: {}", said.iter().copied().collect::<Vec<_>>().join("\n"));
+    let more = said.len().saturating_sub(REFUSALS_SHOWN);
+    let mut shown: Vec<String> = said.iter().take(REFUSALS_SHOWN).map(|said| (*said).to_owned()).collect();
+    shown.extend((more > 0).then(|| format!("and {more} more")));
+    let message = || format!("Envoy refuses it: {}", shown.join("\n"));
     (!said.is_empty()).then(|| Condition::new("Programmed", false, "Invalid", message()))
+}
+
+/// The same of one listener. What can't be told to be of one port is not said once more for each.
+fn listener_refused<'w>(port: i32, refusals: impl Iterator<Item = &'w Refusal>) -> Option<Condition> {
+    let (own, of_all): (Vec<_>, Vec<_>) = refusals
+        .filter(|refusal| refusal.port.is_none_or(|of| i32::from(of) == port))
+        .partition(|refusal| refusal.port.is_some());
+    let see =
+        || Condition::new("Programmed", false, "Invalid", "Envoy refuses a part of it; see the Gateway's condition");
+    refused_by_envoy(own.into_iter()).or_else(|| (!of_all.is_empty()).then(see))
 }
 
 /// The addresses of the Service that was made for a Gateway. Another one of that name says nothing of it.

@@ -7,10 +7,12 @@ use gateway_api::gateways::{
     Gateway, GatewayAllowedListenersNamespacesFrom, GatewayListeners, GatewayListenersAllowedRoutes,
     GatewayListenersTls, GatewayListenersTlsMode,
 };
+use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::model::Certificate;
 use crate::problem::Problem;
-use crate::provision::{Parameters, STATUS_PORT};
+use crate::provision::parameters::ParameterFault;
+use crate::provision::{ClassParameters, Parameters, STATUS_PORT};
 use crate::resources::{Name, ObjectRef};
 
 use super::certificates;
@@ -97,7 +99,7 @@ impl OwnGateway {
 /// All Gateways, of which some are ours.
 #[derive(Debug, Default)]
 pub(super) struct Gateways {
-    classes: Option<Part<BTreeMap<String, Parameters>>>,
+    classes: Option<Part<BTreeMap<String, ClassParameters>>>,
     gateways: Parts<Name, Option<OwnGateway>>,
 }
 
@@ -147,7 +149,7 @@ impl Gateways {
 /// One Gateway; `None` where it is not ours.
 fn own(
     name: &Name,
-    classes: &BTreeMap<String, Parameters>,
+    classes: &BTreeMap<String, ClassParameters>,
     view: &View<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<OwnGateway> {
@@ -164,14 +166,14 @@ fn own(
 }
 
 /// Our classes with the parameters that hold for all Gateways of each.
-fn own_classes(view: &View<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, Parameters> {
+fn own_classes(view: &View<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, ClassParameters> {
     let mut own = BTreeMap::new();
     for (name, class) in view.classes() {
         if class.spec.controller_name != CONTROLLER_NAME {
             continue;
         }
         let parameters = match &class.spec.parameters_ref {
-            None => Some(Parameters::default()),
+            None => Some(ClassParameters::default()),
             Some(reference) => {
                 let mut reporter = problems.of(object(GATEWAY_API, "GatewayClass", name));
                 let reference = ParametersRef {
@@ -179,7 +181,8 @@ fn own_classes(view: &View<'_>, problems: &mut Problems<'_>) -> BTreeMap<String,
                     kind: &reference.kind,
                     name: Name::new(reference.namespace.clone().unwrap_or_default(), &reference.name),
                 };
-                parameters(&reference, &Parameters::default(), view, "spec.parametersRef", &mut reporter)
+                let read = |written: &ConfigMap| ClassParameters::default().with(written);
+                parameters(&reference, read, view, "spec.parametersRef", &mut reporter)
             }
         };
         own.extend(parameters.map(|parameters| (name.name.clone(), parameters)));
@@ -187,23 +190,32 @@ fn own_classes(view: &View<'_>, problems: &mut Problems<'_>) -> BTreeMap<String,
     own
 }
 
+/// What a Gateway chooses of what its class leaves to it.
 fn infrastructure(
     gateway: &Gateway,
     name: &Name,
-    defaults: &Parameters,
+    class: &ClassParameters,
     view: &View<'_>,
     reporter: &mut Reporter<'_, '_>,
 ) -> Option<Parameters> {
-    let infrastructure = gateway.spec.infrastructure.as_ref();
-    let Some(reference) = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref()) else {
-        return Some(defaults.clone());
+    let Some(infrastructure) = gateway.spec.infrastructure.as_ref() else { return Some(class.defaults.clone()) };
+    let faults = class.metadata_faults(infrastructure);
+    for (field, message) in &faults {
+        reporter.report(format!("spec.infrastructure.{field}"), Fault::new("InvalidParameters", message.clone()));
+    }
+    let chosen = match &infrastructure.parameters_ref {
+        None => Some(class.defaults.clone()),
+        Some(reference) => {
+            let reference = ParametersRef {
+                group: &reference.group,
+                kind: &reference.kind,
+                name: Name::new(&name.namespace, &reference.name),
+            };
+            let read = |written: &ConfigMap| class.of_gateway(written);
+            parameters(&reference, read, view, "spec.infrastructure.parametersRef", reporter)
+        }
     };
-    let reference = ParametersRef {
-        group: &reference.group,
-        kind: &reference.kind,
-        name: Name::new(&name.namespace, &reference.name),
-    };
-    parameters(&reference, defaults, view, "spec.infrastructure.parametersRef", reporter)
+    chosen.filter(|_| faults.is_empty())
 }
 
 /// What a parametersRef names.
@@ -214,13 +226,13 @@ struct ParametersRef<'a> {
 }
 
 /// `None` after reporting all that is wrong.
-fn parameters(
+fn parameters<T>(
     reference: &ParametersRef<'_>,
-    defaults: &Parameters,
+    read: impl FnOnce(&ConfigMap) -> Result<T, Vec<ParameterFault>>,
     view: &View<'_>,
     field: &str,
     reporter: &mut Reporter<'_, '_>,
-) -> Option<Parameters> {
+) -> Option<T> {
     let ParametersRef { group, kind, name } = reference;
     let mut fault = |message: String| reporter.report(field, Fault::new("InvalidParameters", message));
     if (*group, *kind) != ("", "ConfigMap") {
@@ -231,7 +243,7 @@ fn parameters(
         fault(format!("there is no ConfigMap {name}; create it, or leave the parameters out"));
         return None;
     };
-    match defaults.clone().with(config_map) {
+    match read(config_map) {
         Ok(parameters) => Some(parameters),
         Err(faults) => {
             faults.iter().for_each(|found| fault(format!("ConfigMap {name}: {found}")));

@@ -140,10 +140,11 @@ async fn look(client: &Client) -> Result<Found, Error> {
         let mut page = ListParams::default().labels(&selected).limit(PAGE);
         loop {
             let list: List<Seen> = lenient::ask(client, Request::new(&url).list_metadata(&page)).await?;
-            for (gateway, found) in list.items.into_iter().filter_map(|seen| FoundObject::of(kind, seen.metadata)) {
+            let next = list.metadata.next.clone().filter(|next| !next.is_empty());
+            for (gateway, found) in list.items().into_iter().filter_map(|seen| FoundObject::of(kind, seen.metadata)) {
                 objects.entry(gateway).or_default().push(found);
             }
-            match list.metadata.next.filter(|next| !next.is_empty()) {
+            match next {
                 Some(next) => page.continue_token = Some(next),
                 None => break,
             }

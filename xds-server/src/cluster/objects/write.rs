@@ -73,7 +73,7 @@ impl<'o> Wished<'o> {
     async fn look(&self, client: &Client) -> Result<Option<Metadata>, Error> {
         let one = ListParams::default().fields(&format!("metadata.name={}", self.name()));
         let list: List<Seen> = lenient::ask(client, self.request().list_metadata(&one)).await?;
-        Ok(list.items.into_iter().next().map(|seen| seen.metadata))
+        Ok(list.items().into_iter().next().map(|seen| seen.metadata))
     }
 
     async fn apply(&self, client: &Client, precondition: Value) -> Result<Seen, Error> {

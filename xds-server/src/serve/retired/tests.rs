@@ -79,13 +79,14 @@ fn on_hosts(gateway: &Gateway, domains: &[&str], routes: &[(&str, &str)]) -> Gat
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         policy: (*key).to_owned(),
-        origin: None,
+        names_host: false,
         transport: Default::default(),
     };
     let host = |domain: &&str| VirtualHost {
         name: format!("h/{domain}"),
-        domain: (*domain).to_owned(),
-        routes: routes.iter().enumerate().map(route).collect(),
+        domains: vec![(*domain).to_owned()],
+        origin: None,
+        routes: routes.iter().enumerate().map(route).map(Arc::new).collect(),
     };
     let virtual_hosts = domains.iter().map(host).collect();
     let listener = Listener { virtual_hosts, ..Listener::clone(gateway.listeners.get(&80).unwrap()) };
