@@ -1,10 +1,12 @@
 //! A real API server with the manifests that are shipped; `toolward` as the service account that it has there.
 
 mod changes;
+mod deleted;
 mod deployment;
 mod flood;
 mod identity;
 mod key_sets;
+mod malformed;
 mod nulls;
 mod outages;
 mod refusals;
@@ -12,5 +14,6 @@ mod rights;
 mod secrets;
 mod shared_statuses;
 mod statuses;
+mod unknown;
 mod upstream_tls;
 mod world;
