@@ -30,7 +30,7 @@ fn what_a_deleted_policy_protected_stays_closed() {
     cluster.kubectl(&["delete", "mcpaccesspolicy", "touched", "spoken", "again"]);
     for name in ["touched", "spoken", "again"] {
         let path = format!("/{name}");
-        eventually(name, || world.ask_anonymously(&path).reason().as_deref() == Some("PolicyDeleted"));
+        eventually(name, || world.is_closed(&path, "PolicyDeleted"));
         world.stays_closed(&path);
     }
     eventually("it is said what to do", || {
@@ -59,8 +59,6 @@ fn what_a_deleted_policy_protected_stays_closed() {
     world.stays_closed("/again");
     eventually("it is noticed", || world.toolward.metric("toolward_unknown_kinds") == 1.0);
     cluster.apply(&open_route("later"));
-    eventually("what is new is closed", || {
-        world.ask_anonymously("/later").reason().as_deref() == Some("PoliciesUnknown")
-    });
+    eventually("what is new is closed", || world.is_closed("/later", "PoliciesUnknown"));
     eventually("it is said", || world.toolward.get("/problems").text.contains("KindNotInstalled"));
 }

@@ -15,9 +15,9 @@ fn deep() -> Value {
 }
 
 /// What a tenant may write into the metadata of whatever it may write.
-fn managed_fields() -> Value {
+fn managed_fields(version: &str) -> Value {
     let field = |manager: &str, time: &str, fields: Value| {
-        json!({ "manager": manager, "operation": "Update", "apiVersion": "v1", "time": time,
+        json!({ "manager": manager, "operation": "Update", "apiVersion": version, "time": time,
             "fieldsType": "FieldsV1", "fieldsV1": fields })
     };
     json!([field("deep", "2026-01-01T00:00:00Z", deep()), field("late", "9999-12-31T23:59:59Z", json!({ "f:b": {} }))])
@@ -91,7 +91,7 @@ fn odd_ones() -> Vec<(String, Value)> {
         let mut object = content;
         object["apiVersion"] = version.into();
         object["kind"] = kind.into();
-        object["metadata"] = json!({ "name": "odd", "managedFields": managed_fields() });
+        object["metadata"] = json!({ "name": "odd", "managedFields": managed_fields(version) });
         (path, object)
     };
     rows.into_iter().map(object).collect()
@@ -173,12 +173,13 @@ spec:
     let path = "/apis/agentgateway.dev/v1alpha1/namespaces/tenant/agentgatewaypolicies";
     let made = world.cluster.try_kubectl(&["create", "--raw", path, "-f", "-"], &bad.to_string());
     made.unwrap_or_else(|error| panic!("{error}"));
-    eventually("what it protects is closed", || {
-        world.ask_anonymously("/closed").reason().as_deref() == Some("Malformed")
-    });
+    eventually("what it protects is closed", || world.is_closed("/closed", "Malformed"));
     assert_eq!(world.ask_anonymously("/other").status, 401, "what it does not name goes on");
     let problems = world.toolward.get("/problems").text;
-    assert!(problems.contains("Malformed") && problems.contains("\"bad\""), "{problems}");
+    assert!(
+        problems.contains(r#""resource":"AgentgatewayPolicy tenant/bad","field":"spec.traffic","reason":"Malformed""#),
+        "{problems}"
+    );
     assert_eq!(world.ask(&ops, "add").text, OK);
     let three = replica(&world.cluster, "three");
     eventually("a new replica knows all kinds", || is_fine(&three));

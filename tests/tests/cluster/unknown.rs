@@ -4,7 +4,7 @@ use serde_json::Value;
 use toolward_tests::process::eventually;
 use toolward_tests::upstream::OK;
 
-use crate::world::{World, open_route, policy, policy_of_route, replica};
+use crate::world::{World, open_route, policy, policy_of_route, replica, route};
 
 /// The rights of toolward, without those to policies. Given back as they were.
 fn without_policies(world: &World) -> (String, String) {
@@ -45,24 +45,20 @@ fn while_policies_can_not_be_read_what_is_new_is_closed() {
     // A route whose policy was applied before it.
     world.cluster.apply(&policy_of_route("late", "late"));
     world.cluster.apply(&open_route("late"));
-    eventually("the new route is there", || {
-        let answer = world.ask_anonymously("/late");
-        assert_ne!(answer.text, OK, "it is never open");
-        answer.reason().as_deref() == Some("PoliciesUnknown")
-    });
+    eventually("the new route is there", || world.is_closed("/late", "PoliciesUnknown"));
     // What was served goes on.
     assert_eq!(world.ask_anonymously("/early").text, OK);
     assert_eq!(world.ask(&ops, "add").text, OK);
     // A rule that is new in a route that was served.
     let more = open_route("early").replace("  rules:\n", "  rules:\n  - matches: [{ path: { type: PathPrefix, value: /more } }]\n    backendRefs: [{ name: math, port: 80 }]\n");
     world.cluster.apply(&more);
-    eventually("the new rule is there", || {
-        world.ask_anonymously("/more").reason().as_deref() == Some("PoliciesUnknown")
-    });
+    eventually("the new rule is there", || world.is_closed("/more", "PoliciesUnknown"));
     assert_eq!(world.ask_anonymously("/early").text, OK, "the old one goes on");
     // Others' changes are taken: a server goes away.
     world.cluster.kubectl(&["delete", "httproute", "math"]);
     eventually("a route is gone", || world.ask(&ops, "add").status == 404);
+    world.cluster.apply(&route("math", "default"));
+    eventually("it is back as it was", || world.ask(&ops, "add").text == OK);
     // A replica that starts now serves nothing rather than half of it.
     let account = world.cluster.service_account("toolward-system", "toolward");
     let arguments = ["--provision", "false", "--namespace", "toolward-system", "--identity", "blind"];

@@ -11,7 +11,7 @@ use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::stack::gateway;
 use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer, Toolward};
-use toolward_tests::upstream::Upstream;
+use toolward_tests::upstream::{OK, Upstream};
 
 /// A running whole.
 pub(crate) struct World {
@@ -51,6 +51,13 @@ impl World {
     /// The answer to a call without a token, at this path.
     pub(crate) fn ask_anonymously(&self, path: &str) -> Answer {
         http::send(http::post(&self.client, &self.url(path), call("add")))
+    }
+
+    /// Whether a call without a token is answered 503 for this reason. It must not come through.
+    pub(crate) fn is_closed(&self, path: &str, reason: &str) -> bool {
+        let answer = self.ask_anonymously(path);
+        assert_ne!(answer.text, OK, "{path} is open");
+        answer.status == 503 && answer.reason().as_deref() == Some(reason)
     }
 
     /// The condition of this type of an object of the namespace `default`, in the first status that has one.
