@@ -66,6 +66,7 @@ pub use keys::{KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SE
 pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub(crate) use posture::WRITTEN_BY;
+pub use protection::HOST_UNKNOWN;
 pub use translator::Translator;
 
 use toolward_policy::config::{AccessLog, BindingKey, Limits};

@@ -22,7 +22,7 @@ use super::targets::Target;
 use super::view::View;
 
 /// It can't be told for which host a token must be.
-const HOST_UNKNOWN: &str = "HostUnknown";
+pub const HOST_UNKNOWN: &str = "HostUnknown";
 
 /// A token for one server would go to another one.
 const SEVERAL_SERVERS: &str = "PassthroughToSeveralServers";
