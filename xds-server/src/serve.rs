@@ -421,8 +421,11 @@ impl Keeper {
         let (translation, snapshot) = self.pipeline.turn(resources, start);
         let translation = Arc::new(translation);
         self.metrics.translated(start.elapsed(), translation.unprotected.len());
+        // What is told while a kind can't be read does not say that it can.
+        let is_whole = resources.vouched.is_none();
+        let source = self.reports.borrow().as_ref().filter(|_| !is_whole).map(|last| last.source.clone());
         self.report(Report {
-            source: Vec::new(),
+            source: source.unwrap_or_default(),
             resources: translation.problems.clone(),
             unprotected: translation.unprotected.iter().map(ToString::to_string).collect(),
         });

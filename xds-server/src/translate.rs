@@ -77,6 +77,7 @@ pub use narrowing::{NOT_NARROWER, TOO_SPECIFIC};
 pub use outcome::{HostnameOutcome, ListenerOutcome, ParentOutcome, RouteOutcome, RouteProtection, UnprotectedRule};
 pub use outside::{NAME_PENDING, host_names};
 pub(crate) use posture::WRITTEN_BY;
+pub use protection::HOST_UNKNOWN;
 pub use quotas::{QUOTA_EXCEEDED, Quotas, TOO_LARGE};
 pub use translator::Translator;
 

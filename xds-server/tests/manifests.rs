@@ -121,6 +121,7 @@ fn the_command_line_is_one_that_the_program_takes() {
         value.unwrap_or_else(|| panic!("no {name}")).to_owned()
     };
     assert_eq!(option("--wasm-file"), WASM_FILE);
+    assert_eq!(option("--unprotected-routes"), "deny", "what nobody protects is closed in a cluster");
     let port = |name: &str| {
         let ports = container["ports"].as_array().unwrap();
         ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].as_u64().unwrap()

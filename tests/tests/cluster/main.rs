@@ -2,10 +2,12 @@
 
 mod addresses;
 mod changes;
+mod deleted;
 mod deployment;
 mod flood;
 mod identity;
 mod key_sets;
+mod malformed;
 mod nulls;
 mod outages;
 mod parameters;
@@ -17,6 +19,7 @@ mod secrets;
 mod shared_statuses;
 mod statuses;
 mod takeover;
+mod unknown;
 mod upstream_tls;
 mod world;
 mod xds_clients;

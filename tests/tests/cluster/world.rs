@@ -11,7 +11,7 @@ use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::stack::gateway;
 use toolward_tests::toolward::{AUDIENCE, ISSUER, Issuer, Toolward};
-use toolward_tests::upstream::Upstream;
+use toolward_tests::upstream::{OK, Upstream};
 
 /// A running whole.
 pub(crate) struct World {
@@ -46,6 +46,18 @@ impl World {
 
     pub(crate) fn ask(&self, token: &str, tool: &str) -> Answer {
         http::send(http::post(&self.client, &self.url("/mcp"), call(tool)).bearer_auth(token))
+    }
+
+    /// The answer to a call without a token, at this path.
+    pub(crate) fn ask_anonymously(&self, path: &str) -> Answer {
+        http::send(http::post(&self.client, &self.url(path), call("add")))
+    }
+
+    /// Whether a call without a token is answered 503 for this reason. It must not come through.
+    pub(crate) fn is_closed(&self, path: &str, reason: &str) -> bool {
+        let answer = self.ask_anonymously(path);
+        assert_ne!(answer.text, OK, "{path} is open");
+        answer.status == 503 && answer.reason().as_deref() == Some(reason)
     }
 
     /// The condition of this type of an object of the namespace `default`, in the first status that has one.
@@ -155,6 +167,20 @@ spec:
     backendRefs: [{{ group: toolward.dev, kind: MCPBackend, name: math, namespace: default, port: 80 }}]
 "
     )
+}
+
+/// The HTTPRoute `default/NAME` from `/NAME` to the Service `default/math`, which is open where nobody protects it.
+pub(crate) fn open_route(name: &str) -> String {
+    let to_service = "backendRefs: [{ name: math, port: 80 }]";
+    let to_backend =
+        "backendRefs: [{ group: toolward.dev, kind: MCPBackend, name: math, namespace: default, port: 80 }]";
+    route(name, "default").replace("value: /mcp", &format!("value: /{name}")).replace(to_backend, to_service)
+}
+
+/// The same policy under another name, for an HTTPRoute alone.
+pub(crate) fn policy_of_route(name: &str, route: &str) -> String {
+    let policy = policy("[add, echo]").replace("name: math, namespace", &format!("name: {name}, namespace"));
+    policy.replace("kind: Gateway, name: mcp-gateway", &format!("kind: HTTPRoute, name: {route}"))
 }
 
 /// The policy `default/math` on the Gateway: team ops may use these tools.

@@ -214,7 +214,15 @@ impl Watch {
             return !self.sender.is_closed();
         }
         while let Some(change) = self.store.take_change() {
+            let is_told_anew = matches!(&change, Change::World(world) if world.vouched.is_none());
             if self.sender.send(change).await.is_err() {
+                return false;
+            }
+            // A world of which nothing is said to be missing takes back what was told before.
+            if is_told_anew
+                && !self.told.is_empty()
+                && self.sender.send(Change::Broken(self.told.clone())).await.is_err()
+            {
                 return false;
             }
         }

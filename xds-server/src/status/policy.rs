@@ -12,8 +12,8 @@ use crate::resources::mcp::{self, TargetRef};
 use crate::resources::status::AncestorRef;
 use crate::resources::{Name, ObjectRef, Protects};
 use crate::translate::{
-    CONTROLLER_NAME, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE, NOT_NARROWER,
-    TOO_SPECIFIC,
+    CONTROLLER_NAME, HOST_UNKNOWN, KEY_LEFT_OUT, KEY_REMOVED, KEY_SET_EMPTY, KEY_SET_PENDING, KEY_SET_STALE,
+    NOT_NARROWER, TOO_SPECIFIC,
 };
 
 const KIND: &str = "MCPAccessPolicy";
@@ -122,11 +122,11 @@ impl Policy<'_> {
     }
 }
 
-/// The standard knows three, and there are two of our own for what other policies do not let it; a policy that is wrong in
+/// The standard knows three, and there are three of our own, for what other policies or routes do not let it; a policy that is wrong in
 /// itself is so everywhere, and that is said first.
 fn reason(problems: &[&Problem]) -> &'static str {
     let all = |reasons: &[&str]| problems.iter().all(|problem| reasons.contains(&problem.reason.as_str()));
-    if let Some(own) = [NOT_NARROWER, TOO_SPECIFIC].into_iter().find(|own| all(&[own])) {
+    if let Some(own) = [NOT_NARROWER, TOO_SPECIFIC, HOST_UNKNOWN].into_iter().find(|own| all(&[own])) {
         own
     } else if all(&["Conflicted"]) {
         "Conflicted"

@@ -22,7 +22,7 @@ use super::targets::Target;
 use super::view::View;
 
 /// It can't be told for which host a token must be.
-const HOST_UNKNOWN: &str = "HostUnknown";
+pub const HOST_UNKNOWN: &str = "HostUnknown";
 
 /// A token for one server would go to another one.
 const SEVERAL_SERVERS: &str = "PassthroughToSeveralServers";
@@ -71,6 +71,8 @@ pub(super) struct Protection {
     pub(super) key_sets: BTreeMap<String, KeySet>,
     /// An issuer that the policy names, for clients that take the gateway for it.
     pub(super) issuer_at_gateway: Option<IssuerAtGateway>,
+    /// The policy whose authentication section applies.
+    pub(super) asking: Option<ObjectRef>,
     /// Which of several authentication sections applies, in words.
     pub(super) applying: Option<String>,
     /// What is wrong with policies where they meet.
@@ -90,6 +92,7 @@ impl Protection {
             policy,
             key_sets: BTreeMap::new(),
             issuer_at_gateway: None,
+            asking: None,
             applying: None,
             complaints: Vec::new(),
             notes: Vec::new(),
@@ -142,7 +145,13 @@ impl Protection {
         let message = "tokens must be for the URL of the endpoint, but neither the route nor its listener says for which \
                        host; give one of them hostnames without `*`, or the policy resource.publicURL or audiences";
         let key = format!("{}; any host", self.key);
-        Self { key, ..self.closed(Fault::new(HOST_UNKNOWN, message)) }
+        let fault = Fault::new(HOST_UNKNOWN, message);
+        let complaint = self.asking.clone().map(|policy| {
+            let field = "spec.authentication.issuers".to_owned();
+            Complaint { policy, field, fault: fault.clone() }
+        });
+        let complaints = self.complaints.iter().cloned().chain(complaint).collect();
+        Self { key, complaints, ..self.closed(fault) }
     }
 
     /// The same for a rule with several servers: closed where a caller's token goes through. It is for one server, and the
@@ -164,6 +173,15 @@ impl Protection {
                        one; give each of the backendRefs a rule of its own, with a path or hostname of its own";
         let key = format!("{}; several servers", self.key);
         Self { key, ..self.closed(Fault::new(SEVERAL_SERVERS, message)) }
+    }
+
+    /// What is wrong with policies on the way of a route. What is wrong with the route as well is told of policies beside it
+    /// alone: who writes routes in one namespace has no say in the status of another's policies.
+    pub(super) fn complaints(&self, route: &Name) -> impl Iterator<Item = &Complaint> {
+        let is_told = |complaint: &&Complaint| {
+            complaint.fault.reason != HOST_UNKNOWN || complaint.policy.name.namespace == route.namespace
+        };
+        self.complaints.iter().filter(is_told)
     }
 
     /// What is wrong with the way itself, by the field of the route.
@@ -254,6 +272,7 @@ impl<'p> Levels<'p> {
             }
         };
         let key_sets = section.map(|section| section.asked.key_sets()).unwrap_or_default();
+        let asking = section.map(|section| section.policy().clone());
         let issuer_at_gateway = section.and_then(|section| section.asked.issuer_at_gateway().cloned());
         let authentication = match section {
             Some(section) => section.asked.authentication(section.policy().name.to_string()),
@@ -264,7 +283,7 @@ impl<'p> Levels<'p> {
         let (protocol, notes) = self.protocol();
         let policy = RoutePolicy::Protected { authentication, gates: self.gates(), protocol };
         let applying = (!applying.is_empty()).then(|| applying.join("; "));
-        Some(Protection { key_sets, issuer_at_gateway, applying, notes, ..of(policy) })
+        Some(Protection { key_sets, issuer_at_gateway, asking, applying, notes, ..of(policy) })
     }
 
     /// The policies from the most to the least specific with their levels, whether they can be carried out or not.

@@ -511,7 +511,7 @@ impl<'b> Builder<'b, '_> {
         if let Some((field, fault)) = protection.fault(index) {
             self.problems.of(route_ref(&route.name)).report(field, fault);
         }
-        for Complaint { policy, field, fault } in &protection.complaints {
+        for Complaint { policy, field, fault } in protection.complaints(&route.name) {
             self.problems.of(policy.clone()).report(field, fault.clone());
         }
         for Complaint { policy, field, fault } in &protection.notes {

@@ -75,10 +75,11 @@ impl Item {
         let mut unreadable = None;
         let mut document = Map::new();
         for (name, member) in serde_json::from_str::<Members<'_>>(text)? {
-            let value = if name == "metadata" {
-                Value::Object(metadata(serde_json::from_str(member.get())?, &mut unreadable))
-            } else {
-                value(&name, member, &mut unreadable)
+            let value = match &*name {
+                "metadata" => Value::Object(metadata(serde_json::from_str(member.get())?, &mut unreadable)),
+                // What can be read of it tells what is closed.
+                "spec" => spec(member, &mut unreadable),
+                other => value(other, member, &mut unreadable),
             };
             document.insert(name.into_owned(), value);
         }
@@ -104,6 +105,17 @@ fn metadata(members: Members<'_>, unreadable: &mut Option<Unreadable>) -> Map<St
         kept.insert(name.into_owned(), value);
     }
     kept
+}
+
+fn spec(whole: &RawValue, unreadable: &mut Option<Unreadable>) -> Value {
+    let Ok(members) = serde_json::from_str::<Members<'_>>(whole.get()) else {
+        return value("spec", whole, unreadable);
+    };
+    let read = |(name, member): (Cow<'_, str>, &RawValue)| {
+        let value = value(&format!("spec.{name}"), member, unreadable);
+        (name.into_owned(), value)
+    };
+    Value::Object(members.into_iter().map(read).collect())
 }
 
 fn value(field: &str, member: &RawValue, unreadable: &mut Option<Unreadable>) -> Value {
@@ -192,7 +204,7 @@ mod tests {
             ("a late time", object(r#","managedFields":[{"time":"9999-12-31T23:59:59Z"}]"#, ""), None),
             ("owners of another form", object(r#","ownerReferences":7,"finalizers":{},"selfLink":[]"#, ""), None),
             ("deep labels", object(&format!(r#","labels":{deep}"#), ""), Some("metadata.labels")),
-            ("a deep spec", object("", &format!(r#","spec":{deep}"#)), Some("spec")),
+            ("a deep spec", object("", &format!(r#","spec":{{"a":1,"b":{deep}}}"#)), Some("spec.b")),
             ("a number that no double holds", object("", r#","data":{"a":1e999}"#), Some("data")),
         ]
     }
@@ -216,6 +228,7 @@ mod tests {
                 other => panic!("{row}: {other:?}"),
             }
         }
+        assert_eq!(list.items[6].document["spec"], json!({ "a": 1, "b": null }), "the rest of it");
         assert_eq!(list.items[1].document["metadata"]["annotations"], json!({ LAST_APPLIED: "{}" }));
     }
 
