@@ -44,10 +44,12 @@ use crate::translate;
 pub mod key_sets;
 pub mod pipeline;
 pub mod retired;
+pub mod tenants;
 pub mod xds;
 
 use key_sets::KeySetArgs;
 use pipeline::Pipeline;
+use tenants::Tenants;
 use xds::{Exposed, Protection, XdsArgs};
 
 /// Open requests and streams get this long to end after the signal to stop.
@@ -247,7 +249,9 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
-    let keeper = Keeper { pipeline, last: None, binding_keys, fetching, snapshots, reports, metrics, meanings };
+    let tenants = (args.source == Source::Kubernetes).then(|| Tenants::new(args.settings.object_quotas()));
+    let keeper =
+        Keeper { pipeline, tenants, last: None, binding_keys, fetching, snapshots, reports, metrics, meanings };
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),
@@ -297,6 +301,8 @@ async fn kubernetes() -> Result<kube::Client, ServeError> {
 /// Keeps what is served up to date.
 struct Keeper {
     pipeline: Pipeline,
+    /// Of a folder there are none: it is one owner's.
+    tenants: Option<Tenants>,
     /// The world as it was told last.
     last: Option<Arc<Resources>>,
     binding_keys: BindingKeys,
@@ -316,11 +322,15 @@ impl Keeper {
             tokio::select! {
                 change = source.next() => match change {
                     Some(Change::World(resources)) => {
+                        let resources = self.admit(resources);
                         self.fetch_keys(&resources).await;
                         // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
                         block_in_place(|| self.translate(&resources));
                     }
-                    Some(Change::Statuses(resources)) => self.learn_statuses(resources),
+                    Some(Change::Statuses(resources)) => {
+                        let resources = self.admit(resources);
+                        self.learn_statuses(resources);
+                    }
                     Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
                 },
@@ -332,6 +342,14 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// What tenants may have of a world.
+    fn admit(&mut self, resources: Arc<Resources>) -> Arc<Resources> {
+        match &mut self.tenants {
+            Some(tenants) => block_in_place(|| tenants.admit(resources)),
+            None => resources,
         }
     }
 

@@ -7,6 +7,7 @@ mod identity;
 mod key_sets;
 mod nulls;
 mod outages;
+mod quotas;
 mod refusals;
 mod rights;
 mod secrets;

@@ -1,6 +1,6 @@
 //! A world beside the one before it: what differs, and how its parts are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::key_sets::KeySets;
 use crate::objects::Objects;
@@ -17,12 +17,26 @@ pub(super) struct Changing<'r> {
     pub(super) last_key_sets: &'r KeySets,
     pub(super) key_sets: &'r KeySets,
     pub(super) most_rsa_bits: u32,
+    /// What can't be read of each of the worlds.
+    pub(super) last_malformed: MalformedObjects<'r>,
+    pub(super) malformed: MalformedObjects<'r>,
+}
+
+/// Of several faults of an object the first.
+pub(super) type MalformedObjects<'r> = BTreeMap<&'r ObjectRef, &'r Malformed>;
+
+pub(super) fn malformed(resources: &Resources) -> MalformedObjects<'_> {
+    resources.malformed.iter().rev().map(|malformed| (&malformed.object, malformed)).collect()
 }
 
 impl Changing<'_> {
     /// Reads a part of the new world.
     pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
-        Part::read(View::new(self.next, self.key_sets, self.most_rsa_bits), Problems::new(&self.next.origins), read)
+        Part::read(
+            View::new(self.next, &self.malformed, self.key_sets, self.most_rsa_bits),
+            Problems::new(&self.next.origins),
+            read,
+        )
     }
 
     /// What differs of the resources and the key sets.
@@ -53,7 +67,7 @@ impl Changing<'_> {
         backends
             .into_iter()
             .chain(policies)
-            .chain(self.malformed())
+            .chain(self.differing_malformed())
             .for_each(|object| sources.note(&Source::Own(object)));
         let known = |key_sets: &KeySets, other: &KeySets, sources: &mut Sources| {
             let differing = key_sets.0.iter().filter(|(place, known)| other.0.get(*place) != Some(*known));
@@ -65,12 +79,10 @@ impl Changing<'_> {
     }
 
     /// The objects of which other faults are known than before.
-    pub(super) fn malformed(&self) -> BTreeSet<&ObjectRef> {
-        fn only<'m>(here: &'m [Malformed], there: &'m [Malformed]) -> impl Iterator<Item = &'m ObjectRef> {
-            here.iter().filter(move |malformed| !there.contains(malformed)).map(|malformed| &malformed.object)
-        }
-        let (next, last) = (&self.next.malformed, &self.last.malformed);
-        only(next, last).chain(only(last, next)).collect()
+    pub(super) fn differing_malformed(&self) -> BTreeSet<&ObjectRef> {
+        let (next, last) = (&self.malformed, &self.last_malformed);
+        let differ = |object: &&ObjectRef| next.get(*object) != last.get(*object);
+        next.keys().chain(last.keys()).copied().filter(differ).collect()
     }
 }
 

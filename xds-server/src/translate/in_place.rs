@@ -211,7 +211,8 @@ mod tests {
                 let written = json!({ "apiVersion": "toolward.dev/v1alpha1", "kind": "MCPAccessPolicy", "metadata": {}, "spec": spec });
                 resources.policies.insert(object.clone(), serde_json::from_value(written).unwrap());
             }
-            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &key_sets, 4096));
+            let claimant =
+                of_way(policies.iter().enumerate(), &View::new(&resources, &Default::default(), &key_sets, 4096));
             assert_eq!(claimant.map(|claimant| claimant.level), expected, "{row}");
         }
     }

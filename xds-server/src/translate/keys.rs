@@ -55,7 +55,8 @@ pub fn places(resources: &Resources) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     let nothing = KeySets::default();
     // Where key sets are does not depend on the keys in them.
-    let view = View::new(resources, &nothing, 0);
+    let malformed = Default::default();
+    let view = View::new(resources, &malformed, &nothing, 0);
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Ok(KeySource::Published(place)) = KeySource::of(issuer, &object.name.namespace, &view) {

@@ -279,7 +279,11 @@ mod tests {
         let spec = json!({ "targetRefs": [], "authentication": authentication });
         let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
         let (resources, key_sets) = (Resources::default(), KeySets::default());
-        let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets, 4096));
+        let sections = sections::check(
+            &Name::new("apps", "p"),
+            &spec,
+            &View::new(&resources, &Default::default(), &key_sets, 4096),
+        );
         sections.unwrap_or_else(|faults| panic!("{authentication}: {faults:?}")).authentication.unwrap()
     }
 
@@ -426,7 +430,11 @@ mod tests {
             let spec = json!({ "targetRefs": [], "authorization": { "rules": [rule] } });
             let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
             let (resources, key_sets) = (Resources::default(), KeySets::default());
-            let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &key_sets, 4096));
+            let sections = sections::check(
+                &Name::new("apps", "p"),
+                &spec,
+                &View::new(&resources, &Default::default(), &key_sets, 4096),
+            );
             assert_eq!(judges_callers(&sections.unwrap().gate.unwrap()), expected, "{row}");
         }
     }

@@ -19,7 +19,7 @@ use crate::resources::{Name, Resources};
 
 use super::attach::{self, Attachments};
 use super::backends::Backends;
-use super::changing::Changing;
+use super::changing::{self, Changing};
 use super::gateways::{Gateways, ListenerState, OwnGateway, ServedListener, Transport};
 use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
 use super::parts::{Part, Parts};
@@ -108,6 +108,8 @@ impl Translator {
             last_key_sets: &last_options.key_sets,
             key_sets: &options.key_sets,
             most_rsa_bits: options.limits.rsa_bits,
+            last_malformed: changing::malformed(&last),
+            malformed: changing::malformed(resources),
         };
         self.update(&world);
         self.translation(resources)

@@ -20,6 +20,7 @@ use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
 use crate::resources::{Malformed, Name, ObjectRef, Resources};
 
+use super::changing::MalformedObjects;
 use super::problems::GATEWAY_API;
 use super::targets::Target;
 
@@ -82,6 +83,7 @@ impl Sources {
 /// The world as one part of it is read.
 pub(super) struct View<'r> {
     resources: &'r Resources,
+    malformed: &'r MalformedObjects<'r>,
     key_sets: &'r KeySets,
     /// RSA keys with more bits are left out of key sets.
     pub(super) most_rsa_bits: u32,
@@ -89,8 +91,13 @@ pub(super) struct View<'r> {
 }
 
 impl<'r> View<'r> {
-    pub(super) fn new(resources: &'r Resources, key_sets: &'r KeySets, most_rsa_bits: u32) -> Self {
-        Self { resources, key_sets, most_rsa_bits, noted: RefCell::default() }
+    pub(super) fn new(
+        resources: &'r Resources,
+        malformed: &'r MalformedObjects<'r>,
+        key_sets: &'r KeySets,
+        most_rsa_bits: u32,
+    ) -> Self {
+        Self { resources, malformed, key_sets, most_rsa_bits, noted: RefCell::default() }
     }
 
     /// What was looked at, sorted.
@@ -210,7 +217,7 @@ impl<'r> View<'r> {
     /// Why an object can't be read; of several faults the first.
     pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
         self.note(&Source::Own(object));
-        self.resources.malformed.iter().find(|malformed| malformed.object == *object)
+        self.malformed.get(object).copied()
     }
 
     pub(super) fn key_set(&self, place: &Place) -> &'r Known {
