@@ -99,7 +99,7 @@ impl<'v> Walk<'v> {
         let unprotected_routes = [ByKind, Allow, Deny][(random % 3) as usize];
         // Some have more than they may.
         let quotas = match walk {
-            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9, ..Quotas::default() },
+            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9 },
             _ => Quotas::default(),
         };
         let options = TranslateOptions { unprotected_routes, quotas, ..TranslateOptions::default() };
