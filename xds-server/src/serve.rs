@@ -46,11 +46,13 @@ pub mod key_sets;
 pub mod names;
 pub mod pipeline;
 pub mod retired;
+pub mod tenants;
 pub mod xds;
 
 use key_sets::KeySetArgs;
 use names::{HostNames, NameArgs};
 use pipeline::Pipeline;
+use tenants::Tenants;
 use xds::{Exposed, Protection, XdsArgs};
 
 /// Open requests and streams get this long to end after the signal to stop.
@@ -263,8 +265,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut admin = tokio::spawn(shown.serve(admin, closed(snapshot_receiver)));
 
     let pipeline = Pipeline::new(args.settings.render_options(wasm_file), translate_options);
+    let tenants = (args.source == Source::Kubernetes).then(|| Tenants::new(args.settings.object_quotas()));
     let keeper = Keeper {
         pipeline,
+        tenants,
         last: None,
         binding_keys,
         fetching,
@@ -324,6 +328,8 @@ async fn kubernetes() -> Result<kube::Client, ServeError> {
 /// Keeps what is served up to date.
 struct Keeper {
     pipeline: Pipeline,
+    /// Of a folder there are none: it is one owner's.
+    tenants: Option<Tenants>,
     /// The world as it was told last.
     last: Option<Arc<Resources>>,
     binding_keys: BindingKeys,
@@ -347,12 +353,16 @@ impl Keeper {
             tokio::select! {
                 change = source.next() => match change {
                     Some(Change::World(resources)) => {
+                        let resources = self.admit(resources);
                         self.fetch_keys(&resources).await;
                         self.resolve_names(&resources).await;
                         // A translation may take a while; other tasks of this thread go on elsewhere meanwhile.
                         block_in_place(|| self.translate(&resources));
                     }
-                    Some(Change::Statuses(resources)) => self.learn_statuses(resources),
+                    Some(Change::Statuses(resources)) => {
+                        let resources = self.admit(resources);
+                        self.learn_statuses(resources);
+                    }
                     Some(Change::Broken(problems)) => self.complain(problems),
                     None => return,
                 },
@@ -369,6 +379,14 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// What tenants may have of a world.
+    fn admit(&mut self, resources: Arc<Resources>) -> Arc<Resources> {
+        match &mut self.tenants {
+            Some(tenants) => block_in_place(|| tenants.admit(resources)),
+            None => resources,
         }
     }
 

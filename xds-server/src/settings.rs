@@ -7,6 +7,7 @@ use toolward_policy::config::{AccessLog, BindingKey, Limits};
 
 use crate::networks::{BackendNetwork, BackendNetworks};
 use crate::render::RenderOptions;
+use crate::serve::tenants::ObjectQuotas;
 use crate::translate::{Quotas, TranslateOptions, UnprotectedRoutes};
 
 /// Arguments that say what is made of resources.
@@ -138,6 +139,15 @@ struct QuotaArgs {
     /// Entries of all HTTPRoutes of a Gateway. Past it the youngest answer 503 (QuotaExceeded)
     #[arg(long, value_name = "ENTRIES", value_parser = positive, default_value_t = Quotas::default().gateway_routes, env = "TOOLWARD_MAX_GATEWAY_ROUTES")]
     max_gateway_routes: usize,
+
+    /// Objects of a namespace, of all kinds that are read. Past it the youngest are not read, and what they protect is closed
+    /// (QuotaExceeded). Not for folders
+    #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = ObjectQuotas::default().objects, env = "TOOLWARD_MAX_NAMESPACE_OBJECTS")]
+    max_namespace_objects: usize,
+
+    /// Bytes of these objects as JSON, without their statuses; past it as above
+    #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = ObjectQuotas::default().bytes, env = "TOOLWARD_MAX_NAMESPACE_BYTES")]
+    max_namespace_bytes: usize,
 }
 
 /// Which keys are fit for use; `toolward check` has to know as well.
@@ -156,12 +166,15 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 impl QuotaArgs {
+    fn objects(self) -> ObjectQuotas {
+        ObjectQuotas { objects: self.max_namespace_objects, bytes: self.max_namespace_bytes }
+    }
+
     fn quotas(self) -> Quotas {
         Quotas {
             route: self.max_route_size,
             namespace_routes: self.max_namespace_routes,
             gateway_routes: self.max_gateway_routes,
-            ..Quotas::default()
         }
     }
 }
@@ -226,6 +239,12 @@ impl Settings {
             quotas: self.quotas.quotas(),
             ..TranslateOptions::default()
         })
+    }
+
+    /// What one namespace may have.
+    #[must_use]
+    pub fn object_quotas(&self) -> ObjectQuotas {
+        self.quotas.objects()
     }
 
     /// The largest modulus of an RSA key.

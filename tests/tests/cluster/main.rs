@@ -12,6 +12,7 @@ mod nulls;
 mod outages;
 mod parameters;
 mod provisioning;
+mod quotas;
 mod refusals;
 mod retired;
 mod rights;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Parameters, ProvisionOptions, STATUS_PORT, Trust, quantity};
-use crate::render::overload::Bounds;
+use crate::render::overload::{self, Bounds};
 use crate::resources::Name;
 
 /// Where the ConfigMap is mounted.
@@ -38,6 +38,7 @@ pub(super) fn bootstrap(gateway: &Name, parameters: &Parameters, options: &Provi
         "node": { "cluster": gateway.to_string() },
         "admin": { "address": admin_address(), "ignore_global_conn_limit": true },
         "overload_manager": Bounds::of_memory(memory).manager(),
+        "memory_allocator_manager": overload::allocator(),
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::overload::Bounds;
+use super::overload::{self, Bounds};
 use super::view::{ViewError, message};
 use super::{RenderOptions, cluster, listener, secret, yaml};
 use crate::model::Gateway;
@@ -28,5 +28,9 @@ pub fn bootstrap(gateway: &Gateway, options: &RenderOptions) -> Result<String, V
         members.insert("secrets".to_owned(), secrets.into());
     }
     let overload_manager = Bounds::of_memory(Some(MEMORY)).manager();
-    Ok(yaml::document(&json!({ "static_resources": resources, "overload_manager": overload_manager })))
+    Ok(yaml::document(&json!({
+        "static_resources": resources,
+        "overload_manager": overload_manager,
+        "memory_allocator_manager": overload::allocator(),
+    })))
 }

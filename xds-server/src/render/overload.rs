@@ -17,6 +17,16 @@ pub(crate) struct Bounds {
 /// What a connection may cost on average, in bytes.
 const CONNECTION: u64 = 128 * 1024;
 
+/// `memory_allocator_manager` of a bootstrap: what a large configuration took up is given back in steps once it is gone. Left to
+/// itself the allocator keeps it.
+#[must_use]
+pub(crate) fn allocator() -> Value {
+    json!({ "bytes_to_release": RELEASED, "memory_release_interval": "1s" })
+}
+
+/// In one step, in bytes.
+const RELEASED: u64 = 16 << 20;
+
 /// Without a limit of memory: as many as one address has ports.
 const MOST_CONNECTIONS: u64 = 65_536;
 

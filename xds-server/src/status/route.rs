@@ -9,7 +9,9 @@ use super::Desired;
 use super::conditions::{Condition, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
 use crate::resources::{Malformed, Name};
-use crate::translate::{CONTROLLER_NAME, HostnameOutcome, ParentOutcome, RouteOutcome, RouteProtection};
+use crate::translate::{
+    CONTROLLER_NAME, HostnameOutcome, ParentOutcome, QUOTA_EXCEEDED, RouteOutcome, RouteProtection,
+};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
@@ -215,7 +217,9 @@ fn status_of_malformed(malformed: &Malformed, world: &World<'_>) -> Option<Desir
         let name = Name::new(parent.namespace.as_ref().unwrap_or(&object.name.namespace), &parent.name);
         (group, kind) == (GROUP, "Gateway") && world.translation.gateways.contains_key(&name)
     };
-    let accepted = Condition::new("Accepted", false, "UnsupportedValue", messages(world.problems(object)));
+    let is_past_quota = malformed.problem.reason == QUOTA_EXCEEDED;
+    let reason = if is_past_quota { QUOTA_EXCEEDED } else { "UnsupportedValue" };
+    let accepted = Condition::new("Accepted", false, reason, messages(world.problems(object)));
     let entries: Vec<Value> = parents
         .iter()
         .filter(ours)

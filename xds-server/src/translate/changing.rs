@@ -17,12 +17,22 @@ pub(super) struct Changing<'r> {
     /// Beside the options of now they differ in key sets and names at most.
     pub(super) last_options: &'r TranslateOptions,
     pub(super) options: &'r TranslateOptions,
+    /// What can't be read of each of the worlds.
+    pub(super) last_malformed: MalformedObjects<'r>,
+    pub(super) malformed: MalformedObjects<'r>,
+}
+
+/// Of several faults of an object the first.
+pub(super) type MalformedObjects<'r> = BTreeMap<&'r ObjectRef, &'r Malformed>;
+
+pub(super) fn malformed(resources: &Resources) -> MalformedObjects<'_> {
+    resources.malformed.iter().rev().map(|malformed| (&malformed.object, malformed)).collect()
 }
 
 impl Changing<'_> {
     /// Reads a part of the new world.
     pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
-        Part::read(View::new(self.next, self.options), Problems::new(&self.next.origins), read)
+        Part::read(View::new(self.next, &self.malformed, self.options), Problems::new(&self.next.origins), read)
     }
 
     /// What differs of the resources and the key sets.
@@ -41,7 +51,7 @@ impl Changing<'_> {
         }
         let is_tls_policy = |object: &&ObjectRef| object.kind == "BackendTLSPolicy";
         if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty()
-            || self.malformed().iter().any(is_tls_policy)
+            || self.differing_malformed().iter().any(is_tls_policy)
         {
             sources.note(&Source::BackendTlsPolicies);
         }
@@ -56,7 +66,7 @@ impl Changing<'_> {
         backends
             .into_iter()
             .chain(policies)
-            .chain(self.malformed())
+            .chain(self.differing_malformed())
             .chain(next.deleted.differing(&last.deleted))
             .for_each(|object| sources.note(&Source::Own(object)));
         let written = next.written.differing(&last.written);
@@ -69,12 +79,10 @@ impl Changing<'_> {
     }
 
     /// The objects of which other faults are known than before.
-    pub(super) fn malformed(&self) -> BTreeSet<&ObjectRef> {
-        fn only<'m>(here: &'m [Malformed], there: &'m [Malformed]) -> impl Iterator<Item = &'m ObjectRef> {
-            here.iter().filter(move |malformed| !there.contains(malformed)).map(|malformed| &malformed.object)
-        }
-        let (next, last) = (&self.next.malformed, &self.last.malformed);
-        only(next, last).chain(only(last, next)).collect()
+    pub(super) fn differing_malformed(&self) -> BTreeSet<&ObjectRef> {
+        let (next, last) = (&self.malformed, &self.last_malformed);
+        let differ = |object: &&ObjectRef| next.get(*object) != last.get(*object);
+        next.keys().chain(last.keys()).copied().filter(differ).collect()
     }
 }
 

@@ -278,8 +278,9 @@ mod tests {
     fn asked(authentication: &Value) -> Asked {
         let spec = json!({ "targetRefs": [], "authentication": authentication });
         let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-        let (resources, options) = (Resources::default(), TranslateOptions::default());
-        let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &options));
+        let (resources, options, malformed) = (Resources::default(), TranslateOptions::default(), Default::default());
+        let view = View::new(&resources, &malformed, &options);
+        let sections = sections::check(&Name::new("apps", "p"), &spec, &view);
         sections.unwrap_or_else(|faults| panic!("{authentication}: {faults:?}")).authentication.unwrap()
     }
 
@@ -425,8 +426,10 @@ mod tests {
             rule.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
             let spec = json!({ "targetRefs": [], "authorization": { "rules": [rule] } });
             let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-            let (resources, options) = (Resources::default(), TranslateOptions::default());
-            let sections = sections::check(&Name::new("apps", "p"), &spec, &View::new(&resources, &options));
+            let (resources, options, malformed) =
+                (Resources::default(), TranslateOptions::default(), Default::default());
+            let view = View::new(&resources, &malformed, &options);
+            let sections = sections::check(&Name::new("apps", "p"), &spec, &view);
             assert_eq!(judges_callers(&sections.unwrap().gate.unwrap()), expected, "{row}");
         }
     }

@@ -1,4 +1,4 @@
-//! What one tenant may ask of all: lists that are each bounded multiply, so that their products are bounded as well.
+//! What one tenant may ask of Envoys: lists that are each bounded multiply, so that their products are bounded as well.
 //!
 //! A tenant is a namespace. What is past a quota is closed, and never left to something looser; the oldest objects come first,
 //! as in the standard's precedence, so that a tenant who asks for more loses nothing that it has.
@@ -14,7 +14,7 @@ pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// The reason of a route that is too large by itself.
 pub const TOO_LARGE: &str = "TooLarge";
 
-/// What one tenant may ask of all.
+/// What one tenant may ask of Envoys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Entries of one route: its hostnames x matches x backends.
@@ -23,21 +23,11 @@ pub struct Quotas {
     pub namespace_routes: usize,
     /// Entries of all routes of a Gateway.
     pub gateway_routes: usize,
-    /// Objects of a namespace, of all kinds that are read.
-    pub namespace_objects: usize,
-    /// Bytes of these, without their statuses.
-    pub namespace_bytes: usize,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self {
-            route: 4096,
-            namespace_routes: 16_384,
-            gateway_routes: 65_536,
-            namespace_objects: 10_000,
-            namespace_bytes: 32 << 20,
-        }
+        Self { route: 4096, namespace_routes: 16_384, gateway_routes: 65_536 }
     }
 }
 
@@ -45,6 +35,6 @@ impl Quotas {
     /// Those of a folder, which is one owner's: its namespaces are no tenants.
     #[must_use]
     pub fn of_one_owner(self) -> Self {
-        Self { namespace_routes: usize::MAX, namespace_objects: usize::MAX, namespace_bytes: usize::MAX, ..self }
+        Self { namespace_routes: usize::MAX, ..self }
     }
 }

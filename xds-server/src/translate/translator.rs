@@ -19,7 +19,7 @@ use crate::resources::{Name, Resources};
 
 use super::attach::{self, Attachments};
 use super::backends::Backends;
-use super::changing::Changing;
+use super::changing::{self, Changing};
 use super::gateways::{Gateways, ListenerState, OwnGateway, ServedListener, Transport};
 use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
 use super::ownership::{Claim, Ownership};
@@ -103,7 +103,14 @@ impl Translator {
         let doubts_changed = self.update_vouched(resources, options);
         let last_options = std::mem::replace(&mut self.options, options.clone());
         let last = std::mem::replace(&mut self.resources, resources.clone());
-        let world = Changing { last: &last, next: resources, last_options: &last_options, options };
+        let world = Changing {
+            last: &last,
+            next: resources,
+            last_options: &last_options,
+            options,
+            last_malformed: changing::malformed(&last),
+            malformed: changing::malformed(resources),
+        };
         self.update(&world, doubts_changed);
         self.translation(resources)
     }

@@ -24,6 +24,7 @@ use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
 use crate::resources::{Deleted, Malformed, Name, ObjectRef, Protects, Resources, Turn};
 
 use super::TranslateOptions;
+use super::changing::MalformedObjects;
 use super::problems::GATEWAY_API;
 use super::targets::Target;
 
@@ -94,14 +95,19 @@ impl Sources {
 /// The world as one part of it is read.
 pub(super) struct View<'r> {
     resources: &'r Resources,
+    malformed: &'r MalformedObjects<'r>,
     options: &'r TranslateOptions,
     noted: RefCell<Sources>,
 }
 
 impl<'r> View<'r> {
     /// Of the options it shows those that do not change from one world to the next, key sets and names.
-    pub(super) fn new(resources: &'r Resources, options: &'r TranslateOptions) -> Self {
-        Self { resources, options, noted: RefCell::default() }
+    pub(super) fn new(
+        resources: &'r Resources,
+        malformed: &'r MalformedObjects<'r>,
+        options: &'r TranslateOptions,
+    ) -> Self {
+        Self { resources, malformed, options, noted: RefCell::default() }
     }
 
     /// RSA keys with more bits are left out of key sets.
@@ -237,7 +243,7 @@ impl<'r> View<'r> {
     /// Why an object can't be read; of several faults the first.
     pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
         self.note(&Source::Own(object));
-        self.resources.malformed.iter().find(|malformed| malformed.object == *object)
+        self.malformed.get(object).copied()
     }
 
     /// A policy that is gone.

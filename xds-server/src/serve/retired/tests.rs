@@ -209,6 +209,7 @@ fn of_namespaces(routes: &[(&str, &str, usize)]) -> Gateway {
     let gateway = on_hosts(&world(&policies, &[]), &["h"], &keys);
     let mut listener = Listener::clone(gateway.listeners.get(&80).unwrap());
     for (route, (namespace, ..)) in listener.virtual_hosts[0].routes.iter_mut().zip(routes) {
+        let route = Arc::make_mut(route);
         route.name = route.name.replacen("ns", namespace, 1);
     }
     Gateway { listeners: [(80, Arc::new(listener))].into_iter().collect(), ..Gateway::default() }
@@ -270,6 +271,7 @@ fn routes_of_one_namespace_push_out_no_other_ones() {
         let mut gateway = of_namespaces(&routes);
         let mut listener = Listener::clone(gateway.listeners.get(&80).unwrap());
         for route in &mut listener.virtual_hosts[0].routes {
+            let route = Arc::make_mut(route);
             route.id = format!("{round}{}", route.id);
         }
         gateway.listeners.insert(80, listener);

@@ -105,7 +105,7 @@ impl<'v> Walk<'v> {
         let backend_networks = if is_restricted { BackendNetworks::only(&[]) } else { BackendNetworks::Any };
         // Some have more than they may.
         let quotas = match walk {
-            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9, ..Quotas::default() },
+            1 => Quotas { route: 3, namespace_routes: 6, gateway_routes: 9 },
             _ => Quotas::default(),
         };
         let options = TranslateOptions { unprotected_routes, backend_networks, quotas, ..TranslateOptions::default() };

@@ -1,0 +1,352 @@
+//! What namespaces have, and what of it is more than a tenant may have.
+//!
+//! ```text
+//! Resources ─ Tenants ─> Resources, in which objects past a quota can't be read
+//! ```
+//! Before anything is made of them. The oldest count first. An object that is past a quota closes what it could protect, as one
+//! that can't be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::objects::Objects;
+use crate::problem::Problem;
+use crate::resources::{Asks, Current, Malformed, Name, ObjectRef, Protects, Resources};
+use crate::translate::QUOTA_EXCEEDED;
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+/// What one namespace may have, of all kinds that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectQuotas {
+    /// How many objects.
+    pub objects: usize,
+    /// In bytes of JSON, without statuses.
+    pub bytes: usize,
+}
+
+impl Default for ObjectQuotas {
+    fn default() -> Self {
+        Self { objects: 10_000, bytes: 32 << 20 }
+    }
+}
+
+/// What each namespace has.
+#[derive(Debug)]
+pub struct Tenants {
+    quotas: ObjectQuotas,
+    last: Resources,
+    namespaces: BTreeMap<String, Namespace>,
+}
+
+#[derive(Debug, Default)]
+struct Namespace {
+    objects: BTreeMap<ObjectRef, Counted>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Counted {
+    created: Option<Time>,
+    bytes: usize,
+}
+
+impl Tenants {
+    /// Of no world yet.
+    #[must_use]
+    pub fn new(quotas: ObjectQuotas) -> Self {
+        Self { quotas, last: Resources::default(), namespaces: BTreeMap::new() }
+    }
+
+    /// The world without what is past a quota. Depends on this world alone; those before only save work.
+    #[must_use]
+    pub fn admit(&mut self, world: Arc<Resources>) -> Arc<Resources> {
+        self.count(&world);
+        let refused: BTreeMap<&ObjectRef, String> =
+            self.namespaces.iter().flat_map(|(name, namespace)| namespace.refused(name, &self.quotas)).collect();
+        if refused.is_empty() {
+            return world;
+        }
+        let mut admitted = Resources::clone(&world);
+        for (object, message) in refused {
+            refuse(object, message, &mut admitted);
+        }
+        Arc::new(admitted)
+    }
+
+    fn count(&mut self, world: &Resources) {
+        let last = std::mem::replace(&mut self.last, world.clone());
+        let of = |group: &'static str, kind: &'static str| move |name: &Name| object(group, kind, name);
+        let all = &mut self.namespaces;
+        let (next, last) = (world, &last);
+        count(all, &next.gateways, &last.gateways, of(GATEWAY_API, "Gateway"), |it| (&it.metadata, bytes(&it.spec)));
+        count(all, &next.http_routes, &last.http_routes, of(GATEWAY_API, "HTTPRoute"), |it| {
+            (&it.metadata, bytes(&it.spec))
+        });
+        count(all, &next.reference_grants, &last.reference_grants, of(GATEWAY_API, "ReferenceGrant"), |it| {
+            (&it.metadata, bytes(&it.spec))
+        });
+        count(all, &next.backend_tls_policies, &last.backend_tls_policies, of(GATEWAY_API, "BackendTLSPolicy"), |it| {
+            (&it.metadata, bytes(&it.spec))
+        });
+        count(all, &next.services, &last.services, of("", "Service"), |it| (&it.metadata, bytes(&it.spec)));
+        count(all, &next.endpoint_slices, &last.endpoint_slices, of("discovery.k8s.io", "EndpointSlice"), |it| {
+            (&it.metadata, bytes(&it.endpoints) + bytes(&it.ports))
+        });
+        count(all, &next.config_maps, &last.config_maps, of("", "ConfigMap"), |it| (&it.metadata, bytes(&it.data)));
+        count(all, &next.secrets, &last.secrets, of("", "Secret"), |it| (&it.metadata, bytes(&it.data)));
+        count(all, &next.backends, &last.backends, ObjectRef::clone, |it| (&it.metadata, bytes(&it.spec)));
+        count(all, &next.policies, &last.policies, ObjectRef::clone, |it| (&it.metadata, bytes(&it.spec)));
+        all.retain(|_, namespace| !namespace.objects.is_empty());
+    }
+}
+
+impl Namespace {
+    /// What is past a quota, with why.
+    fn refused(&self, name: &str, quotas: &ObjectQuotas) -> Vec<(&ObjectRef, String)> {
+        if self.objects.len() <= quotas.objects && self.bytes <= quotas.bytes {
+            return Vec::new();
+        }
+        // What has no timestamp is younger than all that has one.
+        let mut objects: Vec<_> = self.objects.iter().collect();
+        objects.sort_by_key(|(object, counted)| (counted.created.is_none(), counted.created.as_ref(), *object));
+        let (mut count, mut bytes) = (0, 0);
+        let mut refused = Vec::new();
+        for (object, counted) in objects {
+            if count < quotas.objects && bytes + counted.bytes <= quotas.bytes {
+                (count, bytes) = (count + 1, bytes + counted.bytes);
+                continue;
+            }
+            let message = format!(
+                "namespace {name} has {} objects with {} bytes, and may have {} (--max-namespace-objects) with {} \
+                 (--max-namespace-bytes): this is one of the youngest, is not read, and what it protects is closed",
+                self.objects.len(),
+                self.bytes,
+                quotas.objects,
+                quotas.bytes
+            );
+            refused.push((object, message));
+        }
+        refused
+    }
+}
+
+/// Takes over what differs of a kind.
+fn count<K: Ord + Clone, T>(
+    namespaces: &mut BTreeMap<String, Namespace>,
+    next: &Objects<K, T>,
+    last: &Objects<K, T>,
+    object: impl Fn(&K) -> ObjectRef,
+    content: impl Fn(&T) -> (&ObjectMeta, usize),
+) {
+    for name in next.differing(last) {
+        let object = object(name);
+        let namespace = namespaces.entry(object.name.namespace.clone()).or_default();
+        if let Some(counted) = namespace.objects.remove(&object) {
+            namespace.bytes = namespace.bytes.saturating_sub(counted.bytes);
+        }
+        if let Some(value) = next.get(name) {
+            let (metadata, content) = content(value);
+            let bytes = content + bytes(metadata);
+            namespace.bytes += bytes;
+            namespace.objects.insert(object, Counted { created: metadata.creation_timestamp.clone(), bytes });
+        }
+    }
+}
+
+fn object(group: &str, kind: &str, name: &Name) -> ObjectRef {
+    ObjectRef { group: group.to_owned(), kind: kind.to_owned(), name: name.clone() }
+}
+
+/// As JSON.
+fn bytes(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // What can't be written was never read.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+/// Makes of an object one that can't be read. Of a route there is what it matches, so that no looser one takes its requests.
+fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
+    let name = &object.name;
+    let (mut protects, mut asks) = (Protects::Nothing, Asks::Nobody);
+    let known = match (object.group.as_str(), object.kind.as_str()) {
+        (GATEWAY_API, "Gateway") => world.gateways.remove(name).map(|gateway| {
+            asks = Asks::Class(gateway.spec.gateway_class_name.clone());
+            known(&gateway.metadata, &gateway.status)
+        }),
+        (GATEWAY_API, "HTTPRoute") => world.http_routes.get(name).map(|route| known(&route.metadata, &route.status)),
+        (GATEWAY_API, "ReferenceGrant") => {
+            world.reference_grants.remove(name).map(|grant| known(&grant.metadata, &None::<Value>))
+        }
+        (GATEWAY_API, "BackendTLSPolicy") => world.backend_tls_policies.remove(name).map(|policy| {
+            // Without it they would be spoken to in clear.
+            let services: BTreeSet<&String> = policy.spec.target_refs.iter().map(|target| &target.name).collect();
+            for service in services {
+                world.services.remove(&Name::new(&name.namespace, service));
+            }
+            known(&policy.metadata, &policy.status)
+        }),
+        ("", "Service") => world.services.remove(name).map(|service| known(&service.metadata, &None::<Value>)),
+        ("", "ConfigMap") => world.config_maps.remove(name).map(|map| known(&map.metadata, &None::<Value>)),
+        ("", "Secret") => world.secrets.remove(name).map(|secret| known(&secret.metadata, &None::<Value>)),
+        (_, "EndpointSlice") => world.endpoint_slices.remove(name).map(|slice| known(&slice.metadata, &None::<Value>)),
+        _ => {
+            let backend = world.backends.remove(object).map(|backend| known(&backend.metadata, &backend.status));
+            let policy = world.policies.remove(object).map(|policy| {
+                protects = Protects::Targets(policy.spec.target_refs.clone());
+                known(&policy.metadata, &policy.status)
+            });
+            policy.or(backend)
+        }
+    };
+    let (generation, current) = known.unwrap_or_default();
+    let problem = Problem {
+        file: None,
+        resource: Some(object.clone()),
+        field: String::new(),
+        reason: QUOTA_EXCEEDED.to_owned(),
+        message,
+    };
+    world.malformed.push(Malformed { object: object.clone(), generation, protects, asks, current, problem });
+}
+
+fn known(metadata: &ObjectMeta, status: &impl Serialize) -> (Option<i64>, Current) {
+    let status = serde_json::to_value(status).ok().filter(|status| !status.is_null());
+    (metadata.generation, Current::new(metadata, status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::mcp::MCPAccessPolicy;
+    use crate::source::documents::{self, File};
+    use crate::translate::{TranslateOptions, translate};
+
+    fn world(text: &str) -> Resources {
+        documents::read(&[File { path: "world.yaml".into(), content: text.as_bytes().to_vec() }]).expect("a world")
+    }
+
+    fn policy(namespace: &str, name: &str, day: u32) -> String {
+        format!(
+            "apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: 2026-01-0{day}T00:00:00Z }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: {name} }}]
+  authentication: {{ anonymous: {{}} }}
+---
+"
+        )
+    }
+
+    fn names(policies: &Objects<ObjectRef, MCPAccessPolicy>) -> Vec<String> {
+        policies.keys().map(|object| object.name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_youngest_of_a_namespace_are_not_read_and_close_what_they_name() {
+        let text = [policy("a", "late", 3), policy("a", "early", 1), policy("a", "middle", 2), policy("b", "one", 4)];
+        let world = Arc::new(world(&text.concat()));
+        let mut tenants = Tenants::new(ObjectQuotas { objects: 2, ..ObjectQuotas::default() });
+        let admitted = tenants.admit(Arc::clone(&world));
+        assert_eq!(names(&admitted.policies), ["a/early", "a/middle", "b/one"]);
+        let [late] = &admitted.malformed[..] else { panic!("{:?}", admitted.malformed) };
+        assert_eq!(
+            (late.object.to_string().as_str(), late.problem.reason.as_str()),
+            ("MCPAccessPolicy a/late", QUOTA_EXCEEDED)
+        );
+        assert!(matches!(&late.protects, Protects::Targets(targets) if targets.len() == 1));
+        assert!(
+            late.problem.message.contains("has 3 objects")
+                && late.problem.message.contains("may have 2 (--max-namespace-objects)")
+        );
+
+        // What came before makes no difference, and one that goes makes room.
+        let again = Tenants::new(ObjectQuotas { objects: 2, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
+        assert_eq!((names(&again.policies), &again.malformed), (names(&admitted.policies), &admitted.malformed));
+        let mut fewer = Resources::clone(&world);
+        let early = fewer.policies.keys().next().expect("a policy").clone();
+        fewer.policies.remove(&early);
+        let fewer = Arc::new(fewer);
+        assert!(
+            Arc::ptr_eq(&tenants.admit(Arc::clone(&fewer)), &fewer),
+            "nothing is past a quota, so nothing is copied"
+        );
+    }
+
+    #[test]
+    fn bytes_count_as_well() {
+        let world = Arc::new(world(&[policy("a", "early", 1), policy("a", "late", 2)].concat()));
+        let all = Tenants::new(ObjectQuotas::default()).admit(Arc::clone(&world));
+        assert!(all.malformed.is_empty());
+        let mut tenants = Tenants::new(ObjectQuotas { bytes: 300, ..ObjectQuotas::default() });
+        let admitted = tenants.admit(world);
+        assert_eq!(names(&admitted.policies), ["a/early"]);
+        assert!(admitted.malformed[0].problem.message.contains("may have"), "{:?}", admitted.malformed);
+    }
+
+    /// A route past the quota keeps its matches, a policy past it closes, and a Service is not spoken to in clear because the
+    /// policy of its TLS is not read.
+    #[test]
+    fn what_is_past_a_quota_closes() {
+        let text = "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: r, namespace: a, creationTimestamp: 2026-01-02T00:00:00Z }
+spec:
+  parentRefs: [{ name: gw, namespace: infra }]
+  rules: [{ backendRefs: [{ name: s, port: 80 }] }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: s, namespace: a, creationTimestamp: 2026-01-01T00:00:00Z }
+spec: { ports: [{ port: 80 }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: { name: tls, namespace: a, creationTimestamp: 2026-01-03T00:00:00Z }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: s }]
+  validation: { hostname: s.example.com, wellKnownCACertificates: System }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: toolward }
+spec: { controllerName: toolward.dev/gateway-controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gw, namespace: infra }
+spec:
+  gatewayClassName: toolward
+  listeners: [{ name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]
+";
+        let world = Arc::new(world(text));
+        let served = |objects| {
+            let admitted = Tenants::new(ObjectQuotas { objects, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
+            let translation = translate(&admitted, &TranslateOptions::default());
+            let told: Vec<String> = admitted.malformed.iter().map(|it| it.object.kind.clone()).collect();
+            let model = serde_json::to_string(&translation.model).expect("JSON");
+            (told, model.contains("Forward"), model.contains(r#""Respond":{"status":500}"#))
+        };
+        assert_eq!(served(3), (vec![], true, false));
+        let words = |all: &[&str]| -> Vec<String> { all.iter().map(|kind| (*kind).to_owned()).collect() };
+        assert_eq!(served(2), (words(&["BackendTLSPolicy"]), false, true), "the Service is not reached");
+        assert_eq!(served(1), (words(&["BackendTLSPolicy", "HTTPRoute"]), false, true), "matches stay, and are closed");
+    }
+}
