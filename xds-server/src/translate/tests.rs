@@ -17,6 +17,7 @@ use serde_yaml_ng::with::singleton_map_recursive;
 
 mod changes;
 mod clients;
+mod tenants;
 mod worlds;
 
 /// What a case is compared by.
