@@ -3,6 +3,7 @@
 mod changes;
 mod deployment;
 mod flood;
+mod hostnames;
 mod identity;
 mod key_sets;
 mod nulls;
@@ -13,4 +14,5 @@ mod secrets;
 mod shared_statuses;
 mod statuses;
 mod upstream_tls;
+mod well_known;
 mod world;
