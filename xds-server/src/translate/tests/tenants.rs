@@ -241,10 +241,9 @@ fn settle(objects: &mut Objects, options: &TranslateOptions) -> Translation {
         let facts = Facts { provisioned: true, ..Default::default() };
         for wanted in desired(&resources, &translation, &facts) {
             let Name { namespace, name } = wanted.object.name.clone();
-            if let Some(object) = objects.get_mut(&(wanted.object.kind.clone(), namespace, name)) {
-                if wanted.object.kind == "HTTPRoute" {
-                    object["status"] = merged(&wanted, None, "2026-02-01T00:00:00Z").unwrap_or_default();
-                }
+            let key = (wanted.object.kind.clone(), namespace, name);
+            if let Some(object) = objects.get_mut(&key).filter(|object| object["kind"] == "HTTPRoute") {
+                object["status"] = merged(&wanted, None, "2026-02-01T00:00:00Z").unwrap_or_default();
             }
         }
         last = Some(translation);
@@ -306,6 +305,8 @@ fn fits(route: &Route, (.., path, method, special): Request) -> bool {
 /// What a namespace serves: its route, where it leads, and what the filter says to a stranger with a token.
 fn served(gateway: &Gateway, namespace: &str) -> BTreeMap<Request, (Name, String)> {
     let mut all = BTreeMap::new();
+    let tables = gateway.listeners.iter().map(|(port, listener)| (*port, PolicyTable::new(&listener.filter).unwrap()));
+    let tables: BTreeMap<u16, PolicyTable> = tables.collect();
     for request in requests() {
         let (port, name, path, method, special) = request;
         let Some(listener) = gateway.listeners.get(&port) else { continue };
@@ -325,8 +326,7 @@ fn served(gateway: &Gateway, namespace: &str) -> BTreeMap<Request, (Name, String
                     .map(|share| format!("{}: {:?}", share.cluster, gateway.clusters.get(&share.cluster))),
             );
         }
-        let table = PolicyTable::new(&listener.filter).unwrap();
-        let said = decide(&table, route, (name, path, method, special));
+        let said = decide(&tables[&port], route, (name, path, method, special));
         all.insert(request, (owner, format!("{} {leads:?} {said}", route.id)));
     }
     all
