@@ -10,7 +10,7 @@ use crate::resources::{Malformed, Name, ObjectRef, Resources};
 use crate::translate::Translation;
 
 /// Longest message of a condition, in bytes; the API server takes 32768 characters.
-const MAX_MESSAGE: usize = 4096;
+pub(super) const MAX_MESSAGE: usize = 4096;
 
 /// Everything that conditions are made of.
 pub(super) struct World<'w> {

@@ -6,7 +6,7 @@ use gateway_api::httproutes::{HttpRoute, HttpRouteParentRefs};
 use serde_json::{Value, json};
 
 use super::Desired;
-use super::conditions::{Condition, World, conditions, is_at, messages, object};
+use super::conditions::{Condition, MAX_MESSAGE, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
 use crate::resources::{Malformed, Name};
 use crate::translate::{
@@ -71,7 +71,9 @@ fn conditions_of(
     let mut list = vec![accepted, Condition::unless("ResolvedRefs", references)];
     list.extend(partially.into_iter().chain(protected));
     let hostnames = protection.map(|protection| &protection.hostnames);
-    list.extend(hostnames.and_then(owns_hostnames).into_iter().chain(hostnames.and_then(protocol_paths)));
+    let told =
+        [hostnames.and_then(holds_hostnames), hostnames.and_then(owns_hostnames), hostnames.and_then(protocol_paths)];
+    list.extend(told.into_iter().flatten());
     list
 }
 
@@ -142,6 +144,21 @@ fn protected(protection: &RouteProtection) -> Option<Condition> {
         (true, true, true) => return None,
     };
     Some(Condition::new(PROTECTED, holds, reason, lines.join("\n")))
+}
+
+/// Which hostnames are the route's own, for ourselves to read again: whole names, as many as there is room for.
+fn holds_hostnames(hostnames: &HostnameOutcome) -> Option<Condition> {
+    let mut message = String::new();
+    for name in &hostnames.held {
+        if message.len() + name.len() >= MAX_MESSAGE {
+            break;
+        }
+        if !message.is_empty() {
+            message.push(' ');
+        }
+        message.push_str(name);
+    }
+    (!message.is_empty()).then(|| Condition::new(HostnameOutcome::HELD, true, "Held", message))
 }
 
 /// Nothing where no other namespace has to do with the hostnames.

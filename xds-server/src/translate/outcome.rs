@@ -71,6 +71,8 @@ pub struct RouteProtection {
 pub struct HostnameOutcome {
     /// Whether it is served on one of them.
     pub is_served: bool,
+    /// Those that belong to the route's namespace. Its status remembers them, and nobody takes them while it has them.
+    pub held: BTreeSet<String>,
     /// Those of other namespaces, on which it is not served, each with reason and message.
     pub refused: BTreeMap<String, (&'static str, String)>,
     /// Those that routes of these other namespaces have as well, and are not served on.
@@ -87,6 +89,9 @@ pub struct HostnameOutcome {
 }
 
 impl HostnameOutcome {
+    /// The condition in which the status of a route remembers which hostnames are its own.
+    pub const HELD: &str = "toolward.dev/HoldsHostnames";
+
     /// Whether the route is served on none of them, since all are others'.
     #[must_use]
     pub fn is_refused(&self) -> bool {

@@ -4,10 +4,13 @@
 //! `--hostnames-belong-to-namespaces` a hostname belongs to one namespace, on all listeners of the Gateway, and to no other:
 //!
 //! 1. to the Gateway's own, if that names it; what it names by a wildcard or not at all does not keep others from names below;
-//! 2. else to that of the oldest HTTPRoute with it, or with a wildcard above it. Where the most specific listeners for it take
-//!    no routes of a namespace, that namespace has no claim.
+//! 2. else to that which has it already, as the status of its HTTPRoute says: a route that is old may be given other hostnames
+//!    at any time;
+//! 3. else to that which has a wildcard above it already;
+//! 4. else to that of the oldest HTTPRoute with it, or with a wildcard above it.
 //!
-//! Who owns a hostname may let others share it by a ReferenceGrant for its HTTPRoutes. Times are the API server's.
+//! Where the most specific listeners for a hostname take no routes of a namespace, that namespace has no claim. Who owns a
+//! hostname may let others share it by a ReferenceGrant for its HTTPRoutes. Times are the API server's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use super::grants;
 use super::hostname::Hostname;
 use super::outcome::HostnameOutcome;
 use super::problems::{Fault, route_ref};
+use super::routes::ParsedRoute;
 use super::view::View;
 
 /// A hostname of a route is another namespace's.
@@ -53,6 +57,20 @@ struct Owner<'a> {
     claim: &'a Claim<'a>,
     /// Whether the claim is for a wildcard above the hostname.
     is_above: bool,
+    /// Whether the hostname is the claim's already.
+    is_held: bool,
+}
+
+impl Owner<'_> {
+    /// The least comes first.
+    fn rank(&self) -> impl Ord {
+        let rank = match (self.is_held, self.is_above) {
+            (true, false) => 0,
+            (true, true) => 1,
+            (false, _) => 2,
+        };
+        (rank, self.claim)
+    }
 }
 
 /// A route of the Gateway. The order is that of age; without a timestamp it is younger than all that have one.
@@ -63,12 +81,21 @@ pub(super) struct Claim<'a> {
     text: String,
     pub(super) route: &'a Arc<Name>,
     /// What it has in common with listeners, served or not: who owns a name keeps it while a certificate can't be read.
-    pub(super) hostnames: BTreeSet<&'a Hostname>,
+    hostnames: BTreeSet<&'a Hostname>,
+    /// Those that it has already.
+    held: &'a [String],
 }
 
 impl<'a> Claim<'a> {
-    pub(super) fn new(route: &'a Arc<Name>, created: Option<&'a Time>, hostnames: BTreeSet<&'a Hostname>) -> Self {
-        Self { age: (created.is_none(), created), text: route.to_string(), route, hostnames }
+    /// Of a route with these hostnames on a Gateway.
+    pub(super) fn new(route: &'a ParsedRoute, gateway: &Name, hostnames: BTreeSet<&'a Hostname>) -> Self {
+        let ParsedRoute { name, created, held, .. } = route;
+        let held = held.iter().find(|(other, _)| other == gateway).map(|(_, held)| &**held).unwrap_or_default();
+        Self { age: (created.is_none(), created.as_ref()), text: name.to_string(), route: name, hostnames, held }
+    }
+
+    fn holds(&self, hostname: &Hostname) -> bool {
+        !self.held.is_empty() && self.held.contains(&hostname.domain())
     }
 
     fn namespace(&self) -> &'a str {
@@ -108,26 +135,34 @@ impl<'a> Ownership<'a> {
     /// INVARIANT: the owners of the names above are known.
     fn find_owner(&self, gateway: &OwnGateway, hostname: &Hostname) -> Option<Owner<'a>> {
         let claims = self.names.get(hostname).into_iter().flat_map(|owned| &owned.claims);
-        let oldest = claims.filter_map(|(namespace, claims)| Some((*namespace, *claims.first()?)));
-        let mut oldest: BTreeMap<&str, &'a Claim<'a>> = oldest.collect();
-        if let Some(claim) = oldest.remove(gateway.name.namespace.as_str()) {
-            return Some(Owner { claim, is_above: false });
+        let of = |claims: &Vec<&'a Claim<'a>>| {
+            let held = claims.iter().find(|claim| claim.holds(hostname)).map(|claim| (*claim, true));
+            let (claim, is_held) = held.or_else(|| Some((*claims.first()?, false)))?;
+            Some(Owner { claim, is_above: false, is_held })
+        };
+        let mut firsts: BTreeMap<&str, Owner<'a>> =
+            claims.filter_map(|(namespace, claims)| Some((*namespace, of(claims)?))).collect();
+        if let Some(own) = firsts.remove(gateway.name.namespace.as_str()) {
+            return Some(own);
         }
-        let here = oldest.into_iter().filter(|(namespace, _)| is_admitted(gateway, hostname, namespace, self.view));
-        let here = here.map(|(_, claim)| Owner { claim, is_above: false });
-        let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner.map(|owner| owner.claim));
-        let above = above.filter(|claim| claim.namespace() != gateway.name.namespace);
-        let above = above.map(|claim| Owner { claim, is_above: true });
-        here.filter(|_| *hostname != Hostname::Any).chain(above).min_by(|one, other| one.claim.cmp(other.claim))
+        let here = firsts.into_iter().filter(|(namespace, _)| is_admitted(gateway, hostname, namespace, self.view));
+        let here = here.map(|(_, owner)| owner);
+        let above = self.owners_above(hostname);
+        here.filter(|_| *hostname != Hostname::Any).chain(above).min_by(|one, other| one.rank().cmp(&other.rank()))
+    }
+
+    /// The owners of wildcards above a hostname, who have it as well where nobody had it before.
+    fn owners_above(&self, hostname: &Hostname) -> impl Iterator<Item = Owner<'a>> {
+        let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner);
+        let above = above.filter(|owner| owner.claim.namespace() != self.gateway.namespace);
+        above.map(|owner| Owner { is_above: true, ..owner })
     }
 
     fn owner(&self, hostname: &Hostname) -> Option<Owner<'a>> {
         if let Some(owned) = self.names.get(hostname) {
             return owned.owner;
         }
-        let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner);
-        let above = above.filter(|owner| owner.claim.namespace() != self.gateway.namespace);
-        above.min_by(|one, other| one.claim.cmp(other.claim))
+        self.owners_above(hostname).min_by(|one, other| one.rank().cmp(&other.rank()))
     }
 
     /// Whether a route may serve hosts of this name, of those that its own hostnames cover.
@@ -179,8 +214,8 @@ impl<'a> Ownership<'a> {
                  it are not for this route; use another hostname",
                 claim.route
             ),
-            Some(Owner { claim, is_above }) => format!(
-                "{name} belongs to namespace {} on the Gateway {gateway}, whose HTTPRoute {} is the oldest with it{}; \
+            Some(Owner { claim, is_above, .. }) => format!(
+                "{name} belongs to namespace {} on the Gateway {gateway}, whose HTTPRoute {} has it already or is the oldest with it{}; \
                  requests for it are not for this route; use another hostname, or let that namespace share its own by a \
                  ReferenceGrant for its HTTPRoutes",
                 claim.namespace(),
@@ -242,6 +277,10 @@ impl<'a> Ownership<'a> {
                 let Some(Fault { reason, message }) = self.refusal(claim.route, hostname) else {
                     let outcome = outcomes.entry(Arc::clone(claim.route)).or_default();
                     outcome.is_served = true;
+                    let is_owner = owned.owner.is_some_and(|owner| owner.claim.namespace() == namespace);
+                    if self.is_enforced && is_owner && namespace != self.gateway.namespace {
+                        outcome.held.insert(hostname.domain());
+                    }
                     let others = owned.sharing.iter().filter(|other| **other != namespace);
                     let others: BTreeSet<String> = others.map(|other| (*other).to_owned()).collect();
                     if !others.is_empty() && namespace != self.gateway.namespace {

@@ -15,8 +15,9 @@ use crate::resources::{Name, ObjectRef};
 use super::attach::Attachments;
 use super::backends::{BackendRef, Backends, Upstream};
 use super::filters::{self, Matched, Rewrite, RuleFilters};
+use super::gateways::CONTROLLER_NAME;
 use super::matches;
-use super::outcome::RouteOutcome;
+use super::outcome::{HostnameOutcome, RouteOutcome};
 use super::problems::{Fault, Reporter, route_ref};
 use super::syntax;
 use super::view::View;
@@ -29,6 +30,8 @@ const INTERNAL_SERVER_ERROR: RouteAction = RouteAction::Respond { status: 500 };
 pub(super) struct ParsedRoute {
     pub(super) name: Arc<Name>,
     pub(super) created: Option<Time>,
+    /// The hostnames that its status says are its own, by Gateway.
+    pub(super) held: Box<[(Name, Box<[String]>)]>,
     pub(super) rules: Box<[ParsedRule]>,
     /// The Services that its rules name, themselves or through an MCP server's description, sorted.
     pub(super) services: Arc<[Name]>,
@@ -90,6 +93,7 @@ pub(super) fn parse(
     let mut parsed = ParsedRoute {
         name: Arc::clone(name),
         created: route.metadata.creation_timestamp.clone(),
+        held: held(name, route),
         services: services.into_iter().collect(),
         rules: rules.into(),
     };
@@ -98,6 +102,20 @@ pub(super) fn parse(
         clusters.clear();
     }
     (parsed, clusters)
+}
+
+/// What we wrote there ourselves.
+fn held(name: &Name, route: &HttpRoute) -> Box<[(Name, Box<[String]>)]> {
+    let parents = route.status.iter().flat_map(|status| &status.parents);
+    let ours = parents.filter(|parent| parent.controller_name == CONTROLLER_NAME);
+    let held = ours.filter_map(|parent| {
+        let reference = &parent.parent_ref;
+        let gateway = Name::new(reference.namespace.as_ref().unwrap_or(&name.namespace), &reference.name);
+        let mut conditions = parent.conditions.iter();
+        let condition = conditions.find(|it| it.type_ == HostnameOutcome::HELD && it.status == "True")?;
+        Some((gateway, condition.message.split_whitespace().map(str::to_owned).collect()))
+    });
+    held.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl ParsedRoute {

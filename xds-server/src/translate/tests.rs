@@ -21,6 +21,7 @@ mod clients;
 mod doubt;
 mod quotas;
 mod scale;
+mod tenants;
 mod worlds;
 
 /// What a case is compared by.

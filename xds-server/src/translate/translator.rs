@@ -419,7 +419,7 @@ impl Translator {
         let claim = |route: &'s Route| {
             let listeners = route.attachments.listeners.iter().filter(|(id, _)| id.gateway == gateway.name);
             let hostnames = listeners.flat_map(|(_, hostnames)| hostnames).collect();
-            Claim::new(&route.parsed.name, route.parsed.created.as_ref(), hostnames)
+            Claim::new(&route.parsed, &gateway.name, hostnames)
         };
         routes.filter_map(|route| route.as_ref().as_ref()).map(claim).collect()
     }
