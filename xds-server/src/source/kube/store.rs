@@ -232,10 +232,15 @@ impl Store {
         let keys = references::of(&self.resources).remove(&object);
         let Some((version, keys)) = version.zip(keys) else { return };
         let too_large = references::cut(&mut document, &keys);
+        let is_whole = keys == Keys::All;
         self.fetched.insert(object.clone(), (version, keys));
         self.changed = true;
         self.put(kind, name, document, unreadable.map(Fault::from));
         if let Some(fault) = too_large {
+            // Half of the parameters are none.
+            if is_whole {
+                object::remove(&object, Arc::make_mut(&mut self.resources));
+            }
             object::complain(&object, fault, Arc::make_mut(&mut self.resources));
         }
     }
