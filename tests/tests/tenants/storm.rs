@@ -42,6 +42,15 @@ impl Storm {
     }
 }
 
+/// Ends all of it, also where a test fails in the midst.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One attack of one tenant.
 pub(crate) struct Attacker<'s> {
     pub(crate) storm: &'s Storm,
@@ -60,8 +69,8 @@ fn two_hostile_tenants_beside_an_honest_one() {
     // A server of theirs, to which they may lead whomever they can.
     let evil = Upstream::start_on(this_machine());
     for tenant in &hostile {
-        assert!(tenant.apply(&crate::objects::service("evil")) < 300);
-        assert!(tenant.apply(&crate::objects::service_backend("evil", "evil")) < 300);
+        tenant.applies(&crate::objects::service("evil"));
+        tenant.applies(&crate::objects::service_backend("evil", "evil"));
         world.cluster.apply(&slice(&tenant.namespace, "evil", evil.port));
     }
     let (ops, stopped) = (world.issuer.of_team("ops"), AtomicBool::new(false));
@@ -81,6 +90,7 @@ fn two_hostile_tenants_beside_an_honest_one() {
                 });
             }
         }
+        let stop = Stop(&storm.stopped);
         scope.spawn(|| watch_memory(&storm, &peaks));
         let honest = [scope.spawn(|| honest::calls(&storm, &fared)), scope.spawn(|| honest::changes(&storm, &fared))];
         let end = storm.began + Duration::from_secs(seconds);
@@ -92,7 +102,7 @@ fn two_hostile_tenants_beside_an_honest_one() {
             }
             sleep(Duration::from_millis(100));
         }
-        storm.stopped.store(true, Ordering::Relaxed);
+        drop(stop);
     });
     let fared = fared.into_inner().expect("no panic");
     let peaks = peaks.map(AtomicU64::into_inner);

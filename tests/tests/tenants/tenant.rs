@@ -43,6 +43,15 @@ impl Tenant {
         send(request.header("content-type", "application/apply-patch+yaml").body(object.to_string()))
     }
 
+    /// Applies an object that is good.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub(crate) fn applies(&self, object: &Value) {
+        let status = self.apply(object);
+        assert!((200..300).contains(&status), "{status} for {object}");
+    }
+
     /// Makes an object as it is, what it says of its managers included.
     pub(crate) fn create(&self, object: &Value) -> u16 {
         let path = self.path(kind(object), "");
