@@ -87,7 +87,7 @@ test-cluster: install wasm build ## The tests on a real Kubernetes API server al
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
 
 .PHONY: test-tenants
-test-tenants: install wasm build ## Two hostile tenants beside an honest one: TENANT_SECONDS=120 says for how long, TENANT_ATTACK=name which attacks.
+test-tenants: install wasm build ## Two hostile tenants beside an honest one: TENANT_SECONDS=120 says for how long, TENANT_ATTACK=word,word which attacks.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test tenants -- --nocapture
 
 .PHONY: test-hostile

@@ -14,7 +14,7 @@ const LANDS_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Fared {
     pub(crate) calls: usize,
-    /// Calls that did not have the tool's own answer.
+    /// Calls that did not have the tool's own answer, and changes that did not come into force.
     pub(crate) failed: Vec<String>,
     /// How long grants and revocations took.
     pub(crate) granted: Vec<Duration>,
@@ -46,16 +46,20 @@ pub(crate) fn changes(storm: &Storm, fared: &Mutex<Fared>) {
             while !matches!(storm.world.honest.apply(&granting(tools)), 200 | 201) {
                 sleep(Duration::from_millis(100));
             }
-            let took = wait_until(&storm.world, &storm.ops, is_granted);
+            let landed = wait_until(&storm.world, &storm.ops, is_granted);
             let mut fared = fared.lock().expect("no panic");
-            if is_granted { fared.granted.push(took) } else { fared.revoked.push(took) }
+            match landed {
+                Ok(took) if is_granted => fared.granted.push(took),
+                Ok(took) => fared.revoked.push(took),
+                Err(late) => fared.failed.push(late),
+            }
         }
         sleep(Duration::from_millis(100));
     }
 }
 
-/// Waits until both ways say the same of the tool.
-fn wait_until(world: &World, token: &str, is_granted: bool) -> Duration {
+/// How long it takes until both ways say the same of the tool.
+fn wait_until(world: &World, token: &str, is_granted: bool) -> Result<Duration, String> {
     let since = Instant::now();
     for (port, host) in world.ways() {
         loop {
@@ -64,11 +68,13 @@ fn wait_until(world: &World, token: &str, is_granted: bool) -> Duration {
                 break;
             }
             let late = since.elapsed();
-            assert!(late < LANDS_WITHIN, "granted: {is_granted}; {host} says after {late:?}: {answer:?}");
+            if late > LANDS_WITHIN {
+                return Err(format!("granted: {is_granted}; {host} says after {late:?}: {answer:?}"));
+            }
             sleep(Duration::from_millis(5));
         }
     }
-    since.elapsed()
+    Ok(since.elapsed())
 }
 
 /// The span that so many in a hundred are within.
