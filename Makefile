@@ -64,7 +64,7 @@ check: ## The fast part of the tests: format, lints for native and wasm, unit an
 	cargo test --quiet --workspace
 
 .PHONY: test
-test: check deny test-e2e test-login test-wire test-hostile test-cluster ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
+test: check deny test-e2e test-login test-wire test-hostile test-cluster test-tenants ## Everything: `check`, then with a real Envoy, real MCP servers and clients, a real API server.
 
 .PHONY: deny
 deny: run-tools ## What dependencies may bring in: licenses, sources, bans; CHECKS=advisories asks RustSec on GitHub.
@@ -85,6 +85,10 @@ test-wire: wire-tools wasm build ## Servers and clients on all SDKs and the offi
 .PHONY: test-cluster
 test-cluster: install wasm build ## The tests on a real Kubernetes API server alone.
 	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test cluster
+
+.PHONY: test-tenants
+test-tenants: install wasm build ## Two hostile tenants beside an honest one: TENANT_SECONDS=120 says for how long, TENANT_ATTACK=word,word which attacks.
+	@$(TOOLS) tools/counted cargo test --workspace --features toolward-tests/e2e --test tenants -- --nocapture
 
 .PHONY: test-hostile
 test-hostile: export FLOOD ?= 20000

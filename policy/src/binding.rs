@@ -99,7 +99,13 @@ pub(crate) struct Owner<'o> {
 pub(crate) struct Binders {
     ids: Vec<BindingKeyId>,
     /// What the last request brought, and what became of it: all bring the same until there are other keys.
-    last: RefCell<Option<(Box<[u8]>, Rc<Binder>)>>,
+    last: RefCell<Option<Brought>>,
+}
+
+#[derive(Debug)]
+struct Brought {
+    header: Box<[u8]>,
+    binder: Rc<Binder>,
 }
 
 impl Binders {
@@ -120,16 +126,16 @@ impl Binders {
     /// The binder of the keys that a request brings. None: there is none of an id that is allowed, as while Envoy has no keys
     /// and whatever stands there is the client's own.
     pub(crate) fn of(&self, header: &[u8]) -> Option<Rc<Binder>> {
-        if let Some((text, binder)) = &*self.last.borrow()
-            && **text == *header
+        if let Some(last) = &*self.last.borrow()
+            && *last.header == *header
         {
-            return Some(Rc::clone(binder));
+            return Some(Rc::clone(&last.binder));
         }
         let keys =
             std::str::from_utf8(header).ok()?.split(',').take(MAX_BINDING_KEYS).map(|key| BindingKey(key.to_owned()));
         let keys: Vec<BindingKey> = keys.filter(|key| key.id().is_some_and(|id| self.ids.contains(&id))).collect();
         let binder = Rc::new(Binder::new(&keys).ok().filter(Binder::has_keys)?);
-        *self.last.borrow_mut() = Some((header.into(), Rc::clone(&binder)));
+        *self.last.borrow_mut() = Some(Brought { header: header.into(), binder: Rc::clone(&binder) });
         Some(binder)
     }
 }

@@ -141,6 +141,20 @@ impl Cluster {
         client.build().expect("a client")
     }
 
+    /// Whoever has this token, as a client of HTTP that waits for answers.
+    ///
+    /// # Panics
+    /// When the system gives none.
+    #[must_use]
+    pub fn client_of(&self, token: &str) -> reqwest::blocking::Client {
+        let authority = std::fs::read(self.authority()).expect("a certificate");
+        let authority = reqwest::Certificate::from_pem_bundle(&authority).expect("a certificate");
+        let token = format!("Bearer {token}").parse().expect("a header");
+        let headers = [(reqwest::header::AUTHORIZATION, token)].into_iter().collect();
+        let client = reqwest::blocking::Client::builder().tls_certs_only(authority).default_headers(headers);
+        client.no_proxy().build().expect("a client")
+    }
+
     fn authority(&self) -> PathBuf {
         self.folder.path().join("certificates/apiserver.crt")
     }

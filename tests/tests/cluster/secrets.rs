@@ -96,17 +96,22 @@ fn two_envoys_can_not_read_each_others_secrets() {
     // A client that asks for more than it is to have.
     let names = ["default/one", "default/two"];
     let greedy = Greedy { xds: toolward.xds, authority: &authority, runtime: Runtime::new().expect("a runtime") };
+    let mut binding_keys = Vec::new();
     for (party, other) in [(&one, &two), (&two, &one)] {
         let (own, token) = (party.gateway(), party.token(&cluster));
         let answer = greedy.delta(&own, &token, &names).expect("an answer");
         let got: Vec<&str> = answer.resources.iter().map(|resource| resource.name.as_str()).collect();
         assert_eq!((got, &answer.removed_resources), (vec![own.as_str()], &vec![other.gateway()]), "by both names");
-        for answer in [answer, greedy.delta(&own, &token, &["*"]).expect("an answer")] {
+        let all = greedy.delta(&own, &token, &["*"]).expect("an answer");
+        for (answer, expected) in [(&answer, &[own.as_str()][..]), (&all, &["binding-keys", &own])] {
+            let got: Vec<&str> = answer.resources.iter().map(|resource| resource.name.as_str()).collect();
+            assert_eq!(got, expected);
             let contents = answer.resources.iter().flat_map(|resource| &resource.resource);
             let contents: Vec<&[u8]> = contents.map(|content| content.value.as_slice()).collect();
-            assert_eq!(contents.len(), 1);
-            assert!(holds(contents[0], &party.key) && !holds(contents[0], &other.key));
+            assert!(contents.iter().any(|content| holds(content, &party.key)));
+            assert!(!contents.iter().any(|content| holds(content, &other.key)));
         }
+        binding_keys.extend(all.resources.iter().filter(|resource| resource.name == "binding-keys").cloned());
         let answer = greedy.delta(&own, &token, &[&other.gateway()]).expect("an answer");
         assert_eq!((answer.resources.len(), answer.removed_resources), (0, vec![other.gateway()]), "by its name alone");
         let answer = greedy.sotw(&own, &token, &names).expect("an answer");
@@ -119,6 +124,8 @@ fn two_envoys_can_not_read_each_others_secrets() {
             assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
         }
     }
+    let [own, others] = &binding_keys[..] else { panic!("{binding_keys:?}") };
+    assert_ne!(own.resource, others.resource, "each binds sessions under keys of its own");
 }
 
 fn holds(content: &[u8], text: &str) -> bool {

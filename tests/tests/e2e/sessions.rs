@@ -132,16 +132,14 @@ fn the_keys_are_between_envoy_and_the_filter() {
     let stack = Stack::start(upstream.port, OPS_MAY_ADD);
     stack.folder.write("open.yaml", &route("/open").replace("metadata: { name: math }", "metadata: { name: open }"));
     stack.folder.write("open-policy.yaml", OPEN);
-    eventually("the open way", || {
-        http::send(stack.client.get(format!("http://127.0.0.1:{}/open", stack.port))).status == 200
-    });
-    upstream.take_recorded();
     let ops = stack.issuer.of_team("ops");
     let chosen = new_key();
     let chosen = chosen.trim();
     let own = BindingKey(chosen.to_owned()).of_gateway("default/mcp-gateway").expect("a key").0;
     let list = || stack.post(request("tools/list")).bearer_auth(&ops);
     let open = || http::post(&stack.client, &format!("http://127.0.0.1:{}/open", stack.port), request("ping"));
+    eventually("the open way", || http::send(open()).status == 200);
+    let _ = upstream.take_recorded();
     for (name, header, values) in [
         ("none", HEADER, vec![]),
         ("one", HEADER, vec![chosen]),

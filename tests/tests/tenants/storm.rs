@@ -1,0 +1,185 @@
+//! Everything at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use toolward_tests::cluster::NAMESPACE;
+use toolward_tests::ports;
+use toolward_tests::process::eventually;
+use toolward_tests::toolward::Toolward;
+use toolward_tests::upstream::Upstream;
+
+use crate::attacks::ATTACKS;
+use crate::honest::{self, Fared, percentile};
+use crate::tenant::Tenant;
+use crate::world::{ENVOY_MIB, HONEST, HOSTILE, World, control_plane_mib, slice, this_machine};
+
+/// For how long, in seconds, unless the variable `TENANT_SECONDS` says another number.
+const SECONDS: u64 = 120;
+
+/// What all that run at once share.
+pub(crate) struct Storm {
+    pub(crate) world: Arc<World>,
+    /// A token that the honest team's policy is for. Callers of all teams have one.
+    pub(crate) ops: String,
+    pub(crate) began: Instant,
+    stopped: AtomicBool,
+    /// What should not have been possible, with how often it was.
+    pub(crate) stolen: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Storm {
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn steals(&self, what: String) {
+        *self.stolen.lock().expect("no panic").entry(what).or_default() += 1;
+    }
+}
+
+/// Ends all of it, also where a test fails in the midst.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One attack of one tenant.
+pub(crate) struct Attacker<'s> {
+    pub(crate) storm: &'s Storm,
+    pub(crate) tenant: &'s Tenant,
+    /// How often it was done before.
+    pub(crate) round: usize,
+}
+
+#[test]
+fn two_hostile_tenants_beside_an_honest_one() {
+    let seconds = std::env::var("TENANT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
+    let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
+    let world = World::start(&["platform.yaml", "tenants.yaml"]);
+    let hostile = HOSTILE.map(|namespace| Tenant::new(&world.cluster, namespace, &["mcp-gateways"]));
+    world.cluster.apply(GATEWAYS);
+    // A server of theirs, to which they may lead whomever they can.
+    let evil = Upstream::start_on(this_machine());
+    for tenant in &hostile {
+        tenant.applies(&crate::objects::service("evil"));
+        tenant.applies(&crate::objects::service_backend("evil", "evil"));
+        world.cluster.apply(&slice(&tenant.namespace, "evil", evil.port));
+    }
+    let (ops, stopped) = (world.issuer.of_team("ops"), AtomicBool::new(false));
+    let storm = Storm { world, ops, began: Instant::now(), stopped, stolen: Mutex::default() };
+    let mut is_ready = false;
+    let (fared, peaks) = (Mutex::<Fared>::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
+    thread::scope(|scope| {
+        for tenant in &hostile {
+            for attack in ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only))) {
+                let storm = &storm;
+                scope.spawn(move || {
+                    let mut attacker = Attacker { storm, tenant, round: 0 };
+                    while storm.goes_on() {
+                        (attack.run)(&mut attacker);
+                        attacker.round += 1;
+                        sleep(attack.pause);
+                    }
+                });
+            }
+        }
+        let stop = Stop(&storm.stopped);
+        scope.spawn(|| watch_memory(&storm, &peaks));
+        scope.spawn(|| honest::calls(&storm, &fared));
+        scope.spawn(|| honest::changes(&storm, &fared));
+        sleep(Duration::from_secs(seconds / 2));
+        // In the midst of it a replica starts, and reads all that is there.
+        let replica = start_replica(&storm);
+        sleep(Duration::from_secs(seconds - seconds / 2));
+        is_ready = replica.get("/ready").status == 200;
+        if !is_ready {
+            println!("{}", replica.process.log());
+        }
+        drop(stop);
+    });
+    let fared = fared.into_inner().expect("no panic");
+    let peaks = peaks.map(AtomicU64::into_inner);
+    tell(&fared, peaks);
+    let Fared { calls, failed, granted, revoked } = fared;
+    let first: Vec<&String> = failed.iter().take(3).collect();
+    assert!(failed.is_empty(), "{} of {calls} calls failed, among them {first:#?}", failed.len());
+    assert!(calls > 0 && !granted.is_empty() && !revoked.is_empty());
+    assert!(is_ready, "a replica that starts meanwhile becomes ready");
+    let stolen = storm.stolen.lock().expect("no panic");
+    assert!(stolen.is_empty(), "{stolen:#?}");
+    assert!(storm.world.trap.take_recorded().is_empty(), "nobody is led to loopback");
+    assert!(peaks[0] < control_plane_mib() && peaks[1] < ENVOY_MIB, "in MiB: {peaks:?}");
+    nothing_is_read_or_made(&storm.world);
+}
+
+/// By which a tenant makes Gateways of its own, which the example does not let it.
+const GATEWAYS: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: mcp-gateways }
+rules:
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get, list, watch, create, update, patch, delete]
+";
+
+fn watch_memory(storm: &Storm, [control_plane, envoy]: &[AtomicU64; 2]) {
+    while storm.goes_on() {
+        control_plane.fetch_max(storm.world.toolward.process.resident_mib(), Ordering::Relaxed);
+        envoy.fetch_max(storm.world.envoy.process.resident_mib(), Ordering::Relaxed);
+        sleep(Duration::from_millis(200));
+    }
+}
+
+/// A second replica.
+fn start_replica(storm: &Storm) -> Toolward {
+    let account = storm.world.cluster.service_account(NAMESPACE, "toolward");
+    let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", "two"];
+    Toolward::in_cluster_on(&account, ports::free(), ports::free(), &arguments)
+}
+
+/// For whoever looks at figures.
+fn tell(fared: &Fared, [control_plane, envoy]: [u64; 2]) {
+    let span = |spans: &[Duration]| {
+        format!("{} (p50 {:?}, p99 {:?})", spans.len(), percentile(spans, 50), percentile(spans, 99))
+    };
+    println!(
+        "{} calls of the honest team, {} failed; {} grants, {} revocations; at most {control_plane} MiB in the control \
+         plane, {envoy} MiB in Envoy",
+        fared.calls,
+        fared.failed.len(),
+        span(&fared.granted),
+        span(&fared.revoked),
+    );
+}
+
+/// What is left of it in the cluster.
+fn nothing_is_read_or_made(world: &World) {
+    let of_honest = |event: &&Value| event["objectRef"]["namespace"] == HONEST;
+    let log = world.cluster.audit_log();
+    let read = log.iter().filter(|event| event["verb"] == "get" && event["objectRef"]["resource"] == "secrets");
+    let read: Vec<&Value> = read.filter(of_honest).collect();
+    assert!(read.is_empty(), "nobody's reference reads a Secret of another namespace: {read:#?}");
+    for namespace in HOSTILE {
+        let made = world.cluster.kubectl(&["get", "deployments", "-n", namespace, "-o", "json"]);
+        let made: Value = serde_json::from_str(&made).expect("JSON");
+        for deployment in made["items"].as_array().expect("a list") {
+            let pod = &deployment["spec"]["template"]["spec"];
+            let image = pod["containers"][0]["image"].as_str().expect("an image");
+            assert!(!image.contains("evil"), "the platform says which image runs: {image}");
+            assert!(deployment["spec"]["replicas"].as_u64().is_some_and(|replicas| replicas < 1000), "{deployment:#}");
+            assert!(pod["tolerations"].is_null(), "and where: {deployment:#}");
+        }
+        // It had nothing to do with us.
+        let own = world.cluster.get("service", namespace, "db-toolward");
+        assert_eq!(own["metadata"]["labels"], Value::Null, "what a tenant has of such a name stays its own: {own:#}");
+    }
+    eventually("ready", || world.toolward.get("/ready").status == 200);
+}
