@@ -15,6 +15,7 @@ use toolward_policy::jwt::cache::TokenCache;
 use toolward_policy::jwt::key::PublicKey;
 use toolward_policy::jwt::verify::SignatureVerifier;
 use toolward_policy::policy::PolicyTable;
+use toolward_policy::route_key::key_of_request;
 
 use crate::model::{Gateway, PathMatch, Route, RouteAction, StringMatch, VirtualHost};
 use crate::resources::Name;
@@ -283,7 +284,8 @@ fn host<'m>(hosts: &'m [VirtualHost], host: &str) -> Option<&'m VirtualHost> {
         Some(suffix) => host.ends_with(suffix).then_some(suffix.len()),
         None => (domain == host).then_some(usize::MAX),
     };
-    let ranked = hosts.iter().filter_map(|host| Some((rank(&host.domain)?, host)));
+    let best = |host: &VirtualHost| host.domains.iter().filter_map(|domain| rank(domain)).max();
+    let ranked = hosts.iter().filter_map(|host| Some((best(host)?, host)));
     ranked.max_by_key(|(rank, _)| *rank).map(|(_, host)| host)
 }
 
@@ -326,13 +328,18 @@ fn served(gateway: &Gateway, namespace: &str) -> BTreeMap<Request, (Name, String
                     .map(|share| format!("{}: {:?}", share.cluster, gateway.clusters.get(&share.cluster))),
             );
         }
-        let said = decide(&tables[&port], route, (name, path, method, special));
+        let said = decide(&tables[&port], found.origin_of(route), route, (name, path, method, special));
         all.insert(request, (owner, format!("{} {leads:?} {said}", route.id)));
     }
     all
 }
 
-fn decide(table: &PolicyTable, route: &Route, (host, path, method, special): (&str, &str, &str, bool)) -> String {
+fn decide(
+    table: &PolicyTable,
+    origin: Option<&str>,
+    route: &Route,
+    (host, path, method, special): (&str, &str, &str, bool),
+) -> String {
     let pairs = [
         (":method", method),
         (":path", path),
@@ -344,15 +351,14 @@ fn decide(table: &PolicyTable, route: &Route, (host, path, method, special): (&s
     let special = special.then_some(("x-special", "yes"));
     let headers = pairs.into_iter().chain(json).chain(special);
     let headers: Vec<(String, Vec<u8>)> = headers.map(|(name, value)| (name.to_owned(), value.into())).collect();
-    let key =
-        RouteKey { policy: &route.policy, origin: route.origin.as_deref(), servers: None, route: None, choice: None }
-            .to_string();
+    let key = RouteKey { policy: &route.policy, origin, servers: None, route: None, choice: None }.to_string();
+    let key = key_of_request(key.as_bytes(), host.as_bytes());
     let mut cache = TokenCache::new(NonZeroUsize::MIN);
     let budget = &mut Budget::default();
     budget.set(table.limits.signature_millis, 1);
     let mut verification = Verification { verifier: &Nobody, cache: &mut cache, now: 1_800_000_000, budget, millis: 0 };
     let (_, step) =
-        Exchange::request_headers(table, Some(key.as_bytes()), &Headers(&headers), method == "GET", &mut verification);
+        Exchange::request_headers(table, Some(&key), &Headers(&headers), method == "GET", &mut verification);
     let is_withheld = route.request_headers.remove.iter().any(|name| name == "authorization");
     let said = match step {
         RequestStep::Answer(answer) => format!("{answer:?}"),
