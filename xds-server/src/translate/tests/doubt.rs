@@ -83,7 +83,9 @@ fn ways(last: &Resources, world: &Resources) -> Vec<(String, String)> {
                     Some(RoutePolicy::Protected { .. }) => "protected".to_owned(),
                     _ => "open".to_owned(),
                 };
-                ways.push((format!("{} {:?}", host.domains.join(","), route.matches.path), said));
+                for domain in &host.domains {
+                    ways.push((format!("{domain} {:?}", route.matches.path), said.clone()));
+                }
             }
         }
     }
