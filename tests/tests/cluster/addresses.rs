@@ -148,7 +148,7 @@ fn a_tenants_hosts_lead_to_no_address_that_is_not_allowed_and_to_no_service_of_o
         ("machine", accepted, "AddressNotAllowed"),
         ("svc", resolved, "RefNotPermitted"),
     ] {
-        assert!(is_refused(&world, name, condition, reason), "{name}");
+        eventually(&format!("{name} is refused still"), || is_refused(&world, name, condition, reason));
         assert_eq!(ask(&world, name).status, 500, "{name}");
     }
     assert!(inside.is_idle(), "{:?}", inside.take_recorded());

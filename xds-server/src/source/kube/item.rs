@@ -28,7 +28,7 @@ use crate::translate::WRITTEN_BY;
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What is kept of metadata.
-const METADATA: [&str; 9] = [
+const METADATA: [&str; 10] = [
     "name",
     "namespace",
     "uid",
@@ -38,6 +38,8 @@ const METADATA: [&str; 9] = [
     "deletionTimestamp",
     "labels",
     "annotations",
+    // Whose an object is that was made for a Gateway.
+    "ownerReferences",
 ];
 
 /// An object, as far as it can be read.
