@@ -58,15 +58,16 @@ const FETCHES: usize = 16;
 /// An interruption of less than this is not worth telling once the world is known.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Reads the world now and tells whenever it has changed. Ends when nobody listens any more.
-pub fn watch(client: Client, metrics: Arc<Metrics>) -> impl Stream<Item = Change> {
+/// Reads the world now and tells whenever it has changed. Ends when nobody listens any more. Of the ConfigMaps and Secrets
+/// that are referred to, so many bytes are kept for each namespace.
+pub fn watch(client: Client, metrics: Arc<Metrics>, room: usize) -> impl Stream<Item = Change> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(
         Watch {
             client,
             metrics,
             sender,
-            store: Store::default(),
+            store: Store::new(room),
             seen: BTreeSet::new(),
             failing: BTreeMap::new(),
             told: Vec::new(),
