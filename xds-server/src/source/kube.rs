@@ -17,7 +17,7 @@ use ::kube::runtime::watcher::{self, Config, Error as WatchError, watcher};
 use ::kube::{Client, Error as ClientError};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter, unfold};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -54,6 +54,9 @@ const PAGE: u32 = 50;
 
 /// Objects that are fetched at the same time.
 const FETCHES: usize = 16;
+
+/// One that has not come by then is fetched again: a connection that is lost without a word holds up nobody for longer.
+const FETCH_WITHIN: Duration = Duration::from_secs(10);
 
 /// An interruption of less than this is not worth telling once the world is known.
 const GRACE: Duration = Duration::from_secs(5);
@@ -171,7 +174,7 @@ impl Watch {
                 Ok(Some(item)) => self.store.fetched(kind, name, item.document, item.unreadable),
                 // Deleted meanwhile, which the watch tells.
                 Ok(None) => {}
-                Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error.to_string())),
+                Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error)),
             }
         }
         drop(results);
@@ -232,13 +235,12 @@ impl Watch {
 }
 
 /// Fetches one object.
-async fn fetch(
-    client: Client,
-    kind: &'static Kind,
-    name: Name,
-) -> (&'static Kind, Name, Result<Option<Item>, ClientError>) {
+async fn fetch(client: Client, kind: &'static Kind, name: Name) -> (&'static Kind, Name, Result<Option<Item>, String>) {
     let api: Api<Item> = Api::namespaced_with(client, &name.namespace, &kind.resource());
-    let item = api.get_opt(&name.name).await;
+    let item = match timeout(FETCH_WITHIN, api.get_opt(&name.name)).await {
+        Ok(item) => item.map_err(|error| error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
+    };
     (kind, name, item)
 }
 
