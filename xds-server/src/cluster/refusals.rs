@@ -55,7 +55,7 @@ pub(super) type Refusals = BTreeSet<Refusal>;
 
 /// What the Envoys refuse that are connected here.
 pub(super) fn local(clients: &Clients) -> Refusals {
-    clients.view().iter().flat_map(of_client).collect()
+    clients.refusing().flat_map(|client| of_client(&client)).collect()
 }
 
 fn of_client(client: &ClientView) -> Vec<Refusal> {

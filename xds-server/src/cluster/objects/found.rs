@@ -42,10 +42,16 @@ const KINDS: [(&str, &str); 5] = [
 /// What is there of ours, by the Gateway that it was made for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
-    /// By the namespace and the uid of the Gateway: whoever writes its uid elsewhere makes it no work.
-    objects: Arc<BTreeMap<(String, String), Arc<Vec<FoundObject>>>>,
+    objects: Arc<BTreeMap<Owner, Arc<Vec<FoundObject>>>>,
     /// When the look began.
     pub(super) looked: Option<Instant>,
+}
+
+/// A Gateway. By its namespace as well: whoever writes its uid elsewhere makes it no work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    namespace: String,
+    uid: String,
 }
 
 /// An object that is there.
@@ -64,8 +70,8 @@ impl Found {
     /// These objects, each with the uid of its Gateway.
     pub(super) fn new(all: impl IntoIterator<Item = (String, FoundObject)>, looked: Option<Instant>) -> Self {
         let mut objects: BTreeMap<_, Vec<FoundObject>> = BTreeMap::new();
-        for (gateway, found) in all {
-            objects.entry((found.name.namespace.clone(), gateway)).or_default().push(found);
+        for (uid, found) in all {
+            objects.entry(Owner { namespace: found.name.namespace.clone(), uid }).or_default().push(found);
         }
         let objects = objects.into_iter().map(|(gateway, objects)| (gateway, Arc::new(objects))).collect();
         Self { objects: Arc::new(objects), looked }
@@ -73,7 +79,8 @@ impl Found {
 
     /// What was made for a Gateway.
     pub(super) fn of(&self, namespace: &str, uid: &str) -> Arc<Vec<FoundObject>> {
-        self.objects.get(&(namespace.to_owned(), uid.to_owned())).cloned().unwrap_or_default()
+        let owner = Owner { namespace: namespace.to_owned(), uid: uid.to_owned() };
+        self.objects.get(&owner).cloned().unwrap_or_default()
     }
 }
 
