@@ -232,7 +232,7 @@ impl Ads {
         let credentials = Credentials::of(from.certificate, head.headers);
         let refuse = |refusal| self.refuse(&refusal, &address);
         let identity = self.authentication.identify(credentials, from.address.ip()).await.map_err(refuse)?;
-        let party = Party::of(&identity, &from.address.ip().to_string());
+        let party = Party::of(&identity, &lobby::origin(from.address.ip()).to_string());
         let mut place = self.streams.take(&party, self.class(&identity)).map_err(refuse)?;
         let busy = from.presence.stream();
         // In boxes: however few may wait, a channel takes up memory for many.
@@ -354,7 +354,7 @@ impl Ads {
                         self.receive(conversation, message)?;
                         self.remember(conversation, place, &mut room)?;
                         // Nothing more is read meanwhile: the client's own window fills up.
-                        if let Some(pause) = pace.count(Instant::now()) {
+                        if let Some(pause) = pace.count(requests.last_bytes(), Instant::now()) {
                             self.metrics.slowed();
                             sleep(pause).await;
                         }

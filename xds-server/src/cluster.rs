@@ -21,6 +21,7 @@ use crate::translate::Translation;
 
 mod backoff;
 mod facts;
+mod fair;
 pub(crate) mod lenient;
 mod objects;
 mod refusals;

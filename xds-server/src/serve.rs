@@ -222,7 +222,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         Opened::Dir(folder) => Box::pin(source::dir::watch(folder)),
         Opened::Kubernetes(client) => {
             cluster::write(&client, &args.cluster, &meaning_receiver, clients.clone())?;
-            Box::pin(source::kube::watch(client, Arc::clone(&metrics)))
+            Box::pin(source::kube::watch(client, Arc::clone(&metrics), args.settings.object_quotas().bytes))
         }
     };
     let fetching = args.key_sets.start(args.settings.max_rsa_bits(), &metrics);

@@ -145,7 +145,8 @@ struct QuotaArgs {
     #[arg(long, value_name = "NUMBER", value_parser = positive, default_value_t = ObjectQuotas::default().objects, env = "TOOLWARD_MAX_NAMESPACE_OBJECTS")]
     max_namespace_objects: usize,
 
-    /// Bytes of these objects as JSON, without their statuses; past it as above
+    /// Bytes of these objects as JSON, without their statuses; past it as above. Of the ConfigMaps and Secrets that are referred
+    /// to no more than this is kept in memory: what comes later is left out (TooLarge)
     #[arg(long, value_name = "BYTES", value_parser = positive, default_value_t = ObjectQuotas::default().bytes, env = "TOOLWARD_MAX_NAMESPACE_BYTES")]
     max_namespace_bytes: usize,
 }

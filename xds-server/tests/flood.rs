@@ -101,7 +101,7 @@ impl ControlPlane {
             system_ca_file: "/ca.crt".to_owned(),
         };
         let pipeline = Pipeline::new(render_options, TranslateOptions::default());
-        Self { store: Store::default(), pipeline, snapshot: None, steps: Steps::default() }
+        Self { store: Store::new(usize::MAX), pipeline, snapshot: None, steps: Steps::default() }
     }
 
     fn complete(&mut self) {

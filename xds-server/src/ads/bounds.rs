@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// Streams of one service account that is of no Gateway, and of all such of one namespace.
 const STRANGERS: (usize, usize) = (8, 16);
 
+/// The largest request counts as so many: what it costs to read grows with its bytes.
+const LARGEST_COUNTS: usize = 2048;
+
 /// What clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -28,7 +31,7 @@ pub struct Bounds {
     /// A client that does not read a response within this time is disconnected.
     pub read_within: Duration,
     /// Requests on a stream before it is slowed down, and how many more per second: what comes faster waits in the
-    /// client.
+    /// client. A large one counts as several.
     pub requests_at_once: u32,
     /// See [`Self::requests_at_once`].
     pub requests_per_second: u32,
@@ -98,20 +101,24 @@ impl Bounds {
 pub(super) struct Pace {
     per_second: f64,
     at_once: f64,
+    /// A request of more bytes counts as several.
+    bytes_of_one: usize,
     left: f64,
     since: Instant,
 }
 
 impl Pace {
     pub(super) fn new(bounds: &Bounds, now: Instant) -> Self {
-        let at_once = f64::from(bounds.requests_at_once);
-        Self { per_second: f64::from(bounds.requests_per_second), at_once, left: at_once, since: now }
+        let (at_once, per_second) = (f64::from(bounds.requests_at_once), f64::from(bounds.requests_per_second));
+        let bytes_of_one = (bounds.message_bytes / LARGEST_COUNTS).max(1);
+        Self { per_second, at_once, bytes_of_one, left: at_once, since: now }
     }
 
-    /// Counts one request: how long to wait before the next one is read.
-    pub(super) fn count(&mut self, now: Instant) -> Option<Duration> {
+    /// Counts one request of so many bytes: how long to wait before the next one is read.
+    pub(super) fn count(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
+        let counts = bytes.div_ceil(self.bytes_of_one).max(1);
         let gained = now.saturating_duration_since(self.since).as_secs_f64() * self.per_second;
-        self.left = (self.left + gained).min(self.at_once) - 1.0;
+        self.left = (self.left + gained).min(self.at_once) - f64::from(u32::try_from(counts).unwrap_or(u32::MAX));
         self.since = now;
         (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second))
     }
@@ -126,9 +133,20 @@ mod tests {
         let bounds = Bounds { requests_at_once: 2, requests_per_second: 10, ..Bounds::default() };
         let start = Instant::now();
         let mut pace = Pace::new(&bounds, start);
-        assert_eq!(pace.count(start), None);
-        assert_eq!(pace.count(start), None);
-        assert_eq!(pace.count(start), Some(Duration::from_millis(100)));
-        assert_eq!(pace.count(start + Duration::from_secs(60)), None, "and nothing is held against it");
+        assert_eq!(pace.count(100, start), None);
+        assert_eq!(pace.count(100, start), None);
+        assert_eq!(pace.count(100, start), Some(Duration::from_millis(100)));
+        assert_eq!(pace.count(100, start + Duration::from_secs(60)), None, "and nothing is held against it");
+    }
+
+    #[test]
+    fn large_requests_count_as_several() {
+        let bounds = Bounds { requests_at_once: 4, requests_per_second: 10, ..Bounds::default() };
+        let start = Instant::now();
+        let mut pace = Pace::new(&bounds, start);
+        assert_eq!(pace.count(4 * 4096, start), None);
+        assert_eq!(pace.count(4097, start), Some(Duration::from_millis(200)));
+        let mut pace = Pace::new(&Bounds::default(), start);
+        assert_eq!(pace.count(bounds.message_bytes, start), None, "all that a client has, after a reconnect");
     }
 }

@@ -43,6 +43,10 @@ impl Budget {
 }
 
 impl Share {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Has at least so many bytes from now on, and not many more; none: there is no room for them.
     pub(super) fn resized(self, bytes: usize) -> Option<Self> {
         if (self.bytes / 2..=self.bytes).contains(&bytes) {

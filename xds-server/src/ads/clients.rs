@@ -77,13 +77,22 @@ impl Clients {
     /// All connected clients, in the order in which they came.
     #[must_use]
     pub fn view(&self) -> Vec<ClientView> {
+        self.views_where(|_| true).collect()
+    }
+
+    /// Those that refuse something, each looked at when it is asked for: what clients ask for takes much more room than what
+    /// they refuse.
+    pub fn refusing(&self) -> impl Iterator<Item = ClientView> + use<> {
+        self.views_where(Stream::refuses)
+    }
+
+    fn views_where(&self, is_shown: fn(&Stream) -> bool) -> impl Iterator<Item = ClientView> + use<> {
         let connected: Vec<_> = self.table().connected.values().cloned().collect();
-        let view = |(client, conversation): (Client, Arc<Conversation>)| ClientView {
-            id: client.id,
-            gateway: client.gateway,
-            stream: conversation.lock().view(),
-        };
-        connected.into_iter().map(view).collect()
+        connected.into_iter().filter_map(move |(client, conversation)| {
+            let stream = conversation.lock();
+            let stream = is_shown(&stream).then(|| stream.view())?;
+            Some(ClientView { id: client.id, gateway: client.gateway, stream })
+        })
     }
 
     /// Whether this Gateway has clients, and all of them have its routes and filter configurations as they are.

@@ -103,6 +103,11 @@ impl Messages {
         }
     }
 
+    /// How large the last message was, with its header.
+    pub(super) fn last_bytes(&self) -> usize {
+        self.read.as_ref().map_or(0, Share::bytes)
+    }
+
     /// From now on, this is demanded.
     pub(super) fn demand(&mut self, terms: Terms) {
         self.terms = terms;

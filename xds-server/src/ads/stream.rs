@@ -158,6 +158,12 @@ impl Stream {
         })
     }
 
+    /// Whether the client refuses something.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.subscriptions.values().any(Subscription::refuses)
+    }
+
     /// What to show of it, by the last word of the type URL.
     #[must_use]
     pub fn view(&self) -> StreamView {

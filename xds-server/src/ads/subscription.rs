@@ -294,6 +294,12 @@ impl Subscription {
         self.in_flight.is_some()
     }
 
+    /// Whether the client refuses something that it was sent, and nothing else was accepted in its place.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.last_rejection.is_some() && !self.holdings.values().all(Holding::is_accepted)
+    }
+
     /// How much memory its names take, about, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::MANAGER;
+use super::fair::in_turn;
 use super::lenient::{self, List, code};
 use crate::ads::clients::{ClientView, Clients};
 use crate::snapshot::ResourceType;
@@ -54,7 +55,7 @@ pub(super) type Refusals = BTreeSet<Refusal>;
 
 /// What the Envoys refuse that are connected here.
 pub(super) fn local(clients: &Clients) -> Refusals {
-    clients.view().iter().flat_map(of_client).collect()
+    clients.refusing().flat_map(|client| of_client(&client)).collect()
 }
 
 fn of_client(client: &ClientView) -> Vec<Refusal> {
@@ -201,17 +202,8 @@ fn lease_name(identity: &str) -> String {
 
 /// Refusals as they stand in a Lease: as many as it holds, one of each namespace in turn, so that none fills it alone.
 fn written(refusals: &Refusals) -> String {
-    let mut of_namespace: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut in_turn: Vec<(usize, &Refusal)> = Vec::new();
-    for refusal in refusals {
-        let namespace = refusal.gateway.0.split('/').next().unwrap_or_default();
-        let turn = of_namespace.entry(namespace).or_default();
-        in_turn.push((*turn, refusal));
-        *turn += 1;
-    }
-    in_turn.sort_by_key(|(turn, _)| *turn);
     let mut all = String::new();
-    for (_, refusal) in in_turn {
+    for refusal in in_turn(refusals, |refusal| refusal.gateway.0.split('/').next().unwrap_or_default()) {
         let Ok(next) = serde_json::to_string(refusal) else { continue };
         if all.len() + next.len() + 2 > MAX_BYTES {
             break;

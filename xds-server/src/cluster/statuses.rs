@@ -12,10 +12,11 @@ use kube::core::Request;
 use kube::{Client, Error, Resource as _};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::backoff::Backoff;
+use super::fair::in_turn;
 use super::lenient::{self, List, WithStatus, code};
 use super::{MANAGER, Meaning, WRITES};
 use crate::resources::{Current, ObjectRef, Resources};
@@ -30,6 +31,12 @@ const SPACING: Duration = Duration::from_millis(200);
 
 /// …and at last, where it goes on.
 const SPACING_MOST: Duration = Duration::from_secs(2);
+
+/// Most that are written before it is looked again what is to be written: of each namespace in turn.
+const AT_ONCE: usize = 256;
+
+/// An API server that has not answered by then is asked again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often one status is tried at once when others write to the same object.
 const ATTEMPTS: usize = 5;
@@ -58,19 +65,20 @@ pub(super) async fn write(
         pace.forget(Instant::now());
         if let (Some(Meaning { resources, translation }), Some(known), true) = (meaning, known, leading) {
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            let writes: Vec<_> = desired(&resources, &translation, &known)
-                .into_iter()
-                .filter_map(|desired| {
-                    let there = written.get(&desired.object).cloned();
-                    let there = there.or_else(|| current(&desired.object, &resources)).unwrap_or_default();
-                    merged(&desired, there.status.as_ref(), &now)?;
-                    if let Some(later) = pace.later(&desired.object) {
-                        wake = Some(wake.map_or(later, |wake| wake.min(later)));
-                        return None;
-                    }
-                    Some(bring(client.clone(), desired, there, now.clone()))
-                })
-                .collect();
+            let due = desired(&resources, &translation, &known).into_iter().filter_map(|desired| {
+                let there = written.get(&desired.object).cloned();
+                let there = there.or_else(|| current(&desired.object, &resources)).unwrap_or_default();
+                merged(&desired, there.status.as_ref(), &now)?;
+                if let Some(later) = pace.later(&desired.object) {
+                    wake = Some(wake.map_or(later, |wake| wake.min(later)));
+                    return None;
+                }
+                Some((desired, there))
+            });
+            let mut due = in_turn(due, |(desired, _)| &desired.object.name.namespace);
+            let is_more = due.len() > AT_ONCE;
+            due.truncate(AT_ONCE);
+            let writes = due.into_iter().map(|(desired, there)| bring(client.clone(), desired, there, now.clone()));
             let results: Vec<_> = iter(writes).buffer_unordered(WRITES).collect().await;
             for (object, there) in results {
                 let later = pace.wrote(object.clone());
@@ -78,6 +86,9 @@ pub(super) async fn write(
                     Some(there) => drop(written.insert(object, there)),
                     None => wake = Some(wake.map_or(later, |wake| wake.min(later))),
                 }
+            }
+            if is_more {
+                wake = Some(Instant::now());
             }
         }
         sleep(PAUSE).await;
@@ -115,11 +126,18 @@ impl Pace {
 
 /// Gives what is there afterwards; `None` where it is to be tried again.
 async fn bring(client: Client, desired: Desired, there: Current, now: String) -> (ObjectRef, Option<Current>) {
-    let result = attempt(client, &desired, there, &now).await;
-    let there = result.unwrap_or_else(|error| {
-        warn!(object = %desired.object, %error, "can't write the status");
-        None
-    });
+    let result = timeout(ANSWER_WITHIN, attempt(client, &desired, there, &now)).await;
+    let there = match result {
+        Ok(Ok(there)) => there,
+        Ok(Err(error)) => {
+            warn!(object = %desired.object, %error, "can't write the status");
+            None
+        }
+        Err(_) => {
+            warn!(object = %desired.object, "no answer to the status; it is tried again");
+            None
+        }
+    };
     (desired.object, there)
 }
 

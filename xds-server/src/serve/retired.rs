@@ -66,6 +66,8 @@ struct Tables {
     moved: BTreeMap<String, MovedRoute>,
     /// How many routes there were at most.
     most_routes: usize,
+    /// When it was last looked at what is to go.
+    looked: Option<Instant>,
     served: Served,
 }
 
@@ -171,11 +173,14 @@ impl Tables {
         let old = old.map(|since| since + KEPT_FOR);
         let acknowledged = self.retired.iter().filter(|(_, policy)| policy.acknowledged.is_some());
         let too_much = past(acknowledged, ACKNOWLEDGED_BYTES);
-        let too_much = too_much.iter().filter_map(|key| self.retired.get(key)?.taken_over());
-        old.chain(too_much).min()
+        // What went with those that were taken over before is gone.
+        let is_new = |taken_over: &Instant| self.looked.is_none_or(|looked| *taken_over > looked);
+        let acknowledged = self.retired.values().filter_map(RetiredPolicy::taken_over).filter(is_new);
+        old.chain(acknowledged.filter(|_| !too_much.is_empty())).min()
     }
 
     fn advance(&mut self, next: &Arc<Listener>, now: Instant) {
+        self.looked = Some(now);
         let last = self.last.replace(Arc::clone(next));
         if let Some(last) = last.as_ref().filter(|last| !Arc::ptr_eq(last, next)) {
             self.move_routes(last, next, now);

@@ -17,7 +17,7 @@ use ::kube::runtime::watcher::{self, Config, Error as WatchError, watcher};
 use ::kube::{Client, Error as ClientError};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _, iter, unfold};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -55,18 +55,22 @@ const PAGE: u32 = 50;
 /// Objects that are fetched at the same time.
 const FETCHES: usize = 16;
 
+/// One that has not come by then is fetched again: a connection that is lost without a word holds up nobody for longer.
+const FETCH_WITHIN: Duration = Duration::from_secs(10);
+
 /// An interruption of less than this is not worth telling once the world is known.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Reads the world now and tells whenever it has changed. Ends when nobody listens any more.
-pub fn watch(client: Client, metrics: Arc<Metrics>) -> impl Stream<Item = Change> {
+/// Reads the world now and tells whenever it has changed. Ends when nobody listens any more. Of the ConfigMaps and Secrets
+/// that are referred to, so many bytes are kept for each namespace.
+pub fn watch(client: Client, metrics: Arc<Metrics>, room: usize) -> impl Stream<Item = Change> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(
         Watch {
             client,
             metrics,
             sender,
-            store: Store::default(),
+            store: Store::new(room),
             seen: BTreeSet::new(),
             failing: BTreeMap::new(),
             told: Vec::new(),
@@ -170,7 +174,7 @@ impl Watch {
                 Ok(Some(item)) => self.store.fetched(kind, name, item.document, item.unreadable),
                 // Deleted meanwhile, which the watch tells.
                 Ok(None) => {}
-                Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error.to_string())),
+                Err(error) => failure = Some(unreadable(format!("the {} {name}", kind.kind), &error)),
             }
         }
         drop(results);
@@ -231,13 +235,12 @@ impl Watch {
 }
 
 /// Fetches one object.
-async fn fetch(
-    client: Client,
-    kind: &'static Kind,
-    name: Name,
-) -> (&'static Kind, Name, Result<Option<Item>, ClientError>) {
+async fn fetch(client: Client, kind: &'static Kind, name: Name) -> (&'static Kind, Name, Result<Option<Item>, String>) {
     let api: Api<Item> = Api::namespaced_with(client, &name.namespace, &kind.resource());
-    let item = api.get_opt(&name.name).await;
+    let item = match timeout(FETCH_WITHIN, api.get_opt(&name.name)).await {
+        Ok(item) => item.map_err(|error| error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
+    };
     (kind, name, item)
 }
 

@@ -144,6 +144,21 @@ pub(super) fn cut(document: &mut Value, keys: &Keys) -> Option<Fault> {
     too_large.map(|field| Fault { field, reason: "TooLarge", message })
 }
 
+/// Bytes of what is left of an object.
+pub(super) fn kept(document: &Value) -> usize {
+    let values = PARTS.iter().filter_map(|part| document.get(part)?.as_object()).flatten();
+    values.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum()
+}
+
+/// What is said of an object for which its namespace has no room.
+pub(super) fn no_room(room: usize) -> Fault {
+    let message = format!(
+        "what is referred to of this namespace's ConfigMaps and Secrets has more than {room} bytes \
+         (--max-namespace-bytes): this one is left out until there is room"
+    );
+    Fault { field: String::new(), reason: "TooLarge", message }
+}
+
 /// How many bytes so much text stands for, at most: Secrets and `binaryData` are in base64, of ConfigMaps `data` is not.
 fn decoded(part: &str, length: usize) -> usize {
     if part == "data" { length } else { length.div_ceil(4).saturating_mul(3) }

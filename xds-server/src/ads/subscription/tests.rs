@@ -232,9 +232,13 @@ fn a_refused_version_is_not_sent_again() {
         assert_eq!(run.gets(&world(&["a=1"])), text("+a=1"));
         run.acks();
         assert_eq!(run.gets(&world(&["a=bad"])), text("+a=bad"));
+        assert!(!run.subscription.refuses(), "{protocol:?}");
         run.nacks();
+        assert!(run.subscription.refuses(), "{protocol:?}");
         let rejection = Rejection { message: "no good".into(), resources: strings(&["a"]) };
-        assert_eq!(run.subscription.view().last_rejection, Some(rejection), "{protocol:?}");
+        let view = run.subscription.view();
+        assert_eq!(view.standing_rejection().is_some(), run.subscription.refuses(), "{protocol:?}");
+        assert_eq!(view.last_rejection, Some(rejection), "{protocol:?}");
         assert_eq!(run.subscription.progress(&world(&["a=bad"]), Removals::Allowed), Progress::Refused);
         assert_eq!(run.gets(&world(&["a=bad"])), None, "{protocol:?}");
         assert_eq!(run.gets(&world(&["a=1"])), text("+a=1"), "{protocol:?}: what it has now is not certain");

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::super::lobby::origin;
+
 /// How often the API server is asked, for each second; ten times as often at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -65,6 +67,7 @@ impl Pace {
     /// Whether one from this address may be asked about, which counts then.
     pub(super) fn ask(&mut self, from: IpAddr, now: Instant) -> bool {
         let Rate { all, each } = self.rate;
+        let from = origin(from);
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.retain(|_, used| used.at(now, each).number > 0.0);
         }
@@ -94,6 +97,14 @@ mod tests {
 
     fn asked(pace: &mut Pace, from: u32, times: usize, now: Instant) -> usize {
         (0..times).filter(|_| pace.ask(address(from), now)).count()
+    }
+
+    #[test]
+    fn addresses_of_one_machine_are_one() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Rate { all: 10, each: 1 }, start);
+        let asked = (0..1000_u128).filter(|host| pace.ask(IpAddr::V6((0x2001_0db8 << 96 | host).into()), start));
+        assert_eq!(asked.count(), 10);
     }
 
     #[test]

@@ -26,8 +26,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// The longest that a look takes.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Objects per page of a list.
-const PAGE: u32 = 500;
+/// Objects per page of a list. A page is held as a whole, and the metadata of an object may have hundreds of KiB, also where
+/// somebody else has put our label on it.
+const PAGE: u32 = 50;
 
 /// Kinds of which a Gateway may have an object. In the order in which they are deleted.
 const KINDS: [(&str, &str); 5] = [
@@ -38,12 +39,19 @@ const KINDS: [(&str, &str); 5] = [
     ("v1", "ServiceAccount"),
 ];
 
-/// What is there of ours, by the uid of the Gateway that it was made for.
+/// What is there of ours, by the Gateway that it was made for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
-    objects: Arc<BTreeMap<String, Arc<Vec<FoundObject>>>>,
+    objects: Arc<BTreeMap<Owner, Arc<Vec<FoundObject>>>>,
     /// When the look began.
     pub(super) looked: Option<Instant>,
+}
+
+/// A Gateway. By its namespace as well: whoever writes its uid elsewhere makes it no work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    namespace: String,
+    uid: String,
 }
 
 /// An object that is there.
@@ -59,14 +67,20 @@ pub(super) struct FoundObject {
 }
 
 impl Found {
-    /// What was made for a Gateway.
-    pub(super) fn of(&self, uid: &str) -> Arc<Vec<FoundObject>> {
-        self.objects.get(uid).cloned().unwrap_or_default()
+    /// These objects, each with the uid of its Gateway.
+    pub(super) fn new(all: impl IntoIterator<Item = (String, FoundObject)>, looked: Option<Instant>) -> Self {
+        let mut objects: BTreeMap<_, Vec<FoundObject>> = BTreeMap::new();
+        for (uid, found) in all {
+            objects.entry(Owner { namespace: found.name.namespace.clone(), uid }).or_default().push(found);
+        }
+        let objects = objects.into_iter().map(|(gateway, objects)| (gateway, Arc::new(objects))).collect();
+        Self { objects: Arc::new(objects), looked }
     }
 
-    #[cfg(test)]
-    pub(super) fn of_one(uid: &str, objects: Vec<FoundObject>) -> Self {
-        Self { objects: Arc::new(BTreeMap::from([(uid.to_owned(), Arc::new(objects))])), looked: None }
+    /// What was made for a Gateway.
+    pub(super) fn of(&self, namespace: &str, uid: &str) -> Arc<Vec<FoundObject>> {
+        let owner = Owner { namespace: namespace.to_owned(), uid: uid.to_owned() };
+        self.objects.get(&owner).cloned().unwrap_or_default()
     }
 }
 
@@ -133,7 +147,7 @@ pub(super) fn watch(client: Client, mut leads: watch::Receiver<bool>) -> watch::
 
 async fn look(client: &Client) -> Result<Found, Error> {
     let looked = Some(Instant::now());
-    let mut objects: BTreeMap<String, Vec<FoundObject>> = BTreeMap::new();
+    let mut objects = Vec::new();
     for (api_version, kind) in KINDS {
         let url = DynamicObject::url_path(&resource(api_version, kind), None);
         let selected = format!("{}={}", names::MANAGED_BY, names::MANAGER);
@@ -141,15 +155,12 @@ async fn look(client: &Client) -> Result<Found, Error> {
         loop {
             let list: List<Seen> = lenient::ask(client, Request::new(&url).list_metadata(&page)).await?;
             let next = list.metadata.next.clone().filter(|next| !next.is_empty());
-            for (gateway, found) in list.items().into_iter().filter_map(|seen| FoundObject::of(kind, seen.metadata)) {
-                objects.entry(gateway).or_default().push(found);
-            }
+            objects.extend(list.items().into_iter().filter_map(|seen| FoundObject::of(kind, seen.metadata)));
             match next {
                 Some(next) => page.continue_token = Some(next),
                 None => break,
             }
         }
     }
-    let objects = objects.into_iter().map(|(gateway, objects)| (gateway, Arc::new(objects))).collect();
-    Ok(Found { objects: Arc::new(objects), looked })
+    Ok(Found::new(objects, looked))
 }

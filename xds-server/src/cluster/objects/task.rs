@@ -76,7 +76,7 @@ pub(super) fn tasks(
             continue;
         };
         let class = &gateway.spec.gateway_class_name;
-        let there = found.of(&uid);
+        let there = found.of(&name.namespace, &uid);
         let wish = match parameters.get(name) {
             Some(parameters) => Wish::Keep { gateway: Arc::clone(gateway), parameters: parameters.clone() },
             None if ours.contains(class.as_str()) || there.is_empty() => continue,
@@ -143,7 +143,11 @@ spec: { controllerName: example.com/other }
 
     /// What is to go of a Service and a Deployment made for the class `toolward`, when the Deployment is wished.
     fn goes(resources: &Resources, is_served: bool) -> Option<Vec<&'static str>> {
-        let there = Found::of_one("g", vec![found("Service", "toolward"), found("Deployment", "toolward")]);
+        let there = ["Service", "Deployment"].map(|kind| found(kind, "toolward"));
+        // Somebody else put the Gateway's uid on it, to have its worker delete things for ever.
+        let elsewhere = FoundObject { name: Name::new("evil", "gw-toolward"), ..found("ConfigMap", "toolward") };
+        let there = there.into_iter().chain([elsewhere]).map(|found| ("g".to_owned(), found));
+        let there = Found::new(there, None);
         let parameters = is_served.then(|| (Name::new("apps", "gw"), Parameters::default()));
         let tasks = tasks(resources, &parameters.into_iter().collect(), &there);
         let wished = BTreeSet::from(["Deployment apps/gw-toolward".to_owned()]);

@@ -289,3 +289,25 @@ fn a_listener_that_is_gone_is_forgotten() {
     retired.extend(&name(), &mut Gateway::default(), now);
     assert_eq!(turn(&mut retired, &world(&[], &[]), now), *served(&world(&[], &[])));
 }
+
+/// Whoever waits for what is due would wait for nothing, again and again.
+#[test]
+fn nothing_is_due_that_does_not_go() {
+    let (mut retired, start) = (Retired::default(), Instant::now());
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let half = ACKNOWLEDGED_BYTES.each * 2 / 3;
+    let (one, other, empty) =
+        (of_namespaces(&[("a", "one", half)]), of_namespaces(&[("a", "other", half)]), of_namespaces(&[]));
+    turn(&mut retired, &one, start);
+    turn(&mut retired, &other, after(1));
+    retired.acknowledge(&name(), after(2));
+    turn(&mut retired, &empty, after(10));
+    retired.acknowledge(&name(), after(11));
+    assert_eq!(retired.next_expiry(), Some(after(11) + TAKEN_OVER_WITHIN));
+    for now in [12, 16] {
+        while retired.is_due(&name(), after(now)) {
+            let kept = turn(&mut retired, &empty, after(now)).retired;
+            assert!(now == 16 && kept.contains("other") && !kept.contains("one"), "{now}: {kept:?}");
+        }
+    }
+}

@@ -45,8 +45,14 @@ pub struct Store {
     untold: BTreeMap<&'static str, BTreeSet<Name>>,
     /// All objects that there are.
     known: BTreeMap<&'static str, BTreeMap<Name, Version>>,
-    /// Objects that are kept because they are referred to, with what is kept of them.
-    fetched: BTreeMap<ObjectRef, (Version, Keys)>,
+    /// The ConfigMaps and Secrets that are referred to, as of the last look.
+    references: BTreeMap<ObjectRef, Keys>,
+    /// Those of them that were fetched.
+    fetched: BTreeMap<ObjectRef, Fetched>,
+    /// How many bytes are kept of them for each namespace…
+    held: BTreeMap<String, usize>,
+    /// …and how many may be.
+    room: usize,
     /// Counts what was written and deleted.
     turn: Turn,
     /// The world as it was told last.
@@ -55,6 +61,18 @@ pub struct Store {
     changed: bool,
     /// Whether somebody wrote a status: we ourselves, or others.
     statuses: bool,
+}
+
+/// An object that is kept because it is referred to.
+#[derive(Clone, Debug)]
+struct Fetched {
+    version: Version,
+    /// What is kept of it.
+    keys: Keys,
+    /// How many bytes that is.
+    bytes: usize,
+    /// Whether its namespace had room for it.
+    is_kept: bool,
 }
 
 /// Which state of an object is known.
@@ -69,23 +87,26 @@ struct Version {
     written: u64,
 }
 
-impl Default for Store {
-    fn default() -> Self {
+impl Store {
+    /// Where so many bytes are kept for a namespace of what its objects refer to.
+    #[must_use]
+    pub fn new(room: usize) -> Self {
         Self {
             resources: Arc::default(),
             incomplete: KINDS.iter().map(|kind| kind.kind).collect(),
             untold: BTreeMap::new(),
             known: BTreeMap::new(),
+            references: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            held: BTreeMap::new(),
+            room,
             turn: 0,
             told: None,
             changed: true,
             statuses: false,
         }
     }
-}
 
-impl Store {
     /// Takes in what happened.
     pub fn apply(&mut self, kind: &'static Kind, event: Event) {
         match event {
@@ -137,7 +158,7 @@ impl Store {
             return;
         }
         let object = object_ref(kind, name);
-        if kind.content == Content::WhenReferenced && self.fetched.remove(&object).is_none() {
+        if kind.content == Content::WhenReferenced && !self.forget(&object) {
             return;
         }
         self.changed = true;
@@ -199,11 +220,10 @@ impl Store {
     /// Brings what is kept because it is referred to in line with what is referred to now: drops the rest, and gives the
     /// objects whose content has to be fetched.
     pub fn wanted(&mut self) -> Vec<(&'static Kind, Name)> {
-        let references = references::of(&self.resources);
-        let unwanted: Vec<ObjectRef> =
-            self.fetched.keys().filter(|object| !references.contains_key(object)).cloned().collect();
-        for object in unwanted {
-            self.fetched.remove(&object);
+        self.references = references::of(&self.resources);
+        let unwanted = self.fetched.keys().filter(|object| !self.references.contains_key(object));
+        for object in unwanted.cloned().collect::<Vec<_>>() {
+            self.forget(&object);
             // Nothing refers to it, so nothing changes.
             object::remove(&object, Arc::make_mut(&mut self.resources));
         }
@@ -211,12 +231,17 @@ impl Store {
         let mut wanted = Vec::new();
         for kind in kinds {
             let known = self.known.get(kind.kind);
-            for (object, keys) in references
+            for (object, keys) in self
+                .references
                 .iter()
                 .filter(|(object, _)| (object.group.as_str(), object.kind.as_str()) == (kind.group, kind.kind))
             {
                 let Some(version) = known.and_then(|known| known.get(&object.name)) else { continue };
-                if self.fetched.get(object).is_none_or(|(last, kept)| (last, kept) != (version, keys)) {
+                let is_there = |last: &Fetched| {
+                    let may_come = !last.is_kept && self.has_room(&object.name.namespace, last.bytes);
+                    (&last.version, &last.keys) == (version, keys) && !may_come
+                };
+                if !self.fetched.get(object).is_some_and(is_there) {
                     wanted.push((kind, object.name.clone()));
                 }
             }
@@ -224,33 +249,56 @@ impl Store {
         wanted
     }
 
-    /// Takes in what is referred to of the content of an object that was fetched.
+    /// Takes in what is referred to of the content of an object that was [wanted](Self::wanted) and fetched.
     pub fn fetched(&mut self, kind: &'static Kind, name: Name, mut document: Value, unreadable: Option<Unreadable>) {
         // A newer version than the one that was noticed is told again, and fetched again: harmless.
         let version = self.known.get(kind.kind).and_then(|known| known.get(&name)).cloned();
         let object = object_ref(kind, &name);
-        let keys = references::of(&self.resources).remove(&object);
+        let keys = self.references.get(&object).cloned();
         let Some((version, keys)) = version.zip(keys) else { return };
         let too_large = references::cut(&mut document, &keys);
-        let is_whole = keys == Keys::All;
-        self.fetched.insert(object.clone(), (version, keys));
+        self.forget(&object);
+        let bytes = references::kept(&document);
+        let is_kept = self.has_room(&name.namespace, bytes);
+        // Half of the parameters are none.
+        let is_of_use = is_kept && (too_large.is_none() || keys != Keys::All);
+        let no_room = (!is_kept).then(|| references::no_room(self.room));
+        if is_kept {
+            *self.held.entry(name.namespace.clone()).or_default() += bytes;
+        }
+        self.fetched.insert(object.clone(), Fetched { version, keys, bytes, is_kept });
         self.changed = true;
         self.put(kind, name, document, unreadable.map(Fault::from));
-        if let Some(fault) = too_large {
-            // Half of the parameters are none.
-            if is_whole {
-                object::remove(&object, Arc::make_mut(&mut self.resources));
-            }
+        if !is_of_use {
+            object::remove(&object, Arc::make_mut(&mut self.resources));
+        }
+        if let Some(fault) = too_large.or(no_room) {
             object::complain(&object, fault, Arc::make_mut(&mut self.resources));
         }
     }
 
+    fn has_room(&self, namespace: &str, bytes: usize) -> bool {
+        self.held.get(namespace).copied().unwrap_or_default().saturating_add(bytes) <= self.room
+    }
+
+    /// Gives back the room of an object that was fetched. `false`: it was not.
+    fn forget(&mut self, object: &ObjectRef) -> bool {
+        let Some(fetched) = self.fetched.remove(object) else { return false };
+        if let Some(held) = self.held.get_mut(&object.name.namespace).filter(|_| fetched.is_kept) {
+            *held = held.saturating_sub(fetched.bytes);
+            if *held == 0 {
+                self.held.remove(&object.name.namespace);
+            }
+        }
+        true
+    }
+
     /// A kind can't be read any more: from now on the world says of what all was known.
     pub fn lose_sight(&mut self) {
-        let known = self.told.as_ref().filter(|_| self.resources.vouched.is_none()).cloned();
-        if let Some(known) = known {
-            Arc::make_mut(&mut self.resources).vouched = Some(known);
-        }
+        let Some(told) = self.told.as_ref().filter(|_| self.resources.vouched.is_none()) else { return };
+        // What was told without knowing all vouches for nothing.
+        let known = told.vouched.as_ref().unwrap_or(told).clone();
+        Arc::make_mut(&mut self.resources).vouched = Some(known);
     }
 
     /// All kinds can be read.
@@ -321,6 +369,10 @@ fn strip(kind: &Kind, object: &mut Value) {
         // Of Kubernetes' own kinds we read no annotation.
         if matches!(kind.kind, "Namespace" | "Service" | "EndpointSlice") {
             metadata.remove("annotations");
+        }
+        // It tells the Services of our Gateways from others.
+        if kind.kind != "Service" {
+            metadata.remove("ownerReferences");
         }
         let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
         let applied = annotations.and_then(|annotations| annotations.remove(LAST_APPLIED));

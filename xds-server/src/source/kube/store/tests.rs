@@ -24,7 +24,7 @@ fn object(name: &str, version: u32, more: Value) -> Value {
 
 /// A store that knows all kinds, and whose first world was taken.
 fn store() -> Store {
-    let mut store = Store::default();
+    let mut store = Store::new(usize::MAX);
     for kind in &KINDS {
         store.apply(kind, Event::Restarted);
         assert!(store.take_change().is_none(), "nothing is served before all is known");
@@ -326,4 +326,90 @@ fn a_secret_of_another_namespace_is_asked_for_once_that_is_granted() {
     store.apply(kind("Gateway"), gateway("toolward", 3));
     store.apply(kind("ReferenceGrant"), Event::Deleted(grant));
     assert_eq!(store.wanted(), [], "it is granted no more");
+}
+
+/// By its owner the status of a Gateway tells its own Service from others.
+#[test]
+fn a_service_tells_whose_it_is() {
+    let mut store = store();
+    let owner = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": "gw", "uid": "1", "controller": true });
+    let mut told = object("gw-toolward", 1, json!({ "spec": {} }));
+    told["metadata"]["ownerReferences"] = json!([owner]);
+    let item: crate::source::kube::item::Item = serde_json::from_str(&told.to_string()).expect("an item");
+    for kind in [kind("Service"), kind("HTTPRoute")] {
+        store.apply(kind, Event::Applied(item.document.clone()));
+    }
+    let resources = world(&mut store);
+    let service = resources.services.values().next().expect("the Service");
+    let owners = service.metadata.owner_references.as_deref().unwrap_or_default();
+    assert_eq!(
+        owners.iter().map(|owner| (owner.uid.as_str(), owner.controller)).collect::<Vec<_>>(),
+        [("1", Some(true))]
+    );
+    let route = resources.http_routes.values().next().expect("the route");
+    assert_eq!(route.metadata.owner_references, None, "of no use");
+}
+
+/// What was told while a kind could not be read is no world of which all was known.
+#[test]
+fn what_was_told_without_knowing_all_vouches_for_nothing() {
+    let mut store = store();
+    store.apply(kind("HTTPRoute"), route(1, json!({})));
+    let known = world(&mut store);
+    store.lose_sight();
+    store.apply(kind("HTTPRoute"), route(2, json!({})));
+    let _ = world(&mut store);
+    // All can be read for a moment that is too short to tell.
+    store.know_all();
+    store.lose_sight();
+    let next = world(&mut store);
+    assert!(next.vouched.as_ref().is_some_and(|vouched| Arc::ptr_eq(vouched, &known)));
+}
+
+#[test]
+fn what_is_referred_to_takes_bounded_room_in_a_namespace() {
+    let mut store = Store { room: 1000, ..store() };
+    let config_map = kind("ConfigMap");
+    let backend = |name: &str, namespace: &str, maps: &[&str]| {
+        let maps: Vec<Value> = maps.iter().map(|name| json!({ "name": name })).collect();
+        let target =
+            json!({ "name": "m", "static": { "host": "h", "port": 443 }, "tls": { "caCertificateRefs": maps } });
+        let mut object = object(name, 1, json!({ "spec": { "targets": [target] } }));
+        object["metadata"]["namespace"] = namespace.into();
+        object
+    };
+    for (namespace, name) in [("apps", "a"), ("apps", "b"), ("other", "c")] {
+        let mut listed = object(name, 1, json!({}));
+        listed["metadata"]["namespace"] = namespace.into();
+        store.apply(config_map, Event::Applied(listed));
+    }
+    let backends = kind("MCPBackend");
+    store.apply(backends, Event::Applied(backend("first", "apps", &["a"])));
+    store.apply(backends, Event::Applied(backend("second", "apps", &["b"])));
+    store.apply(backends, Event::Applied(backend("third", "other", &["c"])));
+    let fetch = |store: &mut Store| -> Vec<String> {
+        let wanted = store.wanted();
+        for (kind, name) in &wanted {
+            let metadata = json!({ "namespace": name.namespace, "name": name.name });
+            let content = json!({ "metadata": metadata, "data": { "ca.crt": "x".repeat(600), "other": "x" } });
+            store.fetched(kind, name.clone(), content, None);
+        }
+        wanted.into_iter().map(|(_, name)| name.name).collect()
+    };
+    assert_eq!(fetch(&mut store), ["a", "b", "c"]);
+    let resources = world(&mut store);
+    let kept = |resources: &Resources| resources.config_maps.keys().map(|name| name.name.clone()).collect::<Vec<_>>();
+    assert_eq!(kept(&resources), ["a", "c"], "another namespace has its own room");
+    let told: Vec<_> =
+        resources.malformed.iter().map(|it| (it.object.name.name.as_str(), it.problem.reason.as_str())).collect();
+    assert_eq!(told, [("b", "TooLarge")]);
+    assert_eq!(fetch(&mut store), [""; 0], "as long as there is no room it is not asked for again");
+    store.apply(backends, Event::Deleted(backend("first", "apps", &["a"])));
+    assert_eq!(fetch(&mut store), ["b"], "there is room again");
+    let resources = world(&mut store);
+    assert_eq!((kept(&resources), resources.malformed.len()), (vec!["b".to_owned(), "c".to_owned()], 0));
+    store.apply(config_map, Event::Deleted(object("b", 2, json!({}))));
+    store.apply(backends, Event::Deleted(backend("third", "other", &["c"])));
+    store.wanted();
+    assert!(store.held.is_empty(), "{:?}", store.held);
 }
