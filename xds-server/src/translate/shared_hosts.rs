@@ -98,7 +98,6 @@ pub(super) fn withhold(
     // Where nobody is let in, no client is told where to log in.
     let closed = withheld.iter().filter(|other| other.closed.is_some());
     let closed: BTreeSet<(&Arc<Name>, usize)> = closed.map(|other| (&other.route, other.rule)).collect();
-    candidates
-        .retain(|candidate| candidate.described.is_none() || !closed.contains(&(candidate.name, candidate.rule)));
+    candidates.retain(|candidate| candidate.described.is_none() || !closed.contains(&(candidate.name, candidate.rule)));
     withheld
 }
