@@ -1,10 +1,12 @@
 //! References across namespaces, which the target's namespace must grant.
 
+use std::collections::BTreeSet;
+
 use gateway_api::referencegrants::ReferenceGrant;
 
 use crate::resources::ObjectRef;
 
-use super::problems::Fault;
+use super::problems::{Fault, GATEWAY_API};
 use super::view::View;
 
 /// Whether `from` may refer to `to`: within a namespace always, across by a ReferenceGrant beside `to`.
@@ -38,4 +40,40 @@ pub(crate) fn granted<'g>(
         });
         from_fits && to_fits
     })
+}
+
+/// The HTTPRoutes of a namespace to which those of another one may refer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Routes {
+    All,
+    /// These, by name.
+    Named(BTreeSet<String>),
+}
+
+impl Routes {
+    pub(super) fn granted(view: &View<'_>, from: &str, to: &str) -> Self {
+        let is_route = |group: &str, kind: &str| (group, kind) == (GATEWAY_API, "HTTPRoute");
+        let fitting = view.grants(to).filter(|grant| {
+            grant.spec.from.iter().any(|entry| is_route(&entry.group, &entry.kind) && entry.namespace == from)
+        });
+        let mut named = BTreeSet::new();
+        for entry in fitting.flat_map(|grant| &grant.spec.to).filter(|entry| is_route(&entry.group, &entry.kind)) {
+            match entry.name.as_deref().filter(|name| !name.is_empty()) {
+                Some(name) => named.insert(name.to_owned()),
+                None => return Self::All,
+            };
+        }
+        Self::Named(named)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(name),
+        }
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
 }

@@ -9,10 +9,13 @@
 //! 3. else to that which has a wildcard above it already;
 //! 4. else to that of the oldest HTTPRoute with it, or with a wildcard above it.
 //!
-//! Where the most specific listeners for a hostname take no routes of a namespace, that namespace has no claim. Who owns a
+//! Where the most specific listeners for a hostname take no routes of a namespace, that namespace has no claim, nor has a wildcard
+//! of it above that name. Who owns a
 //! hostname may let others share it by a ReferenceGrant for its HTTPRoutes. Times are the API server's.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,10 +23,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::resources::Name;
 
 use super::gateways::OwnGateway;
-use super::grants;
+use super::grants::Routes;
 use super::hostname::Hostname;
 use super::outcome::HostnameOutcome;
-use super::problems::{Fault, route_ref};
+use super::problems::Fault;
 use super::routes::ParsedRoute;
 use super::view::View;
 
@@ -35,11 +38,22 @@ const NEEDED: &str = "HostnameNeeded";
 
 /// The namespaces to which the hostnames of a Gateway belong.
 pub(super) struct Ownership<'a> {
+    own: &'a OwnGateway,
     gateway: &'a Name,
     is_enforced: bool,
     view: &'a View<'a>,
     /// Each hostname that a route has on a listener, the less specific ones first.
     names: BTreeMap<Hostname, Owned<'a>>,
+    /// What namespaces share with others, by both, as far as somebody asked.
+    shared: RefCell<BTreeMap<(String, String), Rc<Shared>>>,
+}
+
+/// What a namespace shares with another one.
+struct Shared {
+    /// Its routes.
+    routes: Routes,
+    /// Their hostnames.
+    hostnames: BTreeSet<Hostname>,
 }
 
 /// What is known of a hostname.
@@ -118,10 +132,11 @@ impl<'a> Ownership<'a> {
                 owned.claims.entry(claim.namespace()).or_default().push(claim);
             }
         }
-        let mut this = Self { gateway: &gateway.name, is_enforced, view, names };
+        let shared = RefCell::default();
+        let mut this = Self { own: gateway, gateway: &gateway.name, is_enforced, view, names, shared };
         let hostnames: Vec<Hostname> = this.names.keys().cloned().collect();
         for hostname in &hostnames {
-            let owner = this.find_owner(gateway, hostname);
+            let owner = this.find_owner(hostname);
             if let Some(owned) = this.names.get_mut(hostname) {
                 owned.owner = owner;
             }
@@ -133,7 +148,7 @@ impl<'a> Ownership<'a> {
     }
 
     /// INVARIANT: the owners of the names above are known.
-    fn find_owner(&self, gateway: &OwnGateway, hostname: &Hostname) -> Option<Owner<'a>> {
+    fn find_owner(&self, hostname: &Hostname) -> Option<Owner<'a>> {
         let claims = self.names.get(hostname).into_iter().flat_map(|owned| &owned.claims);
         let of = |claims: &Vec<&'a Claim<'a>>| {
             let held = claims.iter().find(|claim| claim.holds(hostname)).map(|claim| (*claim, true));
@@ -142,19 +157,20 @@ impl<'a> Ownership<'a> {
         };
         let mut firsts: BTreeMap<&str, Owner<'a>> =
             claims.filter_map(|(namespace, claims)| Some((*namespace, of(claims)?))).collect();
-        if let Some(own) = firsts.remove(gateway.name.namespace.as_str()) {
+        if let Some(own) = firsts.remove(self.gateway.namespace.as_str()) {
             return Some(own);
         }
-        let here = firsts.into_iter().filter(|(namespace, _)| is_admitted(gateway, hostname, namespace, self.view));
+        let here = firsts.into_iter().filter(|(namespace, _)| is_admitted(self.own, hostname, namespace, self.view));
         let here = here.map(|(_, owner)| owner);
         let above = self.owners_above(hostname);
         here.filter(|_| *hostname != Hostname::Any).chain(above).min_by(|one, other| one.rank().cmp(&other.rank()))
     }
 
     /// The owners of wildcards above a hostname, who have it as well where nobody had it before.
-    fn owners_above(&self, hostname: &Hostname) -> impl Iterator<Item = Owner<'a>> {
+    fn owners_above<'n>(&'n self, hostname: &'n Hostname) -> impl Iterator<Item = Owner<'a>> + 'n {
         let above = hostname.above().filter_map(|above| self.names.get(&above)?.owner);
         let above = above.filter(|owner| owner.claim.namespace() != self.gateway.namespace);
+        let above = above.filter(|owner| is_admitted(self.own, hostname, owner.claim.namespace(), self.view));
         above.map(|owner| Owner { is_above: true, ..owner })
     }
 
@@ -178,16 +194,31 @@ impl<'a> Ownership<'a> {
 
     /// Whether the owner lets a route share the hostnames of one of its own routes for this name.
     fn is_delegated(&self, route: &Name, owner: &str, hostname: &Hostname) -> bool {
-        let names = hostname.above().chain([hostname.clone()]);
-        let mut claims = names.filter_map(|name| self.names.get(&name)?.claims.get(owner)).flatten();
-        claims.any(|claim| self.may_share(route, claim.route))
+        let shared = self.shared(&route.namespace, owner);
+        let mut names = hostname.above().chain([hostname.clone()]).filter(|_| !shared.hostnames.is_empty());
+        names.any(|name| shared.hostnames.contains(&name))
     }
 
-    /// Whether a ReferenceGrant beside the second route lets the first one share its hostnames.
-    pub(super) fn may_share(&self, route: &Name, with: &Name) -> bool {
-        let has_grants = self.view.grants(&with.namespace).next().is_some();
-        route.namespace == with.namespace
-            || (has_grants && grants::check(self.view, &route_ref(route), &route_ref(with)).is_ok())
+    /// Whether a ReferenceGrant beside the second route lets those of a namespace share its hostnames.
+    pub(super) fn may_share(&self, namespace: &str, with: &Name) -> bool {
+        namespace == with.namespace || self.shared(namespace, &with.namespace).routes.has(&with.name)
+    }
+
+    /// What the second namespace shares with the first one. Asked for each hostname and route, so it is found out once.
+    fn shared(&self, with: &str, owner: &str) -> Rc<Shared> {
+        let key = (owner.to_owned(), with.to_owned());
+        if let Some(shared) = self.shared.borrow().get(&key) {
+            return Rc::clone(shared);
+        }
+        let routes = Routes::granted(self.view, with, owner);
+        let names = self.names.iter().filter(|_| !routes.are_none());
+        let is_shared = |owned: &Owned<'_>| {
+            owned.claims.get(owner).is_some_and(|claims| claims.iter().any(|claim| routes.has(&claim.route.name)))
+        };
+        let hostnames = names.filter(|(_, owned)| is_shared(owned)).map(|(hostname, _)| hostname.clone()).collect();
+        let shared = Rc::new(Shared { routes, hostnames });
+        self.shared.borrow_mut().insert(key, Rc::clone(&shared));
+        shared
     }
 
     /// Why a route does not serve a hostname of its own; `None`: it does.
@@ -253,7 +284,8 @@ impl<'a> Ownership<'a> {
         let owner = self.owner(hostname).map(|owner| owner.claim.namespace());
         let serves = |(namespace, claims): (&&'a str, &Vec<&Claim<'_>>)| {
             let is_own = !self.is_enforced || Some(*namespace) == owner;
-            let serves = is_own || claims.iter().any(|claim| self.admits(claim.route, hostname));
+            // All routes of a namespace are alike in this.
+            let serves = is_own || claims.first().is_some_and(|claim| self.admits(claim.route, hostname));
             (serves && *namespace != self.gateway.namespace).then_some(*namespace)
         };
         let sharing = names.iter().filter_map(|name| self.names.get(name));

@@ -61,15 +61,22 @@ pub(super) fn withhold(
     for candidate in candidates.iter().filter(|candidate| candidate.standing.is_protected) {
         protected.entry(candidate.namespace()).or_default().insert(candidate.name);
     }
+    // For each namespace a route of another one that is protected and not shared with it.
+    let mut others: BTreeMap<&str, Option<&Arc<Name>>> = BTreeMap::new();
+    let mut other_than = |namespace| {
+        *others.entry(namespace).or_insert_with(|| {
+            let others = protected.iter().filter(|(other, _)| **other != namespace);
+            let mut others = others.flat_map(|(_, names)| names.iter().copied());
+            others.find(|other| !ownership.may_share(namespace, other))
+        })
+    };
     let mut withheld = Vec::new();
     for candidate in candidates.iter_mut().filter(|candidate| candidate.namespace() != gateway.namespace) {
         let tokens = tokens(candidate, table);
         if matches!(tokens, Tokens::Kept) {
             continue;
         }
-        let others = protected.iter().filter(|(namespace, _)| **namespace != candidate.namespace());
-        let mut others = others.flat_map(|(_, names)| names.iter().copied());
-        let Some(other) = others.find(|other| !ownership.may_share(candidate.name, other)) else { continue };
+        let Some(other) = other_than(candidate.namespace()) else { continue };
         let route = Arc::make_mut(&mut candidate.route);
         let mut closed = None;
         if matches!(tokens, Tokens::Asked) {
@@ -89,10 +96,8 @@ pub(super) fn withhold(
         withheld.push(Withheld { route: Arc::clone(candidate.name), rule: candidate.rule, closed });
     }
     // Where nobody is let in, no client is told where to log in.
-    let is_closed = |candidate: &Candidate<'_>| {
-        let is_rule = |other: &Withheld| other.route == *candidate.name && other.rule == candidate.rule;
-        candidate.described.is_some() && withheld.iter().any(|other| other.closed.is_some() && is_rule(other))
-    };
-    candidates.retain(|candidate| !is_closed(candidate));
+    let closed = withheld.iter().filter(|other| other.closed.is_some());
+    let closed: BTreeSet<(&Arc<Name>, usize)> = closed.map(|other| (&other.route, other.rule)).collect();
+    candidates.retain(|candidate| candidate.described.is_none() || !closed.contains(&(candidate.name, candidate.rule)));
     withheld
 }

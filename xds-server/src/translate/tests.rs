@@ -18,7 +18,9 @@ use serde_yaml_ng::with::singleton_map_recursive;
 
 mod changes;
 mod clients;
+mod cost;
 mod doubt;
+mod hostnames;
 mod quotas;
 mod scale;
 mod tenants;

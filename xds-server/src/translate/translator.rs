@@ -27,7 +27,7 @@ use super::parts::{Part, Parts};
 use super::policies::Policies;
 use super::problems::{Fault, Problems, route_ref};
 use super::quotas::Size;
-use super::quotas::routes::{self as route_quotas, Candidate, Refused};
+use super::quotas::routes::{self as route_quotas, Candidate, Refused, Sharing};
 use super::routes::{self, ParsedRoute};
 use super::same_server;
 use super::view::{Sources, View};
@@ -210,7 +210,9 @@ impl Translator {
             was_at.insert(Arc::clone(&name), last.into_iter().flat_map(Route::gateways).cloned().collect());
             names.insert(name);
         }
-        if asks_otherwise {
+        let are_shared_otherwise = self.options.hostnames_belong_to_namespaces
+            && !world.next.reference_grants.is_same(&world.last.reference_grants);
+        if asks_otherwise || are_shared_otherwise {
             names.extend(self.refuse());
         }
         for name in &names {
@@ -223,7 +225,9 @@ impl Translator {
     /// Finds out which routes are past a quota. Gives the names of those of which that is new, or no longer so.
     fn refuse(&mut self) -> Vec<Arc<Name>> {
         let routes = self.routes.entries().filter_map(|(name, route)| Some(route.as_ref().as_ref()?.candidate(name)));
-        let refused = route_quotas::refused(routes.collect(), &self.options.quotas);
+        let grants = self.resources.reference_grants.iter().map(|(name, grant)| (name.namespace.as_str(), &**grant));
+        let sharing = self.options.hostnames_belong_to_namespaces.then(|| Sharing::of(grants));
+        let refused = route_quotas::refused(routes.collect(), &self.options.quotas, sharing.as_ref());
         let last = std::mem::replace(&mut self.refused, refused);
         let is_left_out = |refused: Option<&Refused>| refused.map(|refused| refused.is_left_out);
         let names = last.keys().chain(self.refused.keys());

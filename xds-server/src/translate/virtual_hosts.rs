@@ -87,8 +87,8 @@ pub(super) fn listener<'r>(
     let name = format!("{gateway}/{port}");
     let options = world.options;
     let table = Table::new(&name, gateway, options);
-    let judged = BTreeMap::new();
-    let mut builder = Builder { gateway, port, world, secure: false, table, judged, protection, problems };
+    let (judged, lost) = (BTreeMap::new(), BTreeMap::new());
+    let mut builder = Builder { gateway, port, world, secure: false, table, judged, lost, protection, problems };
     let owners: BTreeSet<&Hostname> =
         listeners.iter().map(|listener| &listener.served.hostname).chain(refused.iter().copied()).collect();
     let mut virtual_hosts = BTreeMap::new();
@@ -261,7 +261,7 @@ struct Alike<'b> {
     /// Policies that protected the way and are gone.
     deleted: BTreeSet<&'b ObjectRef>,
     /// Policies that may have been meant for the way.
-    lost: BTreeSet<&'b ObjectRef>,
+    lost: Rc<BTreeSet<&'b ObjectRef>>,
 }
 
 /// What protects a way, and its key in the table.
@@ -283,6 +283,8 @@ struct Builder<'b, 'r> {
     secure: bool,
     table: Table,
     judged: BTreeMap<Alike<'b>, Rc<Judged>>,
+    /// The policies that may have been meant for ways, by the namespaces of their routes and backends.
+    lost: BTreeMap<(String, Vec<String>), Rc<BTreeSet<&'b ObjectRef>>>,
     /// What protects each route.
     protection: &'b mut BTreeMap<Arc<Name>, RouteProtection>,
     problems: &'b mut Problems<'r>,
@@ -485,7 +487,7 @@ impl<'b> Builder<'b, '_> {
             has_several_servers: rule.has_several_servers(),
             in_doubt: leads_to_server && vouched.is_some_and(|vouched| !vouched.contains(rule)),
             deleted: if leads_to_server { self.deleted(&way, &rule.namespaces) } else { BTreeSet::new() },
-            lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { BTreeSet::new() },
+            lost: if leads_to_server { self.lost(&way, &rule.namespaces) } else { Rc::default() },
         };
         let to_own_kind = ways.to_own_kind;
         let Some(judged) = self.judged(&levels, ways) else {
@@ -532,10 +534,15 @@ impl<'b> Builder<'b, '_> {
     }
 
     /// The policies that may have been meant for a way: of the route's namespace, the Gateway's, and its backends'.
-    fn lost(&self, way: &Way<'_>, namespaces: &[String]) -> BTreeSet<&'b ObjectRef> {
+    /// They may be many, and are the same for all routes of a namespace.
+    fn lost(&mut self, way: &Way<'_>, namespaces: &[String]) -> Rc<BTreeSet<&'b ObjectRef>> {
         let World { policies, view, .. } = *self.world;
-        let own = [&way.route.namespace, &way.gateway.namespace];
-        own.into_iter().chain(namespaces).flat_map(|namespace| policies.lost(namespace, view)).collect()
+        let found = self.lost.entry((way.route.namespace.clone(), namespaces.to_vec())).or_insert_with(|| {
+            let own = [&way.route.namespace, &way.gateway.namespace];
+            let all = own.into_iter().chain(namespaces);
+            Rc::new(all.flat_map(|namespace| policies.lost(namespace, view)).collect())
+        });
+        Rc::clone(found)
     }
 
     /// The policies that protected a way until they were deleted, as long as its route was not written since.

@@ -19,6 +19,10 @@ use super::table::Table;
 /// Where clients look for an issuer's metadata that know OpenID Connect.
 const OPENID: &str = "/.well-known/openid-configuration";
 
+/// Most copies of routes for one path of the protocol: each path would have one of each route above it, and quotas count none of
+/// them. Requests that only later ones take are answered 404.
+const MOST_NARROWED: usize = 4;
+
 /// What clients ask for, before or behind the path of an endpoint.
 const DOCUMENTS: [&str; 3] = [WELL_KNOWN, ISSUER, OPENID];
 
@@ -186,11 +190,17 @@ pub(super) fn settle(candidates: &mut Vec<Candidate<'_>>, gateway: &Name, table:
             continue;
         }
         let own = candidates.iter().filter(|candidate| is_own(candidate));
-        let mut is_answered = false;
-        for route in own.filter_map(|candidate| within(&candidate.route, &path)) {
-            if !is_answered {
-                is_answered = takes_all(&route);
-                settled.first.push(route);
+        let (mut is_answered, mut narrowed) = (false, 0);
+        for candidate in own {
+            let Some(route) = within(&candidate.route, &path) else { continue };
+            narrowed += usize::from(!Arc::ptr_eq(&route, &candidate.route));
+            if narrowed > MOST_NARROWED {
+                break;
+            }
+            is_answered = takes_all(&route);
+            settled.first.push(route);
+            if is_answered {
+                break;
             }
         }
         if !is_answered {

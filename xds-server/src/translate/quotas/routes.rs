@@ -4,7 +4,8 @@
 //! hostnames x matches x backends ─> of a route ─> of its namespace, of its Gateways
 //! ```
 //! Envoy has the routes of a wildcard once for each more specific host, so a host costs what it is covered by: whoever comes
-//! later pays.
+//! later pays. Where hostnames belong to namespaces, routes of others are not served there and cost nothing, but those of the
+//! Gateway's own namespace, and of namespaces with which the host is shared: who shares pays, whoever comes later.
 //!
 //! INVARIANT: no request that a route was meant to catch falls to a looser one of its namespace. What is past a quota answers
 //! 503 where it would have been served. Where even that is too much, all other routes of the namespace are closed.
@@ -13,13 +14,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use gateway_api::referencegrants::ReferenceGrant;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::resources::Name;
 
 use super::super::attach::{Attachments, ListenerId};
 use super::super::hostname::Hostname;
-use super::super::problems::Fault;
+use super::super::problems::{Fault, GATEWAY_API};
 use super::{QUOTA_EXCEEDED, Quotas, Size, TOO_LARGE};
 
 /// A route that asks to be served.
@@ -38,10 +40,44 @@ pub(in super::super) struct Refused {
     pub(in super::super) fault: Fault,
 }
 
-/// The routes that are past a quota. The oldest come first, whatever the order given.
-pub(in super::super) fn refused(mut routes: Vec<Candidate<'_>>, quotas: &Quotas) -> BTreeMap<Arc<Name>, Refused> {
+/// Which namespaces let others serve routes on their hosts, where hostnames belong to namespaces.
+#[derive(Debug, Default)]
+pub(in super::super) struct Sharing<'a>(BTreeMap<&'a str, BTreeSet<&'a str>>);
+
+impl<'a> Sharing<'a> {
+    /// By ReferenceGrants, each with its namespace.
+    pub(in super::super) fn of(grants: impl Iterator<Item = (&'a str, &'a ReferenceGrant)>) -> Self {
+        let mut shared: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (namespace, grant) in grants {
+            let is_route = |group: &str, kind: &str| (group, kind) == (GATEWAY_API, "HTTPRoute");
+            if !grant.spec.to.iter().any(|to| is_route(&to.group, &to.kind)) {
+                continue;
+            }
+            let from = grant.spec.from.iter().filter(|from| is_route(&from.group, &from.kind));
+            let others = from.map(|from| from.namespace.as_str()).filter(|other| *other != namespace);
+            shared.entry(namespace).or_default().extend(others);
+        }
+        Self(shared)
+    }
+
+    fn with(&self, namespace: &str) -> impl Iterator<Item = &'a str> {
+        self.0.get(namespace).into_iter().flatten().copied()
+    }
+}
+
+/// The routes that are past a quota. The oldest come first, whatever the order given. `sharing` is there where hostnames belong
+/// to namespaces.
+pub(in super::super) fn refused(
+    mut routes: Vec<Candidate<'_>>,
+    quotas: &Quotas,
+    sharing: Option<&Sharing<'_>>,
+) -> BTreeMap<Arc<Name>, Refused> {
     routes.sort_by(in_age);
-    let mut totals = Totals::default();
+    let mut totals = Totals { sharing, ..Totals::default() };
+    let guests: BTreeSet<&str> = sharing.iter().flat_map(|sharing| sharing.0.values().flatten()).copied().collect();
+    for route in routes.iter().filter(|route| guests.contains(route.name.namespace.as_str())) {
+        put(&mut totals.guests, route, Some(&route.name.namespace), route.size.served);
+    }
     let mut refused = BTreeMap::new();
     let mut overrun: BTreeSet<&str> = BTreeSet::new();
     for route in &routes {
@@ -75,10 +111,17 @@ fn in_age(one: &Candidate<'_>, other: &Candidate<'_>) -> Ordering {
 /// What is served so far, in entries.
 #[derive(Default)]
 struct Totals<'a> {
-    listeners: HashMap<&'a ListenerId, Hosts>,
+    /// Where hostnames belong to namespaces.
+    sharing: Option<&'a Sharing<'a>>,
+    listeners: ByListener<'a>,
+    /// What namespaces ask for with which others share their hosts, served or not.
+    guests: ByListener<'a>,
     namespaces: HashMap<&'a str, OfNamespace>,
     gateways: HashMap<&'a Name, usize>,
 }
+
+/// By listener, and where hostnames belong to namespaces by namespace.
+type ByListener<'a> = HashMap<(&'a ListenerId, Option<&'a str>), Hosts>;
 
 #[derive(Default)]
 struct OfNamespace {
@@ -156,18 +199,35 @@ impl<'a> Totals<'a> {
 
     /// What a route of this size would add to each listener.
     fn costs(&self, route: &Candidate<'a>, size: usize) -> Vec<(&'a ListenerId, usize)> {
+        let namespace = route.name.namespace.as_str();
+        let Some(sharing) = self.sharing else {
+            let cost = |(id, hostnames): &'a (ListenerId, Box<[Hostname]>)| {
+                let hosts = self.listeners.get(&(id, None));
+                (id, hostnames.iter().map(|hostname| cost(hosts, &[], hostname, size)).sum())
+            };
+            return route.attachments.listeners.iter().map(cost).collect();
+        };
         let cost = |(id, hostnames): &'a (ListenerId, Box<[Hostname]>)| {
-            let hosts = self.listeners.get(id);
-            (id, hostnames.iter().map(|hostname| cost(hosts, hostname, size)).sum())
+            let own = self.listeners.get(&(id, Some(namespace)));
+            let gateway = id.gateway.namespace.as_str();
+            let gateway = self.listeners.get(&(id, Some(gateway))).filter(|_| gateway != namespace);
+            let guests = sharing.with(namespace).filter_map(|guest| self.guests.get(&(id, Some(guest))));
+            let guests: Vec<(&Hosts, bool)> =
+                gateway.map(|hosts| (hosts, false)).into_iter().chain(guests.map(|hosts| (hosts, true))).collect();
+            (id, hostnames.iter().map(|hostname| cost(own, &guests, hostname, size)).sum())
         };
         route.attachments.listeners.iter().map(cost).collect()
     }
 
     fn put(&mut self, route: &Candidate<'a>, size: usize) {
-        for (id, hostnames) in &route.attachments.listeners {
-            let hosts = self.listeners.entry(id).or_default();
-            hostnames.iter().for_each(|hostname| hosts.put(hostname, size));
-        }
+        put(&mut self.listeners, route, self.sharing.map(|_| route.name.namespace.as_str()), size);
+    }
+}
+
+fn put<'a>(all: &mut ByListener<'a>, route: &Candidate<'a>, namespace: Option<&'a str>, size: usize) {
+    for (id, hostnames) in &route.attachments.listeners {
+        let hosts = all.entry((id, namespace)).or_default();
+        hostnames.iter().for_each(|hostname| hosts.put(hostname, size));
     }
 }
 
@@ -179,18 +239,28 @@ fn by_gateway<'a>(costs: &[(&'a ListenerId, usize)]) -> BTreeMap<&'a Name, usize
     sums
 }
 
-fn cost(hosts: Option<&Hosts>, hostname: &Hostname, size: usize) -> usize {
-    let Some(hosts) = hosts else { return size };
-    let below = hosts.below.get(hostname).copied().unwrap_or_default();
-    let inherited: usize = if hosts.at.contains_key(hostname) {
-        0
-    } else {
-        hostname.covering().iter().filter_map(|covering| hosts.at.get(covering)).sum()
-    };
-    size.saturating_mul(1 + below).saturating_add(inherited)
+/// What a route of this size costs on a host, where others are served as well; with them whether their hosts are this one's to
+/// pay for.
+fn cost(own: Option<&Hosts>, others: &[(&Hosts, bool)], hostname: &Hostname, size: usize) -> usize {
+    let below = own.map_or(0, |own| own.below(hostname));
+    let of_others = others.iter().filter(|(_, is_shared)| *is_shared).map(|(hosts, _)| hosts.below(hostname));
+    let is_new = own.is_none_or(|own| !own.at.contains_key(hostname));
+    let all = own.into_iter().chain(others.iter().map(|(hosts, _)| *hosts)).filter(|_| is_new);
+    let inherited: usize = all.map(|hosts| hosts.above(hostname)).sum();
+    size.saturating_mul(1 + below + of_others.sum::<usize>()).saturating_add(inherited)
 }
 
 impl Hosts {
+    fn below(&self, hostname: &Hostname) -> usize {
+        self.below.get(hostname).copied().unwrap_or_default()
+    }
+
+    /// What comes with a host.
+    fn above(&self, hostname: &Hostname) -> usize {
+        let above = hostname.covering().into_iter().filter(|covering| covering != hostname);
+        above.filter_map(|covering| self.at.get(&covering)).sum()
+    }
+
     fn put(&mut self, hostname: &Hostname, size: usize) {
         if !self.at.contains_key(hostname) {
             for covering in hostname.covering().into_iter().filter(|covering| covering != hostname) {

@@ -70,9 +70,17 @@ spec:
 }
 
 fn world(routes: &[Asked<'_>], quotas: Quotas) -> Translation {
-    let documents: Vec<String> = [GATEWAY.to_owned()].into_iter().chain(routes.iter().map(route)).collect();
-    let resources = super::resources("quotas", &documents.concat());
-    translate(&resources, &TranslateOptions { quotas, ..TranslateOptions::default() })
+    world_with(routes, "", TranslateOptions { quotas, ..TranslateOptions::default() })
+}
+
+fn owned(routes: &[Asked<'_>], more: &str, quotas: Quotas) -> Translation {
+    world_with(routes, more, TranslateOptions { quotas, hostnames_belong_to_namespaces: true, ..Default::default() })
+}
+
+fn world_with(routes: &[Asked<'_>], more: &str, options: TranslateOptions) -> Translation {
+    let documents = [GATEWAY.to_owned()].into_iter().chain(routes.iter().map(route)).chain([more.to_owned()]);
+    let resources = super::resources("quotas", &documents.collect::<Vec<_>>().concat());
+    translate(&resources, &options)
 }
 
 fn hosts(translation: &Translation) -> Vec<&VirtualHost> {
@@ -208,4 +216,51 @@ fn a_namespace_is_closed_where_its_routes_can_t_be_closed_one_by_one() {
 
 fn translate_two(routes: &[Asked<'_>], quotas: Quotas) -> BTreeMap<String, &'static str> {
     served(&world(routes, quotas))
+}
+
+/// What a namespace asks for on hosts that are not its own is not served there, so it is nobody else's to pay for.
+#[test]
+fn where_hostnames_belong_to_namespaces_others_cost_nothing() {
+    let one = |name, day, hosts, paths| Asked { name, day, hosts, paths, backends: 1 };
+    let routes = [
+        one("greedy/first", 1, &[], &["/1", "/2", "/3"]),
+        one("honest/first", 2, &["'*.example.com'"], &["/"]),
+        one("greedy/second", 3, &["'*.example.com'"], &["/1", "/2", "/3"]),
+        one("honest/second", 4, &["a.example.com"], &["/"]),
+    ];
+    let translation = owned(&routes, "", Quotas { namespace_routes: 9, ..Quotas::default() });
+    assert_eq!(reasons(&translation), []);
+    let expected = [
+        ("honest/first/0/0 at *.example.com", "served"),
+        ("honest/first/0/0 at a.example.com", "served"),
+        ("honest/second/0/0 at a.example.com", "served"),
+    ];
+    assert_eq!(served(&translation), rows(&expected));
+}
+
+/// Else two namespaces could multiply what each of them has.
+#[test]
+fn who_shares_a_host_pays_for_it() {
+    let one = |name, day, hosts, paths| Asked { name, day, hosts, paths, backends: 1 };
+    let grant = "---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: { name: share, namespace: host }
+spec:
+  from: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: guest }]
+  to: [{ group: gateway.networking.k8s.io, kind: HTTPRoute }]
+";
+    let routes = [
+        one("host/first", 1, &["a.example.com"], &["/"]),
+        one("guest/first", 3, &["'*.example.com'"], &["/1", "/2"]),
+        one("host/second", 2, &["b.example.com"], &["/"]),
+    ];
+    let quotas = Quotas { namespace_routes: 3, ..Quotas::default() };
+    let shared = owned(&routes, grant, quotas);
+    let served_of = served(&shared);
+    assert_eq!(served_of["host/first/0/0 at a.example.com"], "served");
+    assert_eq!(served_of["guest/first/0/1 at a.example.com"], "served", "it comes later, and does not pay");
+    assert_eq!(served_of["host/second/0/0 at b.example.com"], "closed");
+    assert_eq!(reasons(&shared).len(), 1, "{:?}", reasons(&shared));
+    assert_eq!(reasons(&owned(&routes, "", quotas)), []);
 }
