@@ -133,9 +133,9 @@ pub(super) fn settle(candidates: &mut Vec<Candidate<'_>>, gateway: &Name, table:
         return Settled::default();
     }
     let mut settled = Settled { has_several_owners: owners.len() > 1, ..Settled::default() };
-    let all = endpoints.told.values().chain(endpoints.unclear.values());
-    // Whose the host is, as far as clients are told of it.
-    let host = endpoints.of("/").or_else(|| all.copied().next().filter(|_| !settled.has_several_owners));
+    let mut all = endpoints.told.values().chain(endpoints.unclear.values());
+    // Whose the host is, as far as clients are told of it: a route for everything does not make it anybody's.
+    let host = if settled.has_several_owners { None } else { endpoints.of("/").or_else(|| all.next().copied()) };
     candidates.retain(|candidate| {
         let namespace = candidate.namespace();
         let unclear = || endpoints.unclear.iter().find(|(other, _)| **other != namespace).map(|(_, name)| *name);
@@ -163,8 +163,9 @@ pub(super) fn settle(candidates: &mut Vec<Candidate<'_>>, gateway: &Name, table:
     let mut paths: BTreeMap<_, Option<&str>> = BTreeMap::new();
     for ((is_exact, path), owner) in &endpoints.told {
         let endpoint = if *is_exact { PathMatch::Exact } else { PathMatch::Prefix }((*path).to_owned());
+        let owner = (*path != "/" || !settled.has_several_owners).then_some(owner.namespace.as_str());
         for path in DOCUMENTS.iter().filter_map(|document| metadata::below(document, &endpoint)) {
-            paths.insert(by_length(&path), Some(owner.namespace.as_str()));
+            paths.insert(by_length(&path), owner);
         }
     }
     for document in DOCUMENTS.iter().chain([&REGISTRATION]) {
