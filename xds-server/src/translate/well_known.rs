@@ -161,11 +161,12 @@ pub(super) fn settle(candidates: &mut Vec<Candidate<'_>>, gateway: &Name, table:
         is_own
     });
     let mut paths: BTreeMap<_, Option<&str>> = BTreeMap::new();
-    for ((is_exact, path), owner) in &endpoints.told {
+    // What a route for everything serves below, it tells of itself by the precedence of the standard.
+    let is_nobodys = |path: &str| path == "/" && settled.has_several_owners;
+    for ((is_exact, path), owner) in endpoints.told.iter().filter(|((_, path), _)| !is_nobodys(path)) {
         let endpoint = if *is_exact { PathMatch::Exact } else { PathMatch::Prefix }((*path).to_owned());
-        let owner = (*path != "/" || !settled.has_several_owners).then_some(owner.namespace.as_str());
         for path in DOCUMENTS.iter().filter_map(|document| metadata::below(document, &endpoint)) {
-            paths.insert(by_length(&path), owner);
+            paths.insert(by_length(&path), Some(owner.namespace.as_str()));
         }
     }
     for document in DOCUMENTS.iter().chain([&REGISTRATION]) {
