@@ -31,7 +31,7 @@ pub(crate) const ATTACKS: [Attack; 19] = [
     attack("objects that can't be read", unreadable, 500),
     attack("policies that come and go", policies, 100),
     attack("large routes", large_routes, 500),
-    attack("a large policy that is renamed", renamed_policy, 50),
+    attack("a large policy that is renamed", renamed_policy, 500),
     attack("large ConfigMaps", large_config_maps, 1000),
     attack("Gateways that can't be", impossible_gateways, 500),
     attack("a Gateway beside a Service of its name", taken_names, 1000),
