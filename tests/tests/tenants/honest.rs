@@ -9,7 +9,7 @@ use crate::world::{World, granting};
 
 /// How long a change of its own may take. A bound that only a broken control plane passes, also one that is not optimized and
 /// shares two cores with the API server that all of this goes to: figures are printed.
-const LANDS_WITHIN: Duration = Duration::from_secs(90);
+const LANDS_WITHIN: Duration = Duration::from_secs(180);
 
 /// What came of it.
 #[derive(Debug, Default)]
