@@ -91,6 +91,20 @@ impl Process {
         kib / 1024
     }
 
+    /// The CPU time that it has used, to the hundredth of a second.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // What stands before the last parenthesis may have spaces in it.
+        let after = stat.rsplit_once(')').expect("a name").1;
+        let ticks = |field| after.split_whitespace().nth(field).and_then(|ticks| ticks.parse::<u64>().ok());
+        let (user, system) = (ticks(11).expect("a number"), ticks(12).expect("a number"));
+        Duration::from_millis((user + system) * 10)
+    }
+
     /// Sends a signal by its name, such as `HUP`.
     ///
     /// # Panics

@@ -23,7 +23,7 @@ pub struct Tools {
     pub python_issuers: PathBuf,
     /// `NODE_PATH` of the issuer that forges.
     pub node_issuers: PathBuf,
-    /// The control plane.
+    /// The control plane: the one built beside the tests, unless the variable `TOOLWARD` names another.
     pub toolward: PathBuf,
 }
 
@@ -133,7 +133,7 @@ fn find() -> Tools {
         inspector: path("TOOLWARD_INSPECTOR"),
         python_issuers: path("TOOLWARD_PYTHON_ISSUERS"),
         node_issuers: path("TOOLWARD_NODE_ISSUERS"),
-        toolward: existing(target().join("toolward")),
+        toolward: existing(std::env::var_os("TOOLWARD").map_or_else(|| target().join("toolward"), PathBuf::from)),
     }
 }
 

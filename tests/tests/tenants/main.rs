@@ -9,6 +9,7 @@
 
 mod attacks;
 mod honest;
+mod landing;
 mod objects;
 mod setup;
 mod storm;

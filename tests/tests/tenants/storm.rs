@@ -11,12 +11,11 @@ use toolward_tests::cluster::NAMESPACE;
 use toolward_tests::ports;
 use toolward_tests::process::eventually;
 use toolward_tests::toolward::Toolward;
-use toolward_tests::upstream::Upstream;
 
-use crate::attacks::ATTACKS;
+use crate::attacks::{ATTACKS, Attack};
 use crate::honest::{self, Fared, percentile};
 use crate::tenant::Tenant;
-use crate::world::{ENVOY_MIB, HONEST, HOSTILE, World, control_plane_mib, slice, this_machine};
+use crate::world::{ENVOY_MIB, HONEST, HOSTILE, World, control_plane_mib, slice};
 
 /// For how long, in seconds, unless the variable `TENANT_SECONDS` says another number.
 const SECONDS: u64 = 120;
@@ -33,6 +32,50 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
+    pub(crate) fn new(world: &Arc<World>) -> Self {
+        Self {
+            ops: world.issuer.of_team("ops"),
+            world: Arc::clone(world),
+            began: Instant::now(),
+            stopped: AtomicBool::new(false),
+            stolen: Mutex::default(),
+        }
+    }
+
+    /// Has these attacks done by each of these tenants, again and again while `meanwhile` runs: how the honest team fared, and
+    /// how much memory the control plane and Envoy had at most, in MiB.
+    pub(crate) fn rages<'a>(
+        &self,
+        hostile: &[Tenant],
+        attacks: impl Iterator<Item = &'a Attack> + Clone,
+        meanwhile: impl FnOnce(),
+    ) -> (Fared, [u64; 2]) {
+        let (fared, peaks) = (Mutex::<Fared>::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
+        thread::scope(|scope| {
+            for tenant in hostile {
+                for attack in attacks.clone() {
+                    scope.spawn(move || self.attack(attack, tenant));
+                }
+            }
+            let stop = Stop(&self.stopped);
+            scope.spawn(|| watch_memory(self, &peaks));
+            scope.spawn(|| honest::calls(self, &fared));
+            scope.spawn(|| honest::changes(self, &fared));
+            meanwhile();
+            drop(stop);
+        });
+        (fared.into_inner().expect("no panic"), peaks.map(AtomicU64::into_inner))
+    }
+
+    fn attack(&self, attack: &Attack, tenant: &Tenant) {
+        let mut attacker = Attacker { storm: self, tenant, round: 0 };
+        while self.goes_on() {
+            (attack.run)(&mut attacker);
+            attacker.round += 1;
+            sleep(attack.pause);
+        }
+    }
+
     pub(crate) fn goes_on(&self) -> bool {
         !self.stopped.load(Ordering::Relaxed)
     }
@@ -63,51 +106,20 @@ pub(crate) struct Attacker<'s> {
 fn two_hostile_tenants_beside_an_honest_one() {
     let seconds = std::env::var("TENANT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
     let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
-    let world = World::start(&["platform.yaml", "tenants.yaml"]);
-    let hostile = HOSTILE.map(|namespace| Tenant::new(&world.cluster, namespace, &["mcp-gateways"]));
-    world.cluster.apply(GATEWAYS);
-    // A server of theirs, to which they may lead whomever they can.
-    let evil = Upstream::start_on(this_machine());
-    for tenant in &hostile {
-        tenant.applies(&crate::objects::service("evil"));
-        tenant.applies(&crate::objects::service_backend("evil", "evil"));
-        world.cluster.apply(&slice(&tenant.namespace, "evil", evil.port));
-    }
-    let (ops, stopped) = (world.issuer.of_team("ops"), AtomicBool::new(false));
-    let storm = Storm { world, ops, began: Instant::now(), stopped, stolen: Mutex::default() };
-    let mut is_ready = false;
-    let (fared, peaks) = (Mutex::<Fared>::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
-    thread::scope(|scope| {
-        for tenant in &hostile {
-            for attack in ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only))) {
-                let storm = &storm;
-                scope.spawn(move || {
-                    let mut attacker = Attacker { storm, tenant, round: 0 };
-                    while storm.goes_on() {
-                        (attack.run)(&mut attacker);
-                        attacker.round += 1;
-                        sleep(attack.pause);
-                    }
-                });
-            }
-        }
-        let stop = Stop(&storm.stopped);
-        scope.spawn(|| watch_memory(&storm, &peaks));
-        scope.spawn(|| honest::calls(&storm, &fared));
-        scope.spawn(|| honest::changes(&storm, &fared));
+    let attacks = ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only)));
+    let (world, hostile) = start();
+    let (storm, mut is_ready) = (Storm::new(&world), false);
+    let (fared, peaks) = storm.rages(&hostile, attacks, || {
         sleep(Duration::from_secs(seconds / 2));
         // In the midst of it a replica starts, and reads all that is there.
-        let replica = start_replica(&storm);
+        let replica = start_replica(&world);
         sleep(Duration::from_secs(seconds - seconds / 2));
         is_ready = replica.get("/ready").status == 200;
         if !is_ready {
             println!("{}", replica.process.log());
         }
-        drop(stop);
     });
-    let fared = fared.into_inner().expect("no panic");
-    let peaks = peaks.map(AtomicU64::into_inner);
-    tell(&fared, peaks);
+    println!("{}", told(&fared, peaks));
     let Fared { calls, failed, granted, revoked } = fared;
     let first: Vec<&String> = failed.iter().take(3).collect();
     assert!(failed.is_empty(), "{} of {calls} calls failed, among them {first:#?}", failed.len());
@@ -115,9 +127,24 @@ fn two_hostile_tenants_beside_an_honest_one() {
     assert!(is_ready, "a replica that starts meanwhile becomes ready");
     let stolen = storm.stolen.lock().expect("no panic");
     assert!(stolen.is_empty(), "{stolen:#?}");
-    assert!(storm.world.trap.take_recorded().is_empty(), "nobody is led to loopback");
+    assert!(world.trap.take_recorded().is_empty(), "nobody is led to loopback");
     assert!(peaks[0] < control_plane_mib() && peaks[1] < ENVOY_MIB, "in MiB: {peaks:?}");
-    nothing_is_read_or_made(&storm.world);
+    nothing_is_read_or_made(&world);
+}
+
+/// The world with its hostile tenants, and a server of theirs, to which they may lead whomever they can.
+pub(crate) fn start() -> (Arc<World>, [Tenant; 2]) {
+    let world = World::start(&["platform.yaml", "tenants.yaml"]);
+    let hostile = HOSTILE.map(|namespace| Tenant::new(&world.cluster, namespace, &["mcp-gateways"]));
+    world.cluster.apply(GATEWAYS);
+    hostile.iter().for_each(|tenant| bring_server(&world, tenant));
+    (world, hostile)
+}
+
+pub(crate) fn bring_server(world: &World, tenant: &Tenant) {
+    tenant.applies(&crate::objects::service("evil"));
+    tenant.applies(&crate::objects::service_backend("evil", "evil"));
+    world.cluster.apply(&slice(&tenant.namespace, "evil", world.evil.port));
 }
 
 /// By which a tenant makes Gateways of its own, which the example does not let it.
@@ -139,25 +166,25 @@ fn watch_memory(storm: &Storm, [control_plane, envoy]: &[AtomicU64; 2]) {
 }
 
 /// A second replica.
-fn start_replica(storm: &Storm) -> Toolward {
-    let account = storm.world.cluster.service_account(NAMESPACE, "toolward");
+fn start_replica(world: &World) -> Toolward {
+    let account = world.cluster.service_account(NAMESPACE, "toolward");
     let arguments = ["--provision", "false", "--namespace", NAMESPACE, "--identity", "two"];
     Toolward::in_cluster_on(&account, ports::free(), ports::free(), &arguments)
 }
 
 /// For whoever looks at figures.
-fn tell(fared: &Fared, [control_plane, envoy]: [u64; 2]) {
+fn told(fared: &Fared, [control_plane, envoy]: [u64; 2]) -> String {
     let span = |spans: &[Duration]| {
         format!("{} (p50 {:?}, p99 {:?})", spans.len(), percentile(spans, 50), percentile(spans, 99))
     };
-    println!(
+    format!(
         "{} calls of the honest team, {} failed; {} grants, {} revocations; at most {control_plane} MiB in the control \
          plane, {envoy} MiB in Envoy",
         fared.calls,
         fared.failed.len(),
         span(&fared.granted),
         span(&fared.revoked),
-    );
+    )
 }
 
 /// What is left of it in the cluster.

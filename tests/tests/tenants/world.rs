@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) server: McpServer,
     /// Where nobody's route may lead: a server on loopback.
     pub(crate) trap: Upstream,
+    /// A server of the hostile tenants.
+    pub(crate) evil: Upstream,
     /// The ports of the Gateway: of the teams' own listeners, and of the shared one.
     pub(crate) own: u16,
     pub(crate) shared: u16,
@@ -96,7 +98,7 @@ impl World {
         let credentials = Credentials::new(&[("token", token)], &authority);
         let gateway = format!("{namespace}/{name}");
         let envoy = Envoy::secured("envoy/ads-tls.yaml", &credentials, &gateway, toolward.xds);
-        let trap = Upstream::start();
+        let (trap, evil) = (Upstream::start(), Upstream::start_on(this_machine()));
         let (client, files) = (http::client(), (certificate, keys, credentials));
         let world = Self {
             cluster,
@@ -107,6 +109,7 @@ impl World {
             honest,
             server,
             trap,
+            evil,
             own,
             shared,
             client,

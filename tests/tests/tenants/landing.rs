@@ -1,0 +1,73 @@
+//! How soon the honest team's changes land while a tenant does one of its attacks without end: figures, no test.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use toolward_tests::tools::reports;
+
+use crate::attacks::{ATTACKS, Attack};
+use crate::honest::percentile;
+use crate::storm::{Storm, bring_server, start};
+use crate::tenant::Tenant;
+use crate::world::World;
+
+/// For how long each goes on, in seconds, unless the variable `TENANT_SECONDS` says another number.
+const SECONDS: u64 = 20;
+
+/// How long Envoy and the API server have until the next.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// `make bench-tenants`.
+#[test]
+#[ignore = "a measurement"]
+fn how_soon_changes_land() {
+    let seconds = std::env::var("TENANT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
+    let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
+    let chosen = ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only)));
+    let (world, hostile) = start();
+    let mut rows = BTreeMap::new();
+    let alone = chosen.clone().map(|attack| (attack.name, std::slice::from_ref(attack)));
+    for (name, attacks) in std::iter::once(("nothing", &ATTACKS[..0])).chain(alone) {
+        rows.insert(name, row(name, &world, &hostile, attacks, Duration::from_secs(seconds)));
+        hostile.iter().for_each(|tenant| clean_up(&world, tenant));
+    }
+    let report = serde_json::to_string_pretty(&rows).expect("JSON");
+    std::fs::write(reports().join("tenants.json"), report).expect("writable");
+}
+
+fn row(name: &str, world: &std::sync::Arc<World>, hostile: &[Tenant], attacks: &[Attack], lasts: Duration) -> Value {
+    let storm = Storm::new(world);
+    let used = [world.toolward.process.cpu(), world.envoy.process.cpu()];
+    let (fared, peaks) = storm.rages(hostile, attacks.iter(), || sleep(lasts));
+    let used = [world.toolward.process.cpu() - used[0], world.envoy.process.cpu() - used[1]];
+    let all = [fared.granted, fared.revoked].concat();
+    let millis = |hundredths| percentile(&all, hundredths).as_millis() as u64;
+    println!(
+        "{name:<48} {:>5} changes, ms: p50 {:>5} p99 {:>5}; {:>5} calls, {} failed; control plane {:>4} MiB, {:>5.1} s of \
+         CPU; Envoy {:>4} MiB, {:>5.1} s",
+        all.len(),
+        millis(50),
+        millis(99),
+        fared.calls,
+        fared.failed.len(),
+        peaks[0],
+        used[0].as_secs_f64(),
+        peaks[1],
+        used[1].as_secs_f64(),
+    );
+    json!({
+        "changes": all.len(), "p50Millis": millis(50), "p99Millis": millis(99), "calls": fared.calls,
+        "failed": fared.failed.len(), "controlPlaneMiB": peaks[0], "envoyMiB": peaks[1],
+        "controlPlaneCpuMillis": used[0].as_millis() as u64, "envoyCpuMillis": used[1].as_millis() as u64,
+    })
+}
+
+/// Deletes all that a tenant has made.
+fn clean_up(world: &World, tenant: &Tenant) {
+    const KINDS: &str = "httproutes,gateways,mcpaccesspolicies,mcpbackends,referencegrants,backendtlspolicies,services,configmaps,secrets";
+    world.cluster.kubectl(&["delete", KINDS, "-n", &tenant.namespace, "--all", "--wait=false"]);
+    sleep(SETTLES);
+    bring_server(world, tenant);
+}
