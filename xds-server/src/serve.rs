@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,6 +39,7 @@ use crate::resources::Resources;
 use crate::settings::{NoRoom, Settings};
 use crate::snapshot::Snapshot;
 use crate::source::jwks::Fetching;
+use crate::source::latest::latest;
 use crate::source::{self, Change};
 use crate::translate;
 
@@ -279,6 +280,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         meanings,
         clients,
     };
+    let changes = pin!(latest(changes));
     tokio::select! {
         () = keeper.keep(changes) => return Err(ServeError::Ended("the watch over the source")),
         _ = &mut ads => return Err(ServeError::Ended("the discovery service")),

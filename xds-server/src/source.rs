@@ -10,6 +10,7 @@ pub mod documents;
 mod files;
 pub mod jwks;
 pub mod kube;
+pub mod latest;
 mod last_good;
 mod likeness;
 mod lists;

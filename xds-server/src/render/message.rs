@@ -41,7 +41,12 @@ pub(super) fn any<M: Message + Name>(message: &M) -> protobuf::Any {
 ///
 /// See <https://protobuf.dev/programming-guides/encoding/#last-one-wins>.
 pub(super) fn merged<M: Message + Name>(parts: impl IntoIterator<Item = M>) -> protobuf::Any {
-    let value = parts.into_iter().flat_map(|part| part.encode_to_vec()).collect();
+    let parts: Vec<M> = parts.into_iter().collect();
+    let mut value = Vec::with_capacity(parts.iter().map(M::encoded_len).sum());
+    for part in parts {
+        // A buffer that grows has room.
+        part.encode_raw(&mut value);
+    }
     protobuf::Any { type_url: M::type_url(), value }
 }
 

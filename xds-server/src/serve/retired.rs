@@ -209,6 +209,9 @@ impl Tables {
 
     /// Finds out which key each route has that had another one, or is gone.
     fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
+        if last.routes().eq(next.routes()) {
+            return;
+        }
         let (old, new) = (keys_of_routes(last), keys_of_routes(next));
         let key_of = |id: &str| new.get(id).map(|route| route.policy.as_str());
         for (id, route) in old.iter().filter(|(id, route)| key_of(id) != Some(route.policy.as_str())) {
