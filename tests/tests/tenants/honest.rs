@@ -1,8 +1,12 @@
 //! What the honest team does meanwhile, and how it fares.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::sync::{Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::storm::Storm;
 use crate::world::{World, granting};
@@ -20,6 +24,39 @@ pub(crate) struct Fared {
     /// How long grants and revocations took.
     pub(crate) granted: Vec<Duration>,
     pub(crate) revoked: Vec<Duration>,
+    /// How much of it passed after the API server had told whoever watches.
+    pub(crate) after_told: Vec<Duration>,
+}
+
+/// When the API server told of each generation of the team's policy.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<BTreeMap<i64, Instant>>);
+
+impl Told {
+    /// Watches what the API server tells.
+    pub(crate) fn watch(&self, storm: &Storm) {
+        while storm.goes_on() {
+            for line in storm.world.honest.watch("mcpaccesspolicies", 5).into_iter().flat_map(BufRead::lines) {
+                let Ok(event) = line.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()) else { break };
+                if let Some(generation) = event["object"]["metadata"]["generation"].as_i64() {
+                    self.all().entry(generation).or_insert_with(Instant::now);
+                }
+            }
+        }
+    }
+
+    fn last(&self) -> i64 {
+        self.all().keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// When it told of a generation after this one.
+    fn after(&self, generation: i64) -> Option<Instant> {
+        self.all().range(generation + 1..).next().map(|(_, told)| *told)
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<i64, Instant>> {
+        self.0.lock().expect("no panic")
+    }
 }
 
 /// Calls a tool that is always granted, on each of the team's ways.
@@ -39,16 +76,22 @@ pub(crate) fn calls(storm: &Storm, fared: &Mutex<Fared>) {
 }
 
 /// Grants a tool and takes it back, again and again.
-pub(crate) fn changes(storm: &Storm, fared: &Mutex<Fared>) {
+pub(crate) fn changes(storm: &Storm, told: &Told, fared: &Mutex<Fared>) {
+    while storm.goes_on() && told.last() == 0 {
+        sleep(Duration::from_millis(10));
+    }
     while storm.goes_on() {
         for tools in [&["add", "multiply"][..], &["add"]] {
             let is_granted = tools.len() > 1;
+            let generation = told.last();
             // An API server that is busy with others is not the control plane's fault.
             while !matches!(storm.world.honest.apply(&granting(tools)), 200 | 201) {
                 sleep(Duration::from_millis(100));
             }
             let landed = wait_until(&storm.world, &storm.ops, is_granted);
+            let after_told = told.after(generation).map(|told| told.elapsed());
             let mut fared = fared.lock().expect("no panic");
+            fared.after_told.extend(after_told);
             match landed {
                 Ok(took) if is_granted => fared.granted.push(took),
                 Ok(took) => fared.revoked.push(took),

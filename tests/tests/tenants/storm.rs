@@ -13,7 +13,7 @@ use toolward_tests::process::eventually;
 use toolward_tests::toolward::Toolward;
 
 use crate::attacks::{ATTACKS, Attack};
-use crate::honest::{self, Fared, percentile};
+use crate::honest::{self, Fared, Told, percentile};
 use crate::tenant::Tenant;
 use crate::world::{ENVOY_MIB, HONEST, HOSTILE, World, control_plane_mib, slice};
 
@@ -50,7 +50,8 @@ impl Storm {
         attacks: impl Iterator<Item = &'a Attack> + Clone,
         meanwhile: impl FnOnce(),
     ) -> (Fared, [u64; 2]) {
-        let (fared, peaks) = (Mutex::<Fared>::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
+        let (fared, told) = (Mutex::<Fared>::default(), Told::default());
+        let peaks = [AtomicU64::new(0), AtomicU64::new(0)];
         thread::scope(|scope| {
             for tenant in hostile {
                 for attack in attacks.clone() {
@@ -60,7 +61,8 @@ impl Storm {
             let stop = Stop(&self.stopped);
             scope.spawn(|| watch_memory(self, &peaks));
             scope.spawn(|| honest::calls(self, &fared));
-            scope.spawn(|| honest::changes(self, &fared));
+            scope.spawn(|| told.watch(self));
+            scope.spawn(|| honest::changes(self, &told, &fared));
             meanwhile();
             drop(stop);
         });
@@ -120,7 +122,7 @@ fn two_hostile_tenants_beside_an_honest_one() {
         }
     });
     println!("{}", told(&fared, peaks));
-    let Fared { calls, failed, granted, revoked } = fared;
+    let Fared { calls, failed, granted, revoked, .. } = fared;
     let first: Vec<&String> = failed.iter().take(3).collect();
     assert!(failed.is_empty(), "{} of {calls} calls failed, among them {first:#?}", failed.len());
     assert!(calls > 0 && !granted.is_empty() && !revoked.is_empty());

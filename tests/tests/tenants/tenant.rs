@@ -1,5 +1,6 @@
 //! Somebody with rights in one namespace.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -60,6 +61,13 @@ impl Tenant {
 
     pub(crate) fn delete(&self, kind: &str, name: &str) -> u16 {
         send(self.client.delete(self.path(kind, name)))
+    }
+
+    /// What happens to objects of a kind, a line of JSON each, for so many seconds; none: the API server is too busy to answer.
+    pub(crate) fn watch(&self, kind: &str, seconds: u64) -> Option<impl BufRead + use<>> {
+        let path = format!("{}?watch=true&timeoutSeconds={seconds}", self.path(kind, ""));
+        let answer = self.client.get(path).timeout(Duration::from_secs(seconds + 30)).send().ok()?;
+        answer.status().is_success().then(|| BufReader::new(answer))
     }
 
     /// The status of a request for something of another namespace.
