@@ -223,7 +223,7 @@ fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
         reason: QUOTA_EXCEEDED.to_owned(),
         message,
     };
-    world.malformed.push(Malformed { object: object.clone(), generation, protects, asks, current, problem });
+    world.mark(object, Malformed { generation, protects, asks, current, problem, others: Vec::new() });
 }
 
 fn known(metadata: &ObjectMeta, status: &impl Serialize) -> (Option<i64>, Current) {
@@ -266,9 +266,10 @@ spec:
         let mut tenants = Tenants::new(ObjectQuotas { objects: 2, ..ObjectQuotas::default() });
         let admitted = tenants.admit(Arc::clone(&world));
         assert_eq!(names(&admitted.policies), ["a/early", "a/middle", "b/one"]);
-        let [late] = &admitted.malformed[..] else { panic!("{:?}", admitted.malformed) };
+        assert_eq!(admitted.malformed.len(), 1);
+        let (object, late) = admitted.malformed.iter().next().expect("one");
         assert_eq!(
-            (late.object.to_string().as_str(), late.problem.reason.as_str()),
+            (object.to_string().as_str(), late.problem.reason.as_str()),
             ("MCPAccessPolicy a/late", QUOTA_EXCEEDED)
         );
         assert!(matches!(&late.protects, Protects::Targets(targets) if targets.len() == 1));
@@ -298,7 +299,11 @@ spec:
         let mut tenants = Tenants::new(ObjectQuotas { bytes: 300, ..ObjectQuotas::default() });
         let admitted = tenants.admit(world);
         assert_eq!(names(&admitted.policies), ["a/early"]);
-        assert!(admitted.malformed[0].problem.message.contains("may have"), "{:?}", admitted.malformed);
+        assert!(
+            admitted.malformed.values().all(|late| late.problem.message.contains("may have")),
+            "{:?}",
+            admitted.malformed
+        );
     }
 
     /// A route past the quota keeps its matches, a policy past it closes, and a Service is not spoken to in clear because the
@@ -340,7 +345,7 @@ spec:
         let served = |objects| {
             let admitted = Tenants::new(ObjectQuotas { objects, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
             let translation = translate(&admitted, &TranslateOptions::default());
-            let told: Vec<String> = admitted.malformed.iter().map(|it| it.object.kind.clone()).collect();
+            let told: Vec<String> = admitted.malformed.keys().map(|object| object.kind.clone()).collect();
             let model = serde_json::to_string(&translation.model).expect("JSON");
             (told, model.contains("Forward"), model.contains(r#""Respond":{"status":500}"#))
         };
