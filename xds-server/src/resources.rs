@@ -78,7 +78,7 @@ pub struct Resources {
     /// By group, kind and name: `MCPAccessPolicy`, and the kinds that are read as one.
     pub policies: Objects<ObjectRef, MCPAccessPolicy>,
     /// Objects that are there but can't be read. What they protect is closed. What is left of an HTTPRoute is among
-    /// the routes, and closed.
+    /// the routes, and closed; so is a Service or EndpointSlice past a quota, whose addresses stay known.
     pub malformed: Objects<ObjectRef, Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
     pub origins: Objects<ObjectRef, PathBuf>,

@@ -6,7 +6,7 @@
 //! Before anything is made of them. The oldest count first. An object that is past a quota closes what it could protect, as one
 //! that can't be read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::resources::{Asks, Current, Malformed, Name, ObjectRef, Protects, Reso
 use crate::translate::QUOTA_EXCEEDED;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const ENDPOINTS: &str = "discovery.k8s.io";
 
 /// What one namespace may have, of all kinds that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Tenants {
             (&it.metadata, bytes(&it.spec))
         });
         count(all, &next.services, &last.services, of("", "Service"), |it| (&it.metadata, bytes(&it.spec)));
-        count(all, &next.endpoint_slices, &last.endpoint_slices, of("discovery.k8s.io", "EndpointSlice"), |it| {
+        count(all, &next.endpoint_slices, &last.endpoint_slices, of(ENDPOINTS, "EndpointSlice"), |it| {
             (&it.metadata, bytes(&it.endpoints) + bytes(&it.ports))
         });
         count(all, &next.config_maps, &last.config_maps, of("", "ConfigMap"), |it| (&it.metadata, bytes(&it.data)));
@@ -181,7 +182,8 @@ fn bytes(value: &impl Serialize) -> usize {
     count.0
 }
 
-/// Makes of an object one that can't be read. Of a route there is what it matches, so that no looser one takes its requests.
+/// Makes of an object one that can't be read. Of a route there is what it matches, so that no looser one takes its requests, and
+/// of a Service and its endpoints whose their addresses are.
 fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
     let name = &object.name;
     let (mut protects, mut asks) = (Protects::Nothing, Asks::Nobody);
@@ -196,16 +198,16 @@ fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
         }
         (GATEWAY_API, "BackendTLSPolicy") => world.backend_tls_policies.remove(name).map(|policy| {
             // Without it they would be spoken to in clear.
-            let services: BTreeSet<&String> = policy.spec.target_refs.iter().map(|target| &target.name).collect();
-            for service in services {
-                world.services.remove(&Name::new(&name.namespace, service));
-            }
+            let services = policy.spec.target_refs.iter().map(|target| target.name.clone());
+            protects = Protects::Services(services.collect());
             known(&policy.metadata, &policy.status)
         }),
-        ("", "Service") => world.services.remove(name).map(|service| known(&service.metadata, &None::<Value>)),
+        ("", "Service") => world.services.get(name).map(|service| known(&service.metadata, &None::<Value>)),
         ("", "ConfigMap") => world.config_maps.remove(name).map(|map| known(&map.metadata, &None::<Value>)),
         ("", "Secret") => world.secrets.remove(name).map(|secret| known(&secret.metadata, &None::<Value>)),
-        (_, "EndpointSlice") => world.endpoint_slices.remove(name).map(|slice| known(&slice.metadata, &None::<Value>)),
+        (ENDPOINTS, "EndpointSlice") => {
+            world.endpoint_slices.get(name).map(|slice| known(&slice.metadata, &None::<Value>))
+        }
         _ => {
             let backend = world.backends.remove(object).map(|backend| known(&backend.metadata, &backend.status));
             let policy = world.policies.remove(object).map(|policy| {
@@ -234,6 +236,7 @@ fn known(metadata: &ObjectMeta, status: &impl Serialize) -> (Option<i64>, Curren
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::BackendNetworks;
     use crate::resources::mcp::MCPAccessPolicy;
     use crate::source::documents::{self, File};
     use crate::translate::{TranslateOptions, translate};
@@ -353,5 +356,72 @@ spec:
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|kind| (*kind).to_owned()).collect() };
         assert_eq!(served(2), (words(&["BackendTLSPolicy"]), false, true), "the Service is not reached");
         assert_eq!(served(1), (words(&["BackendTLSPolicy", "HTTPRoute"]), false, true), "matches stay, and are closed");
+    }
+
+    /// A tenant past its quota tells no less whose its addresses are: they are references to its Service for others, as before,
+    /// and nobody reaches them.
+    #[test]
+    fn addresses_past_a_quota_are_known() {
+        let text = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: toolward }
+spec: { controllerName: toolward.dev/gateway-controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gw, namespace: infra }
+spec:
+  gatewayClassName: toolward
+  listeners: [{ name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: own, namespace: a, creationTimestamp: 2026-01-01T00:00:00Z }
+spec:
+  parentRefs: [{ name: gw, namespace: infra }]
+  hostnames: [own.example.com]
+  rules: [{ backendRefs: [{ name: s, port: 80 }] }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: s, namespace: a, creationTimestamp: 2026-01-02T00:00:00Z }
+spec: { clusterIP: 10.0.0.1, ports: [{ port: 80 }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: s, namespace: a, labels: { kubernetes.io/service-name: s }, creationTimestamp: 2026-01-03T00:00:00Z }
+addressType: IPv4
+ports: [{ port: 8080 }]
+endpoints: [{ addresses: [10.0.1.1], targetRef: { kind: Pod, name: s } }]
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: service, namespace: c }
+spec: { targets: [{ name: t, static: { host: 10.0.0.1, port: 80 } }] }
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: pod, namespace: b }
+spec: { targets: [{ name: t, static: { host: 10.0.1.1, port: 8080 } }] }
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: nobodys, namespace: d }
+spec: { targets: [{ name: t, static: { host: 10.0.2.1, port: 80 } }] }
+";
+        let world = Arc::new(world(text));
+        let networks = ["10.0.0.0/8".parse().expect("a network")];
+        let options =
+            TranslateOptions { backend_networks: BackendNetworks::only(&networks), ..TranslateOptions::default() };
+        for (objects, reaches) in [(3, true), (2, false), (1, false)] {
+            let admitted = Tenants::new(ObjectQuotas { objects, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
+            let translation = translate(&admitted, &options);
+            let model = serde_json::to_string(&translation.model).expect("JSON");
+            assert_eq!(model.contains("10.0.1.1"), reaches, "the tenant itself, with {objects} objects");
+            let refused = translation.problems.iter().filter(|problem| problem.reason == "RefNotPermitted");
+            let refused: Vec<String> =
+                refused.filter_map(|problem| Some(problem.resource.as_ref()?.to_string())).collect();
+            assert_eq!(refused, ["MCPBackend b/pod", "MCPBackend c/service"], "{objects} objects");
+        }
     }
 }
