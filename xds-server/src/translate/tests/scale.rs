@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::objects::Objects;
 use crate::render::RenderOptions;
 use crate::resources::{Name, Resources};
 use crate::serve::pipeline::Pipeline;
@@ -133,13 +134,14 @@ spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name
 "
             )
         };
-        // As a folder keeps its files: one that changes takes the place of its last version.
         let nothing = Resources::default();
         if count > 0 {
             let all: String = (0..count).map(unreadable).collect();
             world.replace(&nothing, &super::resources("unreadable", &all));
         }
         assert_eq!(world.malformed.len(), count);
+        // Of an API server nothing is known that files tell.
+        world.origins = Objects::default();
         let mut pipeline = pipeline();
         pipeline.turn(&world, Instant::now());
         let name = Name::new("small", "r0");
@@ -148,7 +150,8 @@ spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name
             let matches = route.spec.rules.as_mut().unwrap()[0].matches.as_mut().unwrap();
             matches[0].path.as_mut().unwrap().value = Some(format!("/r{round}"));
         });
-        let one = super::resources("one", &unreadable(0));
+        let mut one = super::resources("one", &unreadable(0));
+        one.origins = Objects::default();
         let readable = change(&mut pipeline, &mut world, |world, round| match round % 2 {
             0 => world.replace(&one, &nothing),
             _ => world.replace(&nothing, &one),
