@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,41 +19,89 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::{BindingKey, BindingKeyId, MAX_BINDING_KEYS};
+use crate::config::{BINDING_KEY_BYTES, BindingKey, BindingKeyId, MAX_BINDING_KEYS, NoBindingKey};
 
-/// Length of a key, and of its id, in bytes.
-const KEY_BYTES: usize = 32;
+/// Of a hash, which is how long a key is as well (RFC 2104 section 2).
+const BLOCK_BYTES: usize = 64;
 
 impl BindingKey {
     /// The value of [`crate::config::BINDING_KEYS_HEADER`].
     #[must_use]
     pub fn header(keys: &[Self]) -> String {
-        let keys: Vec<&str> = keys.iter().map(|Self(key)| key.as_str()).collect();
+        let keys: Vec<String> = keys.iter().map(Self::text).collect();
         keys.join(",")
     }
 
-    /// The key of one Gateway: its Envoys, which may run in a tenant's namespace, learn no other's. None: this is no key.
+    /// The key of one Gateway: its Envoys, which may run in a tenant's namespace, learn no other's.
     #[must_use]
-    pub fn of_gateway(&self, gateway: &str) -> Option<Self> {
-        let mac = self.mac().ok()?.chain_update(b"toolward gateway: ").chain_update(gateway);
-        Some(Self(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
+    pub fn of_gateway(&self, gateway: &str) -> Self {
+        let mac = mac(&self.0).chain_update(b"toolward gateway: ").chain_update(gateway);
+        Self(mac.finalize().into_bytes().into())
     }
 
-    /// Its id, from which nothing follows about the key. None: this is no key.
+    /// Its id, from which nothing follows about the key.
     #[must_use]
-    pub fn id(&self) -> Option<BindingKeyId> {
-        Some(BindingKeyId(URL_SAFE_NO_PAD.encode(self.derived(b"toolward handles: id").ok()?)))
+    pub fn id(&self) -> BindingKeyId {
+        BindingKeyId(self.derived(b"toolward handles: id"))
+    }
+
+    /// The key itself, as it is read.
+    #[must_use]
+    pub fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 
     /// One key, one purpose (RFC 5869 section 3.2; keys of full entropy need no extraction).
-    fn derived(&self, purpose: &[u8]) -> Result<[u8; KEY_BYTES], BadKey> {
-        Ok(self.mac()?.chain_update(purpose).finalize().into_bytes().into())
+    fn derived(&self, purpose: &[u8]) -> [u8; BINDING_KEY_BYTES] {
+        mac(&self.0).chain_update(purpose).finalize().into_bytes().into()
     }
+}
 
-    fn mac(&self) -> Result<Hmac<Sha256>, BadKey> {
-        let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok().filter(|bytes| bytes.len() == KEY_BYTES).ok_or(BadKey)?;
-        Hmac::new_from_slice(&bytes).map_err(|_| BadKey)
+impl FromStr for BindingKey {
+    type Err = NoBindingKey;
+
+    fn from_str(text: &str) -> Result<Self, NoBindingKey> {
+        read(text).map(Self)
     }
+}
+
+impl TryFrom<String> for BindingKey {
+    type Error = NoBindingKey;
+
+    fn try_from(text: String) -> Result<Self, NoBindingKey> {
+        text.parse()
+    }
+}
+
+impl From<BindingKey> for String {
+    fn from(key: BindingKey) -> Self {
+        key.text()
+    }
+}
+
+impl TryFrom<String> for BindingKeyId {
+    type Error = NoBindingKey;
+
+    fn try_from(text: String) -> Result<Self, NoBindingKey> {
+        read(&text).map(Self)
+    }
+}
+
+impl From<BindingKeyId> for String {
+    fn from(BindingKeyId(id): BindingKeyId) -> Self {
+        URL_SAFE_NO_PAD.encode(id)
+    }
+}
+
+fn read(text: &str) -> Result<[u8; BINDING_KEY_BYTES], NoBindingKey> {
+    URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(NoBindingKey)
+}
+
+/// By a key that is as long as a block there is no way for it to be wrong.
+fn mac(key: &[u8; BINDING_KEY_BYTES]) -> Hmac<Sha256> {
+    let mut block = [0; BLOCK_BYTES];
+    block.iter_mut().zip(key).for_each(|(to, byte)| *to = *byte);
+    Hmac::new(&block.into())
 }
 
 /// Length of a nonce, in bytes.
@@ -110,13 +159,8 @@ struct Brought {
 
 impl Binders {
     /// Those of keys with these ids.
-    pub(crate) fn new(ids: &[BindingKeyId]) -> Result<Self, BadKey> {
-        let is_id =
-            |BindingKeyId(id): &BindingKeyId| URL_SAFE_NO_PAD.decode(id).is_ok_and(|bytes| bytes.len() == KEY_BYTES);
-        if !ids.iter().all(is_id) {
-            return Err(BadKey);
-        }
-        Ok(Self { ids: ids.to_vec(), last: RefCell::default() })
+    pub(crate) fn new(ids: &[BindingKeyId]) -> Self {
+        Self { ids: ids.to_vec(), last: RefCell::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -131,10 +175,11 @@ impl Binders {
         {
             return Some(Rc::clone(&last.binder));
         }
-        let keys =
-            std::str::from_utf8(header).ok()?.split(',').take(MAX_BINDING_KEYS).map(|key| BindingKey(key.to_owned()));
-        let keys: Vec<BindingKey> = keys.filter(|key| key.id().is_some_and(|id| self.ids.contains(&id))).collect();
-        let binder = Rc::new(Binder::new(&keys).ok().filter(Binder::has_keys)?);
+        // Whatever a client sends may stand here.
+        let written = std::str::from_utf8(header).ok()?.split(',').take(MAX_BINDING_KEYS);
+        let keys = written.filter_map(|text| text.parse().ok());
+        let keys: Vec<BindingKey> = keys.filter(|key: &BindingKey| self.ids.contains(&key.id())).collect();
+        let binder = Rc::new(Some(Binder::new(&keys)).filter(Binder::has_keys)?);
         *self.last.borrow_mut() = Some(Brought { header: header.into(), binder: Rc::clone(&binder) });
         Some(binder)
     }
@@ -159,14 +204,10 @@ impl fmt::Debug for Binder {
     }
 }
 
-/// A key that is not 32 bytes in base64url.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadKey;
-
 impl Binder {
     /// A binder with these keys.
-    pub(crate) fn new(keys: &[BindingKey]) -> Result<Self, BadKey> {
-        Ok(Self { keys: keys.iter().map(Key::new).collect::<Result<_, _>>()? })
+    pub(crate) fn new(keys: &[BindingKey]) -> Self {
+        Self { keys: keys.iter().map(Key::new).collect() }
     }
 
     pub(crate) fn has_keys(&self) -> bool {
@@ -197,11 +238,11 @@ impl Binder {
 }
 
 impl Key {
-    fn new(key: &BindingKey) -> Result<Self, BadKey> {
-        Ok(Self {
-            cipher: XChaCha20Poly1305::new(&key.derived(b"toolward handles: cipher")?.into()),
-            nonces: Hmac::new_from_slice(&key.derived(b"toolward handles: nonces")?).map_err(|_| BadKey)?,
-        })
+    fn new(key: &BindingKey) -> Self {
+        Self {
+            cipher: XChaCha20Poly1305::new(&key.derived(b"toolward handles: cipher").into()),
+            nonces: mac(&key.derived(b"toolward handles: nonces")),
+        }
     }
 
     fn seal(&self, context: &[u8], text: &[u8]) -> Option<Vec<u8>> {
@@ -246,11 +287,11 @@ mod tests {
         Owner { issuer: "https://a", key_source: "uri https://a/keys", subject: Some("bob"), servers: "" };
 
     fn key(byte: u8) -> BindingKey {
-        BindingKey(URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]))
+        BindingKey([byte; BINDING_KEY_BYTES])
     }
 
     fn binder(keys: &[u8]) -> Binder {
-        Binder::new(&keys.iter().map(|byte| key(*byte)).collect::<Vec<_>>()).expect("keys")
+        Binder::new(&keys.iter().map(|byte| key(*byte)).collect::<Vec<_>>())
     }
 
     #[test]
@@ -334,15 +375,15 @@ mod tests {
     #[test]
     fn keys_have_one_form() {
         for wrong in ["", "AAAA", "not base64url!"] {
-            assert_eq!(Binder::new(&[BindingKey(wrong.to_owned())]).err(), Some(BadKey), "{wrong:?}");
+            assert_eq!(wrong.parse::<BindingKey>(), Err(NoBindingKey), "{wrong:?}");
+            assert_eq!(BindingKeyId::try_from(wrong.to_owned()), Err(NoBindingKey), "{wrong:?}");
         }
     }
 
     #[test]
     fn keys_are_those_that_the_configuration_knows() {
-        let key = |byte: u8| BindingKey(URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]));
-        let ids: Vec<_> = [1, 2].iter().map(|byte| key(*byte).id().expect("a key")).collect();
-        let binders = Binders::new(&ids).expect("ids");
+        let ids = [key(1).id(), key(2).id()];
+        let binders = Binders::new(&ids);
         let header = |bytes: &[u8]| BindingKey::header(&bytes.iter().map(|byte| key(*byte)).collect::<Vec<_>>());
         let sealed = |byte: u8| binder(&[byte]).seal(Kind::Task, BOB, "", "t");
         let rows = [
@@ -352,7 +393,7 @@ mod tests {
             ("after an old one is gone", header(&[2]), sealed(2)),
             ("none that is known", header(&[3]), None),
             ("nothing", String::new(), None),
-            ("an id in place of its key", ids[0].0.clone(), None),
+            ("an id in place of its key", ids[0].clone().into(), None),
             ("behind more than are read", format!("{},{}", header(&[3; MAX_BINDING_KEYS]), header(&[1])), None),
         ];
         for (name, header, expected) in rows {
@@ -361,19 +402,15 @@ mod tests {
                 assert_eq!(seals, expected, "{name}");
             }
         }
-        for wrong in ["", "AAAA", "not base64url!"] {
-            assert!(Binders::new(&[BindingKeyId(wrong.to_owned())]).is_err(), "{wrong:?}");
-        }
     }
 
     #[test]
     fn each_gateway_has_keys_of_its_own() {
-        let key = BindingKey(URL_SAFE_NO_PAD.encode([1; KEY_BYTES]));
-        let [one, other] = ["a/gw", "b/gw"].map(|gateway| key.of_gateway(gateway).expect("a key"));
-        let all = [&key, &one, &other].map(|key| key.id().expect("a key").0);
+        let key = key(1);
+        let [one, other] = ["a/gw", "b/gw"].map(|gateway| key.of_gateway(gateway));
+        let all = [&key, &one, &other].map(BindingKey::id);
         assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
-        assert_eq!(one, key.of_gateway("a/gw").expect("a key"), "the same on all replicas");
-        assert_eq!(BindingKey("AAAA".to_owned()).of_gateway("a/gw"), None);
+        assert_eq!(one, key.of_gateway("a/gw"), "the same on all replicas");
     }
 
     proptest! {

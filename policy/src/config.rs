@@ -201,15 +201,23 @@ pub const BINDING_KEYS_HEADER: &str = "x-toolward-binding-keys";
 /// Most keys; more would be forgotten ones.
 pub const MAX_BINDING_KEYS: usize = 16;
 
-/// Names a [`BindingKey`] without telling it: 32 bytes, in base64url without padding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BindingKeyId(pub String);
+/// Length of a [`BindingKey`] and of its id, in bytes.
+pub const BINDING_KEY_BYTES: usize = 32;
 
-/// A secret key of 32 bytes, in base64url without padding.
+/// Names a [`BindingKey`] without telling it. As text it is in base64url without padding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BindingKeyId(pub [u8; BINDING_KEY_BYTES]);
+
+/// A secret key. As text it is in base64url without padding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BindingKey(pub String);
+#[serde(try_from = "String", into = "String")]
+pub struct BindingKey(pub [u8; BINDING_KEY_BYTES]);
+
+/// A text that is no [`BindingKey`], nor the id of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key for binding, and the id of one, is 32 bytes in base64url without padding")]
+pub struct NoBindingKey;
 
 impl fmt::Debug for BindingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::binding::{BadKey, Binders};
+use crate::binding::Binders;
 use crate::config::{
     AccessLog, Authentication, FilterConfig, Limits, ProtectedResource, Protocol, RoutePolicy as RoutePolicyConfig,
     SessionBinding, TOLD_REASONS, VERSION,
@@ -78,8 +78,6 @@ pub enum ConfigFault {
     SignatureLimit(u32),
     #[error("the name {0:?} stands twice")]
     NameTwice(String),
-    #[error("the id of a key for binding is 32 bytes in base64url without padding")]
-    BindingKeyId,
     #[error("a policy binds sessions to callers, for which a key is needed; `sessionBinding: None` does without")]
     NoBindingKeys,
     #[error("no key set has the name {0:?}")]
@@ -183,7 +181,6 @@ impl PolicyTable {
         let key_sets = config.key_sets.iter().map(key_set).collect::<Result<_, ConfigError>>()?;
         let policies = policies(&key_sets)?;
         let binders = Binders::new(&config.binding_key_ids);
-        let binders = binders.map_err(|BadKey| at("bindingKeyIds", ConfigFault::BindingKeyId))?;
         if binders.is_empty() && policies.values().any(|entry| entry.policy.binds_to_callers()) {
             return Err(at("bindingKeyIds", ConfigFault::NoBindingKeys));
         }

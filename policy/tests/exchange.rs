@@ -151,8 +151,8 @@ fn outcomes(case: Case) -> Vec<Outcome> {
 fn table(mut config: Value) -> PolicyTable {
     let set = json!({ "keys": [Signer::Ed25519.jwk("k")] }).to_string();
     config["version"] = json!(1);
-    let key = BindingKey(BINDING_KEY.to_owned());
-    config["bindingKeyIds"] = json!([key.id().expect("a key")]);
+    let key: BindingKey = BINDING_KEY.parse().expect("a key");
+    config["bindingKeyIds"] = json!([key.id()]);
     config["keySets"]["keys"] =
         serde_json::to_value(jwks::parse(set.as_bytes(), 4096).expect("keys").keys).expect("JSON");
     let config: FilterConfig = serde_json::from_value(config).expect("a configuration");

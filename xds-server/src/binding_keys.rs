@@ -9,18 +9,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use rustls::crypto::aws_lc_rs;
 use serde_json::json;
-use toolward_policy::config::{BindingKey, MAX_BINDING_KEYS};
+use toolward_policy::config::{BINDING_KEY_BYTES, BindingKey, MAX_BINDING_KEYS, NoBindingKey};
 use tracing::{error, info, warn};
 
 use crate::render::yaml;
-
-/// Length of a key, in bytes.
-const KEY_BYTES: usize = 32;
 
 /// Name of the Secret, and of the file in it.
 const SECRET: &str = "toolward-binding-keys";
@@ -43,7 +38,7 @@ pub struct BindingKeysArgs {
 /// # Errors
 /// When there is no randomness to be had.
 pub fn run(args: &BindingKeysArgs) -> Result<ExitCode, BindingKeysError> {
-    let BindingKey(key) = random()?;
+    let key = random()?.text();
     if args.key {
         println!("{key}");
         return Ok(ExitCode::SUCCESS);
@@ -136,9 +131,8 @@ fn read(path: &Path) -> Result<Vec<BindingKey>, BindingKeysError> {
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let key = |(index, line): (usize, &str)| {
-        let bytes = URL_SAFE_NO_PAD.decode(line.trim()).ok().filter(|bytes| bytes.len() == KEY_BYTES);
-        let key = bytes.map(|_| BindingKey(line.trim().to_owned()));
-        key.ok_or_else(|| BindingKeysError::NoKey { path: path.to_owned(), line: index + 1 })
+        let key = line.trim().parse();
+        key.map_err(|NoBindingKey| BindingKeysError::NoKey { path: path.to_owned(), line: index + 1 })
     };
     let keys: Vec<BindingKey> = lines.map(key).collect::<Result<_, _>>()?;
     match keys.len() {
@@ -161,7 +155,7 @@ fn make(path: &Path) -> Result<(), BindingKeysError> {
         let folder = path.parent().filter(|_| !path.exists());
         let Some(folder) = folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
-        let BindingKey(key) = random().map_err(io::Error::other)?;
+        let key = random().map_err(io::Error::other)?.text();
         // For its owner's eyes alone.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         writeln!(file, "{key}")?;
@@ -174,10 +168,10 @@ fn make(path: &Path) -> Result<(), BindingKeysError> {
 }
 
 fn random() -> Result<BindingKey, BindingKeysError> {
-    let mut bytes = [0; KEY_BYTES];
+    let mut bytes = [0; BINDING_KEY_BYTES];
     let random = aws_lc_rs::default_provider().secure_random;
     random.fill(&mut bytes).map_err(|_| BindingKeysError::Random)?;
-    Ok(BindingKey(URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(BindingKey(bytes))
 }
 
 #[cfg(test)]
@@ -189,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let keys = [random().unwrap(), random().unwrap()];
-        let [BindingKey(first), BindingKey(second)] = &keys;
+        let [first, second] = keys.map(|key| key.text());
         let rows = [
             ("one", format!("{first}\n"), Ok(1)),
             ("two", format!("{first}\n\n {second}"), Ok(2)),
@@ -221,8 +215,7 @@ mod tests {
         fs::write(&path, "garbage").unwrap();
         assert!(!keys.reload());
         assert_eq!(keys.keys(), first);
-        let BindingKey(second) = random().unwrap();
-        fs::write(&path, second).unwrap();
+        fs::write(&path, random().unwrap().text()).unwrap();
         assert!(keys.reload());
         assert!(BindingKeys::open(Some(folder.path().join("nowhere"))).is_err());
     }

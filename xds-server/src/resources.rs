@@ -78,8 +78,8 @@ pub struct Resources {
     /// By group, kind and name: `MCPAccessPolicy`, and the kinds that are read as one.
     pub policies: Objects<ObjectRef, MCPAccessPolicy>,
     /// Objects that are there but can't be read. What they protect is closed. What is left of an HTTPRoute is among
-    /// the routes, and closed.
-    pub malformed: Vec<Malformed>,
+    /// the routes, and closed; so is a Service or EndpointSlice past a quota, whose addresses stay known.
+    pub malformed: Objects<ObjectRef, Malformed>,
     /// The file that each object came from, by its [`ObjectRef`], where the source is a folder.
     pub origins: Objects<ObjectRef, PathBuf>,
     /// Policies that are gone, and that asked for something. What they protected stays closed until its route is written
@@ -109,8 +109,29 @@ impl Resources {
         self.backends.replace(&last.backends, &next.backends);
         self.policies.replace(&last.policies, &next.policies);
         self.origins.replace(&last.origins, &next.origins);
-        self.malformed.retain(|malformed| last.malformed.iter().all(|last| last.object != malformed.object));
-        self.malformed.extend(next.malformed.iter().cloned());
+        self.malformed.replace(&last.malformed, &next.malformed);
+    }
+
+    /// Says of an object that it can't be read, beside what is said of it already.
+    pub fn mark(&mut self, object: &ObjectRef, malformed: Malformed) {
+        let malformed = match self.malformed.get(object) {
+            Some(known) => {
+                let mut known = Malformed::clone(known);
+                known.others.push(malformed.problem);
+                known.others.extend(malformed.others);
+                known
+            }
+            None => malformed,
+        };
+        self.malformed.insert(object.clone(), malformed);
+    }
+
+    /// The objects of a kind that can't be read.
+    pub fn malformed_of(&self, group: &str, kind: &str) -> impl Iterator<Item = (&ObjectRef, &Malformed)> {
+        let first = ObjectRef { group: group.to_owned(), kind: kind.to_owned(), name: Name::default() };
+        let from = self.malformed.starting_at(first.clone());
+        let all = from.take_while(move |(object, _)| (&object.group, &object.kind) == (&first.group, &first.kind));
+        all.map(|(object, malformed)| (object, &**malformed))
     }
 
     /// Whether all objects but EndpointSlices are the very same.
@@ -149,8 +170,6 @@ pub struct Deleted {
 /// An object that is there but can't be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Malformed {
-    /// Which object.
-    pub object: ObjectRef,
     /// `metadata.generation`, where the object has one.
     pub generation: Option<i64>,
     /// For policies: what it was meant to protect.
@@ -159,8 +178,22 @@ pub struct Malformed {
     pub asks: Asks,
     /// What an API server has of it.
     pub current: Current,
-    /// What is wrong with it.
+    /// What is wrong with it, of several faults the first.
     pub problem: Problem,
+    /// The other faults.
+    pub others: Vec<Problem>,
+}
+
+impl Malformed {
+    /// All that is wrong with it.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        std::iter::once(&self.problem).chain(&self.others)
+    }
+
+    /// The same, to be changed.
+    pub fn problems_mut(&mut self) -> impl Iterator<Item = &mut Problem> {
+        std::iter::once(&mut self.problem).chain(&mut self.others)
+    }
 }
 
 /// What there is of an object, as far as it was read.

@@ -90,7 +90,7 @@ pub fn current(object: &ObjectRef, resources: &Resources) -> Option<Current> {
     fn of(metadata: &ObjectMeta, status: Option<&impl Serialize>) -> Current {
         Current::new(metadata, status.and_then(|status| serde_json::to_value(status).ok()))
     }
-    if let Some(malformed) = resources.malformed.iter().find(|malformed| malformed.object == *object) {
+    if let Some(malformed) = resources.malformed.get(object) {
         return Some(malformed.current.clone());
     }
     let name = &object.name;

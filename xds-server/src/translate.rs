@@ -110,7 +110,7 @@ pub struct TranslateOptions {
 impl TranslateOptions {
     /// The keys under which one Gateway binds sessions: whoever runs its Envoys learns them, and no other's.
     fn binding_keys_of(&self, gateway: &Name) -> Vec<BindingKey> {
-        self.binding_keys.iter().filter_map(|key| key.of_gateway(&gateway.to_string())).collect()
+        self.binding_keys.iter().map(|key| key.of_gateway(&gateway.to_string())).collect()
     }
 }
 

@@ -21,7 +21,7 @@ fn read(folder: &Path) -> Outcome {
     match dir::load(folder) {
         Ok(resources) => {
             let mut malformed: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for item in &resources.malformed {
+            for (object, item) in &resources.malformed {
                 let closes = match &item.protects {
                     Protects::Nothing => String::new(),
                     Protects::Targets(targets) => {
@@ -32,7 +32,8 @@ fn read(folder: &Path) -> Outcome {
                     Protects::Namespace => ", closes its namespace".to_owned(),
                     Protects::Services(services) => format!(", closes the ways to {services:?}"),
                 };
-                malformed.entry(format!("{}{closes}", item.object)).or_default().push(line(folder, &item.problem));
+                let problems = item.problems().map(|problem| line(folder, problem));
+                malformed.insert(format!("{object}{closes}"), problems.collect());
             }
             Outcome::Read { resources: resources.origins.keys().map(ToString::to_string).collect(), malformed }
         }

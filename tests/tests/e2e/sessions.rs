@@ -49,8 +49,8 @@ fn go_on(stack: &Stack, token: &str, session: &str) -> Answer {
 
 /// What becomes of a key in the Envoys of the Gateway.
 fn own_key(key: &str) -> String {
-    let key = BindingKey(key.to_owned()).of_gateway("default/mcp-gateway").expect("a key");
-    key.0
+    let key: BindingKey = key.parse().expect("a key");
+    key.of_gateway("default/mcp-gateway").text()
 }
 
 fn new_key() -> String {
@@ -135,7 +135,7 @@ fn the_keys_are_between_envoy_and_the_filter() {
     let ops = stack.issuer.of_team("ops");
     let chosen = new_key();
     let chosen = chosen.trim();
-    let own = BindingKey(chosen.to_owned()).of_gateway("default/mcp-gateway").expect("a key").0;
+    let own = own_key(chosen);
     let list = || stack.post(request("tools/list")).bearer_auth(&ops);
     let open = || http::post(&stack.client, &format!("http://127.0.0.1:{}/open", stack.port), request("ping"));
     eventually("the open way", || http::send(open()).status == 200);

@@ -13,7 +13,7 @@ use toolward_xds_server::translate::{TranslateOptions, translate};
 fuzz_target!(|content: &[u8]| {
     let files = [File { path: PathBuf::from("fuzz.yaml"), content: content.to_vec() }];
     let Ok(resources) = documents::read(&files) else { return };
-    let binding_keys = vec![BindingKey("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE".to_owned())];
+    let binding_keys = vec![BindingKey([1; 32])];
     let options = TranslateOptions { binding_keys, ..TranslateOptions::default() };
     let translation = translate(&resources, &options);
     assert_eq!(translate(&resources, &options), translation, "the same resources mean the same");

@@ -20,6 +20,7 @@ use crate::resources::{Asks, Current, Malformed, Name, ObjectRef, Protects, Reso
 use crate::translate::QUOTA_EXCEEDED;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const ENDPOINTS: &str = "discovery.k8s.io";
 
 /// What one namespace may have, of all kinds that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ impl Default for ObjectQuotas {
 pub struct Tenants {
     quotas: ObjectQuotas,
     last: Resources,
+    /// What was made of the last world.
+    admitted: Resources,
     namespaces: BTreeMap<String, Namespace>,
 }
 
@@ -48,6 +51,8 @@ pub struct Tenants {
 struct Namespace {
     objects: BTreeMap<ObjectRef, Counted>,
     bytes: usize,
+    /// Those of them that are past a quota.
+    refused: BTreeSet<ObjectRef>,
 }
 
 #[derive(Debug)]
@@ -60,29 +65,48 @@ impl Tenants {
     /// Of no world yet.
     #[must_use]
     pub fn new(quotas: ObjectQuotas) -> Self {
-        Self { quotas, last: Resources::default(), namespaces: BTreeMap::new() }
+        let (last, admitted) = (Resources::default(), Resources::default());
+        Self { quotas, last, admitted, namespaces: BTreeMap::new() }
     }
 
-    /// The world without what is past a quota. Depends on this world alone; those before only save work.
+    /// The world without what is past a quota. Depends on this world alone; of those before it has what did not change.
     #[must_use]
     pub fn admit(&mut self, world: Arc<Resources>) -> Arc<Resources> {
-        self.count(&world);
-        let refused: BTreeMap<&ObjectRef, String> =
-            self.namespaces.iter().flat_map(|(name, namespace)| namespace.refused(name, &self.quotas)).collect();
-        if refused.is_empty() {
+        let mut changed = self.count(&world);
+        self.judge(&mut changed);
+        if self.namespaces.values().all(|namespace| namespace.refused.is_empty()) {
+            self.admitted = Resources::clone(&world);
             return world;
         }
-        let mut admitted = Resources::clone(&world);
-        for (object, message) in refused {
-            refuse(object, message, &mut admitted);
+        let mut admitted = std::mem::take(&mut self.admitted);
+        for object in &changed {
+            let namespace = self.namespaces.get(&object.name.namespace);
+            let is_refused = namespace.is_some_and(|namespace| namespace.refused.contains(object));
+            take(object, &world, is_refused, &mut admitted);
+            if is_refused {
+                mark(object, &world, &self.quotas, &mut admitted);
+            }
         }
-        Arc::new(admitted)
+        // What no namespace has, or what is none of an object's.
+        self.admitted = Resources {
+            gateway_classes: world.gateway_classes.clone(),
+            namespaces: world.namespaces.clone(),
+            origins: world.origins.clone(),
+            deleted: world.deleted.clone(),
+            written: world.written.clone(),
+            vouched: world.vouched.clone(),
+            ..admitted
+        };
+        Arc::new(self.admitted.clone())
     }
 
-    fn count(&mut self, world: &Resources) {
+    /// Counts what differs of a world, and gives the names of that.
+    fn count(&mut self, world: &Resources) -> BTreeSet<ObjectRef> {
         let last = std::mem::replace(&mut self.last, world.clone());
         let of = |group: &'static str, kind: &'static str| move |name: &Name| object(group, kind, name);
-        let all = &mut self.namespaces;
+        let mut changed: BTreeSet<ObjectRef> =
+            world.malformed.differing(&last.malformed).into_iter().cloned().collect();
+        let all = &mut (&mut self.namespaces, &mut changed);
         let (next, last) = (world, &last);
         count(all, &next.gateways, &last.gateways, of(GATEWAY_API, "Gateway"), |it| (&it.metadata, bytes(&it.spec)));
         count(all, &next.http_routes, &last.http_routes, of(GATEWAY_API, "HTTPRoute"), |it| {
@@ -95,50 +119,54 @@ impl Tenants {
             (&it.metadata, bytes(&it.spec))
         });
         count(all, &next.services, &last.services, of("", "Service"), |it| (&it.metadata, bytes(&it.spec)));
-        count(all, &next.endpoint_slices, &last.endpoint_slices, of("discovery.k8s.io", "EndpointSlice"), |it| {
+        count(all, &next.endpoint_slices, &last.endpoint_slices, of(ENDPOINTS, "EndpointSlice"), |it| {
             (&it.metadata, bytes(&it.endpoints) + bytes(&it.ports))
         });
         count(all, &next.config_maps, &last.config_maps, of("", "ConfigMap"), |it| (&it.metadata, bytes(&it.data)));
         count(all, &next.secrets, &last.secrets, of("", "Secret"), |it| (&it.metadata, bytes(&it.data)));
         count(all, &next.backends, &last.backends, ObjectRef::clone, |it| (&it.metadata, bytes(&it.spec)));
         count(all, &next.policies, &last.policies, ObjectRef::clone, |it| (&it.metadata, bytes(&it.spec)));
-        all.retain(|_, namespace| !namespace.objects.is_empty());
+        changed
+    }
+
+    /// Finds out what is past a quota where something differs. What is new there, or no longer, differs as well.
+    fn judge(&mut self, changed: &mut BTreeSet<ObjectRef>) {
+        let names: BTreeSet<String> = changed.iter().map(|object| object.name.namespace.clone()).collect();
+        for name in names {
+            let Some(namespace) = self.namespaces.get_mut(&name) else { continue };
+            let refused = namespace.past(&self.quotas);
+            let last = std::mem::replace(&mut namespace.refused, refused);
+            changed.extend(last.symmetric_difference(&namespace.refused).cloned());
+        }
+        self.namespaces.retain(|_, namespace| !namespace.objects.is_empty());
     }
 }
 
 impl Namespace {
-    /// What is past a quota, with why.
-    fn refused(&self, name: &str, quotas: &ObjectQuotas) -> Vec<(&ObjectRef, String)> {
+    /// What is past a quota.
+    fn past(&self, quotas: &ObjectQuotas) -> BTreeSet<ObjectRef> {
         if self.objects.len() <= quotas.objects && self.bytes <= quotas.bytes {
-            return Vec::new();
+            return BTreeSet::new();
         }
         // What has no timestamp is younger than all that has one.
         let mut objects: Vec<_> = self.objects.iter().collect();
         objects.sort_by_key(|(object, counted)| (counted.created.is_none(), counted.created.as_ref(), *object));
         let (mut count, mut bytes) = (0, 0);
-        let mut refused = Vec::new();
+        let mut past = BTreeSet::new();
         for (object, counted) in objects {
             if count < quotas.objects && bytes + counted.bytes <= quotas.bytes {
                 (count, bytes) = (count + 1, bytes + counted.bytes);
-                continue;
+            } else {
+                past.insert(object.clone());
             }
-            let message = format!(
-                "namespace {name} has {} objects with {} bytes, and may have {} (--max-namespace-objects) with {} \
-                 (--max-namespace-bytes): this is one of the youngest, is not read, and what it protects is closed",
-                self.objects.len(),
-                self.bytes,
-                quotas.objects,
-                quotas.bytes
-            );
-            refused.push((object, message));
         }
-        refused
+        past
     }
 }
 
-/// Takes over what differs of a kind.
+/// Takes over what differs of a kind, and names it.
 fn count<K: Ord + Clone, T>(
-    namespaces: &mut BTreeMap<String, Namespace>,
+    (namespaces, changed): &mut (&mut BTreeMap<String, Namespace>, &mut BTreeSet<ObjectRef>),
     next: &Objects<K, T>,
     last: &Objects<K, T>,
     object: impl Fn(&K) -> ObjectRef,
@@ -146,6 +174,7 @@ fn count<K: Ord + Clone, T>(
 ) {
     for name in next.differing(last) {
         let object = object(name);
+        changed.insert(object.clone());
         let namespace = namespaces.entry(object.name.namespace.clone()).or_default();
         if let Some(counted) = namespace.objects.remove(&object) {
             namespace.bytes = namespace.bytes.saturating_sub(counted.bytes);
@@ -181,34 +210,65 @@ fn bytes(value: &impl Serialize) -> usize {
     count.0
 }
 
-/// Makes of an object one that can't be read. Of a route there is what it matches, so that no looser one takes its requests.
-fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
+/// Takes an object over as it is in the world: without what is made of it, where it is past a quota. Of a route there is what it
+/// matches, so that no looser one takes its requests, and of a Service and its endpoints whose their addresses are.
+fn take(object: &ObjectRef, world: &Resources, is_refused: bool, admitted: &mut Resources) {
+    let (name, is_read) = (&object.name, !is_refused);
+    put(object, &world.malformed, true, &mut admitted.malformed);
+    match (object.group.as_str(), object.kind.as_str()) {
+        (GATEWAY_API, "Gateway") => put(name, &world.gateways, is_read, &mut admitted.gateways),
+        (GATEWAY_API, "HTTPRoute") => put(name, &world.http_routes, true, &mut admitted.http_routes),
+        (GATEWAY_API, "ReferenceGrant") => put(name, &world.reference_grants, is_read, &mut admitted.reference_grants),
+        (GATEWAY_API, "BackendTLSPolicy") => {
+            put(name, &world.backend_tls_policies, is_read, &mut admitted.backend_tls_policies);
+        }
+        ("", "Service") => put(name, &world.services, true, &mut admitted.services),
+        ("", "ConfigMap") => put(name, &world.config_maps, is_read, &mut admitted.config_maps),
+        ("", "Secret") => put(name, &world.secrets, is_read, &mut admitted.secrets),
+        (ENDPOINTS, "EndpointSlice") => put(name, &world.endpoint_slices, true, &mut admitted.endpoint_slices),
+        _ => {
+            put(object, &world.backends, is_read, &mut admitted.backends);
+            put(object, &world.policies, is_read, &mut admitted.policies);
+        }
+    }
+}
+
+fn put<K: Ord + Clone, T>(name: &K, from: &Objects<K, T>, is_read: bool, to: &mut Objects<K, T>) {
+    match from.get(name).filter(|_| is_read) {
+        Some(object) => to.share(name.clone(), Arc::clone(object)),
+        None => to.remove(name),
+    };
+}
+
+/// Says of an object that is past a quota that it can't be read. That is the same as long as the object is the same: what a
+/// tenant has too much costs nothing when it changes something else.
+fn mark(object: &ObjectRef, world: &Resources, quotas: &ObjectQuotas, admitted: &mut Resources) {
     let name = &object.name;
     let (mut protects, mut asks) = (Protects::Nothing, Asks::Nobody);
     let known = match (object.group.as_str(), object.kind.as_str()) {
-        (GATEWAY_API, "Gateway") => world.gateways.remove(name).map(|gateway| {
+        (GATEWAY_API, "Gateway") => world.gateways.get(name).map(|gateway| {
             asks = Asks::Class(gateway.spec.gateway_class_name.clone());
             known(&gateway.metadata, &gateway.status)
         }),
         (GATEWAY_API, "HTTPRoute") => world.http_routes.get(name).map(|route| known(&route.metadata, &route.status)),
         (GATEWAY_API, "ReferenceGrant") => {
-            world.reference_grants.remove(name).map(|grant| known(&grant.metadata, &None::<Value>))
+            world.reference_grants.get(name).map(|grant| known(&grant.metadata, &None::<Value>))
         }
-        (GATEWAY_API, "BackendTLSPolicy") => world.backend_tls_policies.remove(name).map(|policy| {
+        (GATEWAY_API, "BackendTLSPolicy") => world.backend_tls_policies.get(name).map(|policy| {
             // Without it they would be spoken to in clear.
-            let services: BTreeSet<&String> = policy.spec.target_refs.iter().map(|target| &target.name).collect();
-            for service in services {
-                world.services.remove(&Name::new(&name.namespace, service));
-            }
+            let services = policy.spec.target_refs.iter().map(|target| target.name.clone());
+            protects = Protects::Services(services.collect());
             known(&policy.metadata, &policy.status)
         }),
-        ("", "Service") => world.services.remove(name).map(|service| known(&service.metadata, &None::<Value>)),
-        ("", "ConfigMap") => world.config_maps.remove(name).map(|map| known(&map.metadata, &None::<Value>)),
-        ("", "Secret") => world.secrets.remove(name).map(|secret| known(&secret.metadata, &None::<Value>)),
-        (_, "EndpointSlice") => world.endpoint_slices.remove(name).map(|slice| known(&slice.metadata, &None::<Value>)),
+        ("", "Service") => world.services.get(name).map(|service| known(&service.metadata, &None::<Value>)),
+        ("", "ConfigMap") => world.config_maps.get(name).map(|map| known(&map.metadata, &None::<Value>)),
+        ("", "Secret") => world.secrets.get(name).map(|secret| known(&secret.metadata, &None::<Value>)),
+        (ENDPOINTS, "EndpointSlice") => {
+            world.endpoint_slices.get(name).map(|slice| known(&slice.metadata, &None::<Value>))
+        }
         _ => {
-            let backend = world.backends.remove(object).map(|backend| known(&backend.metadata, &backend.status));
-            let policy = world.policies.remove(object).map(|policy| {
+            let backend = world.backends.get(object).map(|backend| known(&backend.metadata, &backend.status));
+            let policy = world.policies.get(object).map(|policy| {
                 protects = Protects::Targets(policy.spec.target_refs.clone());
                 known(&policy.metadata, &policy.status)
             });
@@ -221,9 +281,14 @@ fn refuse(object: &ObjectRef, message: String, world: &mut Resources) {
         resource: Some(object.clone()),
         field: String::new(),
         reason: QUOTA_EXCEEDED.to_owned(),
-        message,
+        message: format!(
+            "namespace {} may have {} objects (--max-namespace-objects) with {} bytes (--max-namespace-bytes), and has \
+             more: this is one of the youngest, is not read, and what it protects is closed",
+            name.namespace, quotas.objects, quotas.bytes
+        ),
     };
-    world.malformed.push(Malformed { object: object.clone(), generation, protects, asks, current, problem });
+    let malformed = Malformed { generation, protects, asks, current, problem, others: Vec::new() };
+    admitted.mark(object, malformed);
 }
 
 fn known(metadata: &ObjectMeta, status: &impl Serialize) -> (Option<i64>, Current) {
@@ -233,7 +298,10 @@ fn known(metadata: &ObjectMeta, status: &impl Serialize) -> (Option<i64>, Curren
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::networks::BackendNetworks;
     use crate::resources::mcp::MCPAccessPolicy;
     use crate::source::documents::{self, File};
     use crate::translate::{TranslateOptions, translate};
@@ -266,16 +334,14 @@ spec:
         let mut tenants = Tenants::new(ObjectQuotas { objects: 2, ..ObjectQuotas::default() });
         let admitted = tenants.admit(Arc::clone(&world));
         assert_eq!(names(&admitted.policies), ["a/early", "a/middle", "b/one"]);
-        let [late] = &admitted.malformed[..] else { panic!("{:?}", admitted.malformed) };
+        assert_eq!(admitted.malformed.len(), 1);
+        let (object, late) = admitted.malformed.iter().next().expect("one");
         assert_eq!(
-            (late.object.to_string().as_str(), late.problem.reason.as_str()),
+            (object.to_string().as_str(), late.problem.reason.as_str()),
             ("MCPAccessPolicy a/late", QUOTA_EXCEEDED)
         );
         assert!(matches!(&late.protects, Protects::Targets(targets) if targets.len() == 1));
-        assert!(
-            late.problem.message.contains("has 3 objects")
-                && late.problem.message.contains("may have 2 (--max-namespace-objects)")
-        );
+        assert!(late.problem.message.contains("may have 2 objects (--max-namespace-objects)"));
 
         // What came before makes no difference, and one that goes makes room.
         let again = Tenants::new(ObjectQuotas { objects: 2, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
@@ -298,7 +364,11 @@ spec:
         let mut tenants = Tenants::new(ObjectQuotas { bytes: 300, ..ObjectQuotas::default() });
         let admitted = tenants.admit(world);
         assert_eq!(names(&admitted.policies), ["a/early"]);
-        assert!(admitted.malformed[0].problem.message.contains("may have"), "{:?}", admitted.malformed);
+        assert!(
+            admitted.malformed.values().all(|late| late.problem.message.contains("may have")),
+            "{:?}",
+            admitted.malformed
+        );
     }
 
     /// A route past the quota keeps its matches, a policy past it closes, and a Service is not spoken to in clear because the
@@ -340,7 +410,7 @@ spec:
         let served = |objects| {
             let admitted = Tenants::new(ObjectQuotas { objects, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
             let translation = translate(&admitted, &TranslateOptions::default());
-            let told: Vec<String> = admitted.malformed.iter().map(|it| it.object.kind.clone()).collect();
+            let told: Vec<String> = admitted.malformed.keys().map(|object| object.kind.clone()).collect();
             let model = serde_json::to_string(&translation.model).expect("JSON");
             (told, model.contains("Forward"), model.contains(r#""Respond":{"status":500}"#))
         };
@@ -348,5 +418,124 @@ spec:
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|kind| (*kind).to_owned()).collect() };
         assert_eq!(served(2), (words(&["BackendTLSPolicy"]), false, true), "the Service is not reached");
         assert_eq!(served(1), (words(&["BackendTLSPolicy", "HTTPRoute"]), false, true), "matches stay, and are closed");
+    }
+
+    /// A tenant past its quota tells no less whose its addresses are: they are references to its Service for others, as before,
+    /// and nobody reaches them.
+    #[test]
+    fn addresses_past_a_quota_are_known() {
+        let text = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: toolward }
+spec: { controllerName: toolward.dev/gateway-controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gw, namespace: infra }
+spec:
+  gatewayClassName: toolward
+  listeners: [{ name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: own, namespace: a, creationTimestamp: 2026-01-01T00:00:00Z }
+spec:
+  parentRefs: [{ name: gw, namespace: infra }]
+  hostnames: [own.example.com]
+  rules: [{ backendRefs: [{ name: s, port: 80 }] }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: s, namespace: a, creationTimestamp: 2026-01-02T00:00:00Z }
+spec: { clusterIP: 10.0.0.1, ports: [{ port: 80 }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: s, namespace: a, labels: { kubernetes.io/service-name: s }, creationTimestamp: 2026-01-03T00:00:00Z }
+addressType: IPv4
+ports: [{ port: 8080 }]
+endpoints: [{ addresses: [10.0.1.1], targetRef: { kind: Pod, name: s } }]
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: service, namespace: c }
+spec: { targets: [{ name: t, static: { host: 10.0.0.1, port: 80 } }] }
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: pod, namespace: b }
+spec: { targets: [{ name: t, static: { host: 10.0.1.1, port: 8080 } }] }
+---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPBackend
+metadata: { name: nobodys, namespace: d }
+spec: { targets: [{ name: t, static: { host: 10.0.2.1, port: 80 } }] }
+";
+        let world = Arc::new(world(text));
+        let networks = ["10.0.0.0/8".parse().expect("a network")];
+        let options =
+            TranslateOptions { backend_networks: BackendNetworks::only(&networks), ..TranslateOptions::default() };
+        for (objects, reaches) in [(3, true), (2, false), (1, false)] {
+            let admitted = Tenants::new(ObjectQuotas { objects, ..ObjectQuotas::default() }).admit(Arc::clone(&world));
+            let translation = translate(&admitted, &options);
+            let model = serde_json::to_string(&translation.model).expect("JSON");
+            assert_eq!(model.contains("10.0.1.1"), reaches, "the tenant itself, with {objects} objects");
+            let refused = translation.problems.iter().filter(|problem| problem.reason == "RefNotPermitted");
+            let refused: Vec<String> =
+                refused.filter_map(|problem| Some(problem.resource.as_ref()?.to_string())).collect();
+            assert_eq!(refused, ["MCPBackend b/pod", "MCPBackend c/service"], "{objects} objects");
+        }
+    }
+
+    /// However much a tenant has past its quota, a change is the change of one object.
+    #[test]
+    fn what_is_past_a_quota_is_taken_up_once() {
+        let text: String = (0..1000).map(|index| policy("a", &format!("p{index}"), 1)).collect();
+        let nothing = Resources::default();
+        let (other, late) = (world(&policy("b", "one", 1)), world(&policy("a", "p999", 2)));
+        let mut now = world(&text);
+        let mut tenants = Tenants::new(ObjectQuotas { objects: 10, ..ObjectQuotas::default() });
+        let mut last = tenants.admit(Arc::new(now.clone()));
+        assert_eq!((last.policies.len(), last.malformed.len()), (10, 990));
+        for (row, gone, new, policies, malformed) in [
+            ("another one's policy comes", &nothing, &other, 1, 0),
+            ("it goes", &other, &nothing, 1, 0),
+            ("one past the quota is written", &nothing, &late, 0, 1),
+            ("it goes", &late, &nothing, 0, 1),
+        ] {
+            now.replace(gone, new);
+            let next = tenants.admit(Arc::new(now.clone()));
+            let differing =
+                (next.policies.differing(&last.policies).len(), next.malformed.differing(&last.malformed).len());
+            assert_eq!(differing, (policies, malformed), "{row}");
+            last = next;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn step_by_step_a_world_is_what_it_is_at_once(
+            steps in prop::collection::vec((0..3, 0..2, 0..5, 1..6_u32, any::<bool>()), 0..40)
+        ) {
+            let quotas = ObjectQuotas { objects: 4, ..ObjectQuotas::default() };
+            let (mut tenants, mut now, nothing) = (Tenants::new(quotas), Resources::default(), Resources::default());
+            for (kind, namespace, name, day, is_put) in steps {
+                let metadata = format!("{{ name: n{name}, namespace: s{namespace}, creationTimestamp: 2026-01-0{day}T00:00:00Z }}");
+                let one = world(&match kind {
+                    0 => policy(&format!("s{namespace}"), &format!("n{name}"), day),
+                    1 => format!("apiVersion: v1\nkind: Service\nmetadata: {metadata}\nspec: {{ ports: [{{ port: 80 }}] }}\n"),
+                    // What is left of a route that can't be read is past the quota as well.
+                    _ => format!("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {metadata}\nspec: {{ x: 1 }}\n"),
+                });
+                now.replace(if is_put { &nothing } else { &one }, if is_put { &one } else { &nothing });
+                let next = tenants.admit(Arc::new(now.clone()));
+                let at_once = Tenants::new(quotas).admit(Arc::new(now.clone()));
+                prop_assert_eq!(&next.policies, &at_once.policies);
+                prop_assert_eq!(&next.services, &at_once.services);
+                prop_assert_eq!(&next.http_routes, &at_once.http_routes);
+                prop_assert_eq!(&next.malformed, &at_once.malformed);
+                prop_assert_eq!(&next.origins, &at_once.origins);
+            }
+        }
     }
 }

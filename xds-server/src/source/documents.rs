@@ -142,8 +142,8 @@ fn add(file: &Arc<PathBuf>, document: Value, resources: &mut Resources, problems
         Read::Foreign => return,
         Read::Ok => {}
         Read::Malformed(mut malformed) => {
-            malformed.iter_mut().for_each(|malformed| malformed.problem.file = Some(PathBuf::clone(file)));
-            resources.malformed.extend(malformed);
+            malformed.problems_mut().for_each(|problem| problem.file = Some(PathBuf::clone(file)));
+            resources.mark(&object, *malformed);
         }
     }
     if let Some(other) = resources.origins.share(object.clone(), Arc::clone(file)) {

@@ -51,9 +51,6 @@ impl LastGood {
             }
             world.replace(last, &file.resources);
         }
-        // In the order of the files, as if all were read.
-        let files = files.iter().flat_map(|file| &file.resources.malformed);
-        world.malformed = files.cloned().collect();
         (!world.origins.is_empty()).then_some(world)
     }
 

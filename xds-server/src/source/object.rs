@@ -22,8 +22,8 @@ pub(super) enum Read {
     Ok,
     /// It is of a kind that is none of our business.
     Foreign,
-    /// It is of a kind of ours, but can't be read: once for each fault, and at least once.
-    Malformed(Vec<Malformed>),
+    /// It is of a kind of ours, but can't be read.
+    Malformed(Box<Malformed>),
 }
 
 /// What is wrong with an object.
@@ -32,6 +32,26 @@ pub(super) struct Fault {
     pub(super) field: String,
     pub(super) reason: &'static str,
     pub(super) message: String,
+}
+
+/// All that is wrong with an object: something is.
+struct Faults {
+    first: Fault,
+    others: Vec<Fault>,
+}
+
+impl Faults {
+    /// Whether there is none.
+    fn check(faults: impl IntoIterator<Item = Fault>) -> Result<(), Self> {
+        let mut faults = faults.into_iter();
+        faults.next().map_or(Ok(()), |first| Err(Self { first, others: faults.collect() }))
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(first: Fault) -> Self {
+        Self { first, others: Vec::new() }
+    }
 }
 
 pub(super) const GATEWAY_API: &str = "gateway.networking.k8s.io";
@@ -102,7 +122,7 @@ pub(super) fn read(
         | (agentgateway::ENTERPRISE_GROUP, "EnterpriseAgentgatewayPolicy", "v1alpha1") => parse(document, nulls)
             .and_then(|it: agentgateway::AgentgatewayPolicy| it.into_policy().map_err(invalid))
             .map(|it| drop(resources.policies.insert(object.clone(), it))),
-        _ if GROUPS.contains(&group) || likeness::is_ours(object) => Err(vec![unsupported(object, version)]),
+        _ if GROUPS.contains(&group) || likeness::is_ours(object) => Err(unsupported(object, version).into()),
         _ => return Read::Foreign,
     };
     match result {
@@ -111,7 +131,7 @@ pub(super) fn read(
             if let Some(route) = remains.route.take() {
                 resources.http_routes.insert(object.name.clone(), route);
             }
-            Read::Malformed(remains.with(object, faults))
+            Read::Malformed(Box::new(remains.with(object, faults)))
         }
     }
 }
@@ -122,13 +142,13 @@ pub(super) fn refuse(object: &ObjectRef, document: &Value, fault: Fault, resourc
     if let Some(route) = remains.route.take() {
         resources.http_routes.insert(object.name.clone(), route);
     }
-    resources.malformed.extend(remains.with(object, vec![fault]));
+    resources.mark(object, remains.with(object, fault.into()));
 }
 
 /// Says what is wrong with a part of an object that is there all the same.
 pub(super) fn complain(object: &ObjectRef, fault: Fault, resources: &mut Resources) {
     let remains = Remains::of(object, &Value::Null);
-    resources.malformed.extend(remains.with(object, vec![fault]));
+    resources.mark(object, remains.with(object, fault.into()));
 }
 
 /// What is known of an object that turns out not to be readable.
@@ -151,23 +171,17 @@ impl Remains {
         }
     }
 
-    fn with(self, object: &ObjectRef, faults: Vec<Fault>) -> Vec<Malformed> {
+    fn with(self, object: &ObjectRef, faults: Faults) -> Malformed {
         let Self { generation, protects, asks, current, .. } = self;
-        let malformed = |fault: Fault| Malformed {
-            object: object.clone(),
-            generation,
-            protects: protects.clone(),
-            asks: asks.clone(),
-            current: current.clone(),
-            problem: Problem {
-                file: None,
-                resource: Some(object.clone()),
-                field: fault.field,
-                reason: fault.reason.to_owned(),
-                message: fault.message,
-            },
+        let problem = |fault: Fault| Problem {
+            file: None,
+            resource: Some(object.clone()),
+            field: fault.field,
+            reason: fault.reason.to_owned(),
+            message: fault.message,
         };
-        faults.into_iter().map(malformed).collect()
+        let (problem, others) = (problem(faults.first), faults.others.into_iter().map(problem).collect());
+        Malformed { generation, protects, asks, current, problem, others }
     }
 }
 
@@ -182,7 +196,7 @@ fn with_data(mut secret: Secret) -> Secret {
 /// Takes an object out of the resources, if it is there.
 pub(super) fn remove(object: &ObjectRef, resources: &mut Resources) {
     let name = &object.name;
-    resources.malformed.retain(|malformed| malformed.object != *object);
+    resources.malformed.remove(object);
     match object.kind.as_str() {
         "Service" => drop(resources.services.remove(name)),
         "ConfigMap" => drop(resources.config_maps.remove(name)),
@@ -259,23 +273,23 @@ fn unsupported(object: &ObjectRef, version: &str) -> Fault {
     }
 }
 
-fn invalid((field, message): (&str, &str)) -> Vec<Fault> {
-    vec![Fault { field: field.to_owned(), reason: "UnsupportedValue", message: message.to_owned() }]
+fn invalid((field, message): (&str, &str)) -> Faults {
+    Fault { field: field.to_owned(), reason: "UnsupportedValue", message: message.to_owned() }.into()
 }
 
 /// Reads a kind of Kubernetes' own.
-fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Vec<Fault>> {
+fn native<T: DeserializeOwned>(document: Value, origin: Origin) -> Result<T, Faults> {
     match origin {
         Origin::File => parse(document, Nulls::Absent),
         Origin::ApiServer => serde_path_to_error::deserialize(document)
-            .map_err(|error| vec![invalid_at(&error.path().to_string(), &error.into_inner())]),
+            .map_err(|error| invalid_at(&error.path().to_string(), &error.into_inner()).into()),
     }
 }
 
 /// Reads a kind of which there is a schema.
-fn parse_by_schema<T: DeserializeOwned>(object: &ObjectRef, document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
-    let lists = lists::faults(object, &document);
-    if lists.is_empty() { parse(document, nulls) } else { Err(lists) }
+fn parse_by_schema<T: DeserializeOwned>(object: &ObjectRef, document: Value, nulls: Nulls) -> Result<T, Faults> {
+    Faults::check(lists::faults(object, &document))?;
+    parse(document, nulls)
 }
 
 fn invalid_at(path: &str, error: &serde_json::Error) -> Fault {
@@ -284,11 +298,8 @@ fn invalid_at(path: &str, error: &serde_json::Error) -> Fault {
 
 /// Reads a value into its type. All fields that the type does not know are faults: what was written but is not read
 /// would be a promise not kept.
-fn parse<T: DeserializeOwned>(document: Value, nulls: Nulls) -> Result<T, Vec<Fault>> {
-    let nulls = nulls.faults(&document);
-    if !nulls.is_empty() {
-        return Err(nulls);
-    }
+fn parse<T: DeserializeOwned>(document: Value, nulls: Nulls) -> Result<T, Faults> {
+    Faults::check(nulls.faults(&document))?;
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let parsed = serde_ignored::deserialize(
@@ -297,18 +308,13 @@ fn parse<T: DeserializeOwned>(document: Value, nulls: Nulls) -> Result<T, Vec<Fa
     );
     let parsed: Result<T, serde_json::Error> = parsed;
     unknown.retain(|field| !matches!(field.as_str(), "apiVersion" | "kind") && !field.starts_with("status"));
-    match parsed {
-        Err(error) => Err(vec![invalid_at(&track.path().to_string(), &error)]),
-        Ok(_) if !unknown.is_empty() => {
-            let fault = |field: String| Fault {
-                field,
-                reason: "UnknownField",
-                message: "this field is not known; correct its name or remove it".to_owned(),
-            };
-            Err(unknown.into_iter().map(fault).collect())
-        }
-        Ok(parsed) => Ok(parsed),
-    }
+    let parsed = parsed.map_err(|error| invalid_at(&track.path().to_string(), &error))?;
+    Faults::check(unknown.into_iter().map(|field| Fault {
+        field,
+        reason: "UnknownField",
+        message: "this field is not known; correct its name or remove it".to_owned(),
+    }))?;
+    Ok(parsed)
 }
 
 /// `spec.rules.0.?.matches.1` as `spec.rules[0].matches[1]`; `?` stands for an Option on the way.

@@ -31,8 +31,7 @@ pub(super) fn backends(world: &World<'_>) -> Vec<Desired> {
         ];
         desired(object, &list, backend.metadata.generation)
     });
-    let malformed = world.malformed(mcp::GROUP, KIND).map(|malformed| {
-        let object = &malformed.object;
+    let malformed = world.malformed(mcp::GROUP, KIND).map(|(object, malformed)| {
         let accepted = Condition::unless("Accepted", world.problems(object).iter().copied());
         desired(object, &[accepted], malformed.generation)
     });

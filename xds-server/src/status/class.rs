@@ -65,11 +65,11 @@ fn own(world: &World<'_>) -> BTreeMap<String, OwnClass> {
         OwnClass { object, generation: class.metadata.generation, accepted }
     });
     let malformed = world.malformed(GROUP, "GatewayClass");
-    let malformed = malformed.filter(|malformed| malformed.asks == Asks::Controller(CONTROLLER_NAME.to_owned()));
-    let malformed = malformed.map(|malformed| {
-        let message = messages(world.problems(&malformed.object));
+    let malformed = malformed.filter(|(_, malformed)| malformed.asks == Asks::Controller(CONTROLLER_NAME.to_owned()));
+    let malformed = malformed.map(|(object, malformed)| {
+        let message = messages(world.problems(object));
         let accepted = Condition::new("Accepted", false, "Unsupported", message);
-        OwnClass { object: malformed.object.clone(), generation: malformed.generation, accepted }
+        OwnClass { object: object.clone(), generation: malformed.generation, accepted }
     });
     let name = |class: &OwnClass| -> String {
         let Name { name, .. } = &class.object.name;

@@ -22,7 +22,6 @@ pub(super) struct World<'w> {
     /// The Gateways through which Services are reached.
     pub(super) services: BTreeMap<&'w Name, BTreeSet<&'w Name>>,
     problems: BTreeMap<&'w ObjectRef, Vec<&'w Problem>>,
-    malformed: BTreeMap<&'w ObjectRef, &'w Malformed>,
 }
 
 impl<'w> World<'w> {
@@ -34,9 +33,8 @@ impl<'w> World<'w> {
             }
         }
         problems.values_mut().for_each(|problems| problems.sort_by_cached_key(|problem| in_order(&problem.field)));
-        let malformed = resources.malformed.iter().map(|malformed| (&malformed.object, malformed)).collect();
         let (backends, services) = (translation.backends(), translation.services());
-        Self { resources, translation, facts, backends, services, problems, malformed }
+        Self { resources, translation, facts, backends, services, problems }
     }
 
     /// What is wrong with an object, in the order of its fields.
@@ -46,14 +44,12 @@ impl<'w> World<'w> {
 
     /// Whether an object can't be read.
     pub(super) fn is_malformed(&self, object: &ObjectRef) -> bool {
-        self.malformed.contains_key(object)
+        self.resources.malformed.contains_key(object)
     }
 
     /// The objects of a kind that can't be read.
-    pub(super) fn malformed(&self, group: &str, kind: &str) -> impl Iterator<Item = &'w Malformed> {
-        let malformed = self.malformed.values().copied();
-        malformed
-            .filter(move |malformed| (malformed.object.group.as_str(), malformed.object.kind.as_str()) == (group, kind))
+    pub(super) fn malformed(&self, group: &str, kind: &str) -> impl Iterator<Item = (&'w ObjectRef, &'w Malformed)> {
+        self.resources.malformed_of(group, kind)
     }
 }
 

@@ -49,12 +49,11 @@ pub(super) fn gateways(world: &World<'_>) -> Vec<Desired> {
             all.push(refused(&object(GROUP, "Gateway", name), accepted, gateway.metadata.generation));
         }
     }
-    let asks_us = |malformed: &&Malformed| match &malformed.asks {
+    let asks_us = |(_, malformed): &(&ObjectRef, &Malformed)| match &malformed.asks {
         Asks::Class(class) => classes.contains_key(class),
         _ => false,
     };
-    for malformed in world.malformed(GROUP, "Gateway").filter(asks_us) {
-        let object = &malformed.object;
+    for (object, malformed) in world.malformed(GROUP, "Gateway").filter(asks_us) {
         let accepted = Condition::new("Accepted", false, "Invalid", messages(world.problems(object)));
         all.push(refused(object, accepted, malformed.generation));
     }

@@ -49,13 +49,13 @@ pub(super) fn policies(world: &World<'_>) -> Vec<Desired> {
         };
         policy.status(world)
     });
-    let malformed = world.malformed(mcp::GROUP, KIND).map(|malformed| {
+    let malformed = world.malformed(mcp::GROUP, KIND).map(|(object, malformed)| {
         let targets = match &malformed.protects {
             Protects::Targets(targets) => targets.as_slice(),
             Protects::Nothing | Protects::Namespace | Protects::Services(_) => &[],
         };
         let generation = malformed.generation;
-        Policy { object: &malformed.object, targets, generation, readable: false }.status(world)
+        Policy { object, targets, generation, readable: false }.status(world)
     });
     readable.chain(malformed).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Desired;
 use super::conditions::{Condition, MAX_MESSAGE, World, conditions, is_at, messages, object};
 use crate::problem::Problem;
-use crate::resources::{Malformed, Name};
+use crate::resources::{Malformed, Name, ObjectRef};
 use crate::translate::{
     CONTROLLER_NAME, HostnameOutcome, ParentOutcome, QUOTA_EXCEEDED, RouteOutcome, RouteProtection,
 };
@@ -29,7 +29,8 @@ const MAX_NAMED: usize = 3;
 
 pub(super) fn routes(world: &World<'_>) -> Vec<Desired> {
     let readable = world.resources.http_routes.iter().filter_map(|(name, route)| status(name, route, world));
-    let malformed = world.malformed(GROUP, "HTTPRoute").filter_map(|malformed| status_of_malformed(malformed, world));
+    let malformed = world.malformed(GROUP, "HTTPRoute");
+    let malformed = malformed.filter_map(|(object, malformed)| status_of_malformed(object, malformed, world));
     readable.chain(malformed).collect()
 }
 
@@ -226,15 +227,14 @@ fn list<T: ToString>(entries: &BTreeSet<T>) -> String {
 }
 
 /// The status of a route that can't be read: every request for it is answered 500.
-fn status_of_malformed(malformed: &Malformed, world: &World<'_>) -> Option<Desired> {
-    let object = &malformed.object;
+fn status_of_malformed(object: &ObjectRef, malformed: &Malformed, world: &World<'_>) -> Option<Desired> {
     let parents = world.resources.http_routes.get(&object.name)?.spec.parent_refs.as_deref()?;
     let ours = |parent: &&HttpRouteParentRefs| {
         let (group, kind) = (parent.group.as_deref().unwrap_or(GROUP), parent.kind.as_deref().unwrap_or("Gateway"));
         let name = Name::new(parent.namespace.as_ref().unwrap_or(&object.name.namespace), &parent.name);
         (group, kind) == (GROUP, "Gateway") && world.translation.gateways.contains_key(&name)
     };
-    let is_past_quota = malformed.problem.reason == QUOTA_EXCEEDED;
+    let is_past_quota = malformed.problems().any(|problem| problem.reason == QUOTA_EXCEEDED);
     let reason = if is_past_quota { QUOTA_EXCEEDED } else { "UnsupportedValue" };
     let accepted = Condition::new("Accepted", false, reason, messages(world.problems(object)));
     let entries: Vec<Value> = parents

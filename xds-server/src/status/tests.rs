@@ -251,7 +251,7 @@ fn put(object: &ObjectRef, status: &Value, resources: &mut Resources) {
         Some(serde_json::from_value(status.clone()).unwrap())
     }
     let name = &object.name;
-    if let Some(malformed) = resources.malformed.iter_mut().find(|malformed| malformed.object == *object) {
+    if let Some(malformed) = resources.malformed.get_mut(object) {
         malformed.current.status = Some(status.clone());
         return;
     }

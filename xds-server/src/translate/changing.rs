@@ -1,9 +1,9 @@
 //! A world beside the one before it: what differs, and how its parts are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::objects::Objects;
-use crate::resources::{Malformed, Name, ObjectRef, Resources};
+use crate::resources::{Name, ObjectRef, Resources};
 
 use super::TranslateOptions;
 use super::parts::Part;
@@ -17,22 +17,12 @@ pub(super) struct Changing<'r> {
     /// Beside the options of now they differ in key sets and names at most.
     pub(super) last_options: &'r TranslateOptions,
     pub(super) options: &'r TranslateOptions,
-    /// What can't be read of each of the worlds.
-    pub(super) last_malformed: MalformedObjects<'r>,
-    pub(super) malformed: MalformedObjects<'r>,
-}
-
-/// Of several faults of an object the first.
-pub(super) type MalformedObjects<'r> = BTreeMap<&'r ObjectRef, &'r Malformed>;
-
-pub(super) fn malformed(resources: &Resources) -> MalformedObjects<'_> {
-    resources.malformed.iter().rev().map(|malformed| (&malformed.object, malformed)).collect()
 }
 
 impl Changing<'_> {
     /// Reads a part of the new world.
     pub(super) fn part<T>(&self, read: impl FnOnce(&View<'_>, &mut Problems<'_>) -> T) -> Part<T> {
-        Part::read(View::new(self.next, &self.malformed, self.options), Problems::new(&self.next.origins), read)
+        Part::read(View::new(self.next, self.options), Problems::new(&self.next.origins), read)
     }
 
     /// What differs of the resources and the key sets.
@@ -49,9 +39,10 @@ impl Changing<'_> {
         if !next.gateway_classes.differing(&last.gateway_classes).is_empty() {
             sources.note(&Source::Classes);
         }
+        let malformed = next.malformed.differing(&last.malformed);
         let is_tls_policy = |object: &&ObjectRef| object.kind == "BackendTLSPolicy";
         if !next.backend_tls_policies.differing(&last.backend_tls_policies).is_empty()
-            || self.differing_malformed().iter().any(is_tls_policy)
+            || malformed.iter().any(is_tls_policy)
         {
             sources.note(&Source::BackendTlsPolicies);
         }
@@ -66,7 +57,7 @@ impl Changing<'_> {
         backends
             .into_iter()
             .chain(policies)
-            .chain(self.differing_malformed())
+            .chain(malformed)
             .chain(next.deleted.differing(&last.deleted))
             .for_each(|object| sources.note(&Source::Own(object)));
         let written = next.written.differing(&last.written);
@@ -76,13 +67,6 @@ impl Changing<'_> {
         let (next, last) = (&self.options.names.0, &self.last_options.names.0);
         differing(next, last).for_each(|name| sources.note(&Source::HostName(name)));
         sources
-    }
-
-    /// The objects of which other faults are known than before.
-    pub(super) fn differing_malformed(&self) -> BTreeSet<&ObjectRef> {
-        let (next, last) = (&self.malformed, &self.last_malformed);
-        let differ = |object: &&ObjectRef| next.get(*object) != last.get(*object);
-        next.keys().chain(last.keys()).copied().filter(differ).collect()
     }
 }
 

@@ -228,7 +228,7 @@ mod tests {
                 let written = json!({ "apiVersion": "toolward.dev/v1alpha1", "kind": "MCPAccessPolicy", "metadata": {}, "spec": spec });
                 resources.policies.insert(object.clone(), serde_json::from_value(written).unwrap());
             }
-            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &Default::default(), &options));
+            let claimant = of_way(policies.iter().enumerate(), &View::new(&resources, &options));
             assert_eq!(claimant.map(|claimant| claimant.level), expected, "{row}");
         }
     }

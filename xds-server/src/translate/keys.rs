@@ -55,8 +55,8 @@ pub(super) struct NamedKeySet {
 pub fn places(resources: &Resources) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     // Where key sets are does not depend on the keys in them.
-    let (options, malformed) = (TranslateOptions::default(), Default::default());
-    let view = View::new(resources, &malformed, &options);
+    let options = TranslateOptions::default();
+    let view = View::new(resources, &options);
     for (object, policy) in &resources.policies {
         for issuer in policy.spec.authentication.iter().flat_map(|section| &section.issuers) {
             if let Ok(KeySource::Published(place)) = KeySource::of(issuer, &object.name.namespace, &view) {

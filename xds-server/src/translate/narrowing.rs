@@ -278,8 +278,8 @@ mod tests {
     fn asked(authentication: &Value) -> Asked {
         let spec = json!({ "targetRefs": [], "authentication": authentication });
         let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-        let (resources, options, malformed) = (Resources::default(), TranslateOptions::default(), Default::default());
-        let view = View::new(&resources, &malformed, &options);
+        let (resources, options) = (Resources::default(), TranslateOptions::default());
+        let view = View::new(&resources, &options);
         let sections = sections::check(&Name::new("apps", "p"), &spec, &view);
         sections.unwrap_or_else(|faults| panic!("{authentication}: {faults:?}")).authentication.unwrap()
     }
@@ -426,9 +426,8 @@ mod tests {
             rule.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
             let spec = json!({ "targetRefs": [], "authorization": { "rules": [rule] } });
             let spec: MCPAccessPolicySpec = serde_json::from_value(spec).unwrap();
-            let (resources, options, malformed) =
-                (Resources::default(), TranslateOptions::default(), Default::default());
-            let view = View::new(&resources, &malformed, &options);
+            let (resources, options) = (Resources::default(), TranslateOptions::default());
+            let view = View::new(&resources, &options);
             let sections = sections::check(&Name::new("apps", "p"), &spec, &view);
             assert_eq!(judges_callers(&sections.unwrap().gate.unwrap()), expected, "{row}");
         }

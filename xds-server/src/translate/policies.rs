@@ -76,13 +76,13 @@ pub(super) enum Content {
 impl Policies {
     /// Takes over what changed.
     pub(super) fn update(&mut self, world: &Changing<'_>, gateways: &Gateways, changed: &mut Sources) {
-        let differing =
-            world.next.policies.differing(&world.last.policies).into_iter().chain(world.differing_malformed());
+        let differing = world.next.policies.differing(&world.last.policies).into_iter();
+        let differing = differing.chain(world.next.malformed.differing(&world.last.malformed));
         let differing = differing.chain(world.next.deleted.differing(&world.last.deleted));
         let updates = self.policies.update(differing, changed, |policy| {
             let is_there = world.next.policies.contains_key(policy)
                 || world.next.deleted.contains_key(policy)
-                || world.malformed.contains_key(&**policy);
+                || world.next.malformed.contains_key(policy);
             is_there.then(|| {
                 world.part(|view, problems| read(policy, gateways, view, &mut problems.of(ObjectRef::clone(policy))))
             })

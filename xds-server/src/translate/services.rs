@@ -119,6 +119,9 @@ impl Services {
     pub(super) fn port<'r>(name: &Name, port: u16, view: &View<'r>) -> Result<&'r ServicePort, Fault> {
         let missing = |what: String| Fault::new("BackendNotFound", what);
         let service = view.service(name).ok_or_else(|| missing(format!("there is no Service {name}")))?;
+        if view.malformed(&object("", "Service", name)).is_some() {
+            return Err(missing(format!("the Service {name} can't be read")));
+        }
         if is_external(service) {
             return Err(Fault::unsupported(format!("the Service {name} is an ExternalName, which is not supported")));
         }
@@ -212,8 +215,10 @@ impl Slice {
     fn of(name: &Name, view: &View<'_>, problems: &mut Problems<'_>) -> Option<Self> {
         let slice = view.endpoint_slice(name)?;
         let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-        let mut reporter = problems.of(object("discovery.k8s.io", "EndpointSlice", name));
-        Some(Self::read(Name::new(&name.namespace, service), slice, view, &mut reporter))
+        let object = object("discovery.k8s.io", "EndpointSlice", name);
+        let is_closed = view.malformed(&object).is_some();
+        let read = Self::read(Name::new(&name.namespace, service), slice, view, &mut problems.of(object));
+        Some(if is_closed { Self { ready: Vec::new(), draining: Vec::new(), ..read } } else { read })
     }
 
     fn read(service: Name, slice: &EndpointSlice, view: &View<'_>, reporter: &mut Reporter<'_, '_>) -> Self {

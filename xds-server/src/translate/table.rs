@@ -25,7 +25,7 @@ impl Table {
     pub(super) fn new(listener: &str, gateway: &Name, options: &TranslateOptions) -> Self {
         let TranslateOptions { limits, access_log, .. } = options.clone();
         let listener = Some(listener.to_owned());
-        let binding_key_ids = options.binding_keys_of(gateway).iter().filter_map(BindingKey::id).collect();
+        let binding_key_ids = options.binding_keys_of(gateway).iter().map(BindingKey::id).collect();
         Self { config: FilterConfig { listener, limits, access_log, binding_key_ids, ..FilterConfig::default() } }
     }
 

@@ -19,7 +19,7 @@ use crate::resources::{Name, Resources};
 
 use super::attach::{self, Attachments};
 use super::backends::Backends;
-use super::changing::{self, Changing};
+use super::changing::Changing;
 use super::gateways::{Gateways, ListenerState, OwnGateway, ServedListener, Transport};
 use super::outcome::{self, RouteOutcome, RouteProtection, UnprotectedRule};
 use super::ownership::{Claim, Ownership};
@@ -103,14 +103,7 @@ impl Translator {
         let doubts_changed = self.update_vouched(resources, options);
         let last_options = std::mem::replace(&mut self.options, options.clone());
         let last = std::mem::replace(&mut self.resources, resources.clone());
-        let world = Changing {
-            last: &last,
-            next: resources,
-            last_options: &last_options,
-            options,
-            last_malformed: changing::malformed(&last),
-            malformed: changing::malformed(resources),
-        };
+        let world = Changing { last: &last, next: resources, last_options: &last_options, options };
         self.update(&world, doubts_changed);
         self.translation(resources)
     }
@@ -291,7 +284,7 @@ impl Translator {
             conflicts.of(route_ref(name)).report("spec.rules", refused.fault.clone());
         }
         let conflicts = conflicts.into_sorted();
-        let malformed = resources.malformed.iter().map(|malformed| &malformed.problem);
+        let malformed = resources.malformed.values().flat_map(|malformed| malformed.problems());
         let earlier = self.gateways.problems().chain(self.backends.problems()).chain(self.routes.problems());
         let later = self.policies.problems().chain(self.served.values().flat_map(|part| &part.problems));
         let problems: BTreeSet<&Problem> = malformed.chain(earlier).chain(later).chain(&conflicts).collect();

@@ -69,9 +69,8 @@ impl BackendTlsPolicies {
             }
         }
         let mut closed = BTreeMap::new();
-        for malformed in view.malformed_backend_tls_policies() {
+        for (Name { namespace, name }, malformed) in view.malformed_backend_tls_policies() {
             let Protects::Services(services) = &malformed.protects else { continue };
-            let Name { namespace, name } = &malformed.object.name;
             let fault =
                 Fault::new("UnsupportedProtocol", format!("the BackendTLSPolicy {namespace}/{name} can't be read"));
             let all = services.is_empty().then(String::new);

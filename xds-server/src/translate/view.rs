@@ -21,10 +21,9 @@ use crate::names::Resolved;
 use crate::networks::BackendNetworks;
 use crate::objects::Objects;
 use crate::resources::mcp::{MCPAccessPolicy, MCPBackend};
-use crate::resources::{Deleted, Malformed, Name, ObjectRef, Protects, Resources, Turn};
+use crate::resources::{Deleted, Malformed, Name, ObjectRef, Resources, Turn};
 
 use super::TranslateOptions;
-use super::changing::MalformedObjects;
 use super::problems::GATEWAY_API;
 use super::targets::Target;
 
@@ -95,19 +94,14 @@ impl Sources {
 /// The world as one part of it is read.
 pub(super) struct View<'r> {
     resources: &'r Resources,
-    malformed: &'r MalformedObjects<'r>,
     options: &'r TranslateOptions,
     noted: RefCell<Sources>,
 }
 
 impl<'r> View<'r> {
     /// Of the options it shows those that do not change from one world to the next, key sets and names.
-    pub(super) fn new(
-        resources: &'r Resources,
-        malformed: &'r MalformedObjects<'r>,
-        options: &'r TranslateOptions,
-    ) -> Self {
-        Self { resources, malformed, options, noted: RefCell::default() }
+    pub(super) fn new(resources: &'r Resources, options: &'r TranslateOptions) -> Self {
+        Self { resources, options, noted: RefCell::default() }
     }
 
     /// RSA keys with more bits are left out of key sets.
@@ -186,9 +180,10 @@ impl<'r> View<'r> {
     }
 
     /// The BackendTLSPolicies that can't be read.
-    pub(super) fn malformed_backend_tls_policies(&self) -> impl Iterator<Item = &'r Malformed> {
+    pub(super) fn malformed_backend_tls_policies(&self) -> impl Iterator<Item = (&'r Name, &'r Malformed)> {
         self.note(&Source::BackendTlsPolicies);
-        self.resources.malformed.iter().filter(|malformed| matches!(malformed.protects, Protects::Services(_)))
+        let all = self.resources.malformed_of(GATEWAY_API, "BackendTLSPolicy");
+        all.map(|(object, malformed)| (&object.name, malformed))
     }
 
     pub(super) fn grants(&self, namespace: &str) -> impl Iterator<Item = &'r ReferenceGrant> {
@@ -240,10 +235,10 @@ impl<'r> View<'r> {
         names.into_iter().map(|name| name.namespace.as_str()).collect()
     }
 
-    /// Why an object can't be read; of several faults the first.
+    /// Why an object can't be read.
     pub(super) fn malformed(&self, object: &ObjectRef) -> Option<&'r Malformed> {
         self.note(&Source::Own(object));
-        self.malformed.get(object).copied()
+        self.resources.malformed.get(object).map(|malformed| &**malformed)
     }
 
     /// A policy that is gone.

@@ -93,9 +93,9 @@ pub(super) fn tasks(
 fn own_classes(resources: &Resources) -> BTreeSet<&str> {
     let readable = resources.gateway_classes.iter();
     let readable = readable.filter(|(_, class)| class.spec.controller_name == CONTROLLER_NAME).map(|(name, _)| name);
-    let malformed = resources.malformed.iter();
-    let malformed = malformed.filter(|it| it.asks == Asks::Controller(CONTROLLER_NAME.to_owned()));
-    readable.chain(malformed.map(|it| &it.object.name)).map(|name| name.name.as_str()).collect()
+    let malformed = resources.malformed_of("gateway.networking.k8s.io", "GatewayClass");
+    let malformed = malformed.filter(|(_, it)| it.asks == Asks::Controller(CONTROLLER_NAME.to_owned()));
+    readable.chain(malformed.map(|(object, _)| &object.name)).map(|name| name.name.as_str()).collect()
 }
 
 #[cfg(test)]

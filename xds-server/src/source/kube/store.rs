@@ -201,7 +201,7 @@ impl Store {
         let read = object::read(&object, kind.version, Origin::ApiServer, document, resources);
         if let Read::Malformed(malformed) = read {
             self.changed = true;
-            resources.malformed.extend(malformed);
+            resources.mark(&object, *malformed);
         }
     }
 

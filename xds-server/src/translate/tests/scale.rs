@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::objects::Objects;
 use crate::render::RenderOptions;
 use crate::resources::{Name, Resources};
 use crate::serve::pipeline::Pipeline;
@@ -84,18 +85,22 @@ fn change(pipeline: &mut Pipeline, world: &mut Resources, change: impl Fn(&mut R
     took[ROUNDS / 2]
 }
 
+fn pipeline() -> Pipeline {
+    let options = RenderOptions {
+        wasm_file: "/toolward.wasm".to_owned(),
+        listener_address: "0.0.0.0".to_owned(),
+        system_ca_file: "/ca.pem".to_owned(),
+    };
+    let quotas = Quotas::default().of_one_owner();
+    Pipeline::new(options, TranslateOptions { quotas, ..TranslateOptions::default() })
+}
+
 #[test]
 #[ignore = "figures of a release build"]
 fn others_changes_beside_a_tenant_with_many_objects() {
     for (routes, gateways) in [(10, 1), (1000, 1), (1000, 10), (10_000, 100)] {
         let mut world = world(routes, gateways);
-        let options = RenderOptions {
-            wasm_file: "/toolward.wasm".to_owned(),
-            listener_address: "0.0.0.0".to_owned(),
-            system_ca_file: "/ca.pem".to_owned(),
-        };
-        let quotas = Quotas::default().of_one_owner();
-        let mut pipeline = Pipeline::new(options, TranslateOptions { quotas, ..TranslateOptions::default() });
+        let mut pipeline = pipeline();
         let begun = Instant::now();
         pipeline.turn(&world, begun);
         println!("{} objects of a tenant, {gateways} Gateways: first {:?}", routes * 4, begun.elapsed());
@@ -111,5 +116,46 @@ fn others_changes_beside_a_tenant_with_many_objects() {
             policy.spec.authorization.as_mut().unwrap().rules[0].tools = vec![format!("t{round}")];
         });
         println!("  another one's route {route:?}, policy {policy:?}");
+    }
+}
+
+#[test]
+#[ignore = "figures of a release build"]
+fn others_changes_beside_many_objects_that_can_not_be_read() {
+    for count in [0, 1000, 10_000] {
+        let mut world = world(1, 1);
+        let unreadable = |index: usize| {
+            format!(
+                "---
+apiVersion: toolward.dev/v1alpha1
+kind: MCPAccessPolicy
+metadata: {{ name: u{index}, namespace: big }}
+spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: u{index} }}], unknown: {{}} }}
+"
+            )
+        };
+        let nothing = Resources::default();
+        if count > 0 {
+            let all: String = (0..count).map(unreadable).collect();
+            world.replace(&nothing, &super::resources("unreadable", &all));
+        }
+        assert_eq!(world.malformed.len(), count);
+        // Of an API server nothing is known that files tell.
+        world.origins = Objects::default();
+        let mut pipeline = pipeline();
+        pipeline.turn(&world, Instant::now());
+        let name = Name::new("small", "r0");
+        let route = change(&mut pipeline, &mut world, |world, round| {
+            let route = world.http_routes.get_mut(&name).unwrap();
+            let matches = route.spec.rules.as_mut().unwrap()[0].matches.as_mut().unwrap();
+            matches[0].path.as_mut().unwrap().value = Some(format!("/r{round}"));
+        });
+        let mut one = super::resources("one", &unreadable(0));
+        one.origins = Objects::default();
+        let readable = change(&mut pipeline, &mut world, |world, round| match round % 2 {
+            0 => world.replace(&one, &nothing),
+            _ => world.replace(&nothing, &one),
+        });
+        println!("{count} that can't be read: another one's route {route:?}, one of them {readable:?}");
     }
 }

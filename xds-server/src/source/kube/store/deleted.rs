@@ -19,7 +19,7 @@ pub(super) fn protected(policy: &ObjectRef, resources: &Resources) -> Option<Pro
         return asks(policy).then(|| Protects::Targets(policy.spec.target_refs.clone()));
     }
     // It closed what it was for.
-    let malformed = resources.malformed.iter().find(|malformed| malformed.object == *policy)?;
+    let malformed = resources.malformed.get(policy)?;
     matches!(malformed.protects, Protects::Targets(_) | Protects::Namespace).then(|| malformed.protects.clone())
 }
 

@@ -253,10 +253,10 @@ fn an_object_of_which_a_part_can_not_be_read_is_malformed_and_closes() {
     let said: Vec<String> = resources
         .malformed
         .iter()
-        .map(|malformed| format!("{} {}", malformed.object, malformed.problem.reason))
+        .map(|(object, malformed)| format!("{object} {}", malformed.problem.reason))
         .collect();
-    assert_eq!(said, ["MCPAccessPolicy apps/p Malformed", "HTTPRoute apps/r Malformed", "Service apps/s Malformed"]);
-    assert!(matches!(resources.malformed[0].protects, Protects::Targets(_)));
+    assert_eq!(said, ["Service apps/s Malformed", "HTTPRoute apps/r Malformed", "MCPAccessPolicy apps/p Malformed"]);
+    assert!(resources.malformed.values().any(|malformed| matches!(malformed.protects, Protects::Targets(_))));
     assert_eq!((resources.http_routes.len(), resources.services.len()), (1, 0));
 }
 
@@ -286,7 +286,7 @@ fn of_what_is_referred_to_the_named_keys_are_kept_up_to_a_size() {
     assert_eq!(store.wanted().len(), 1, "another key is referred to");
     store.fetched(config_map, Name::new("apps", "keys"), content(), None);
     let resources = world(&mut store);
-    let problem = &resources.malformed.last().expect("a fault").problem;
+    let problem = &resources.malformed.values().next().expect("a fault").problem;
     assert_eq!(
         (kept(&resources), problem.reason.as_str(), problem.field.as_str()),
         (vec![], "TooLarge", "data[\"large\"]")
@@ -400,8 +400,11 @@ fn what_is_referred_to_takes_bounded_room_in_a_namespace() {
     let resources = world(&mut store);
     let kept = |resources: &Resources| resources.config_maps.keys().map(|name| name.name.clone()).collect::<Vec<_>>();
     assert_eq!(kept(&resources), ["a", "c"], "another namespace has its own room");
-    let told: Vec<_> =
-        resources.malformed.iter().map(|it| (it.object.name.name.as_str(), it.problem.reason.as_str())).collect();
+    let told: Vec<_> = resources
+        .malformed
+        .iter()
+        .map(|(object, it)| (object.name.name.as_str(), it.problem.reason.as_str()))
+        .collect();
     assert_eq!(told, [("b", "TooLarge")]);
     assert_eq!(fetch(&mut store), [""; 0], "as long as there is no room it is not asked for again");
     store.apply(backends, Event::Deleted(backend("first", "apps", &["a"])));
