@@ -1,19 +1,20 @@
-//! The Aggregated Discovery Service on the wire. It is what would be generated for it, but for the buffers: a stream keeps the
-//! one that its last message was encoded in, which is here as large as the message, not the next power of two.
+//! The Aggregated Discovery Service on the wire. It is what would be generated for it, but for the buffers: tonic's
+//! streams keep one as large as the largest message that they ever carried, here each message has its own until it is sent.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use http_body::{Body as HttpBody, Frame};
 use prost::Message;
+use prost::bytes::{BufMut, Bytes, BytesMut};
+use tokio_stream::Stream;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, EncodeBody, EncodeBuf, Encoder, SingleMessageCompressionOverride};
 use tonic::codegen::Service;
 use tonic::codegen::http::header::CONTENT_TYPE;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::server::NamedService;
 
@@ -22,11 +23,8 @@ use super::delta::Delta;
 use super::sotw::Sotw;
 use super::wire::Wire;
 
-/// What a stream's buffers are at first, in bytes: most of what clients say is shorter.
-const BUFFER_BYTES: usize = 512;
-
-/// Messages are handed to the connection once there are so many bytes of them.
-const HAND_OVER_BYTES: usize = 32 * 1024;
+/// A byte that says whether a message is compressed, and its length.
+const HEADER_BYTES: usize = 5;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -63,9 +61,7 @@ impl Service<Request<Body>> for Discovery {
 async fn serve<W: Wire>(ads: Ads, request: Request<Body>) -> Response<Body> {
     match ads.open::<W>(request).await {
         Ok(responses) => {
-            let uncompressed = SingleMessageCompressionOverride::Disable;
-            let body = EncodeBody::new_server(Exact::<W>(PhantomData), responses, None, uncompressed, None);
-            let mut response = Response::new(Body::new(body));
+            let mut response = Response::new(Body::new(Framed { responses: Some(responses) }));
             response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
             response
         }
@@ -73,19 +69,43 @@ async fn serve<W: Wire>(ads: Ads, request: Request<Body>) -> Response<Body> {
     }
 }
 
-/// Writes protobuf into buffers that are as large as they must be.
-struct Exact<W>(PhantomData<W>);
+/// The body of an answer: each message in bytes of its own, which are gone once they are sent.
+struct Framed<S> {
+    /// None: all was said.
+    responses: Option<S>,
+}
 
-impl<W: Wire> Encoder for Exact<W> {
-    type Item = W::Response;
+impl<M: Message, S: Stream<Item = Result<M, Status>> + Unpin> HttpBody for Framed<S> {
+    type Data = Bytes;
     type Error = Status;
 
-    fn encode(&mut self, message: W::Response, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(message.encoded_len());
-        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(responses) = &mut self.responses else { return Poll::Ready(None) };
+        let end = match ready!(Pin::new(responses).poll_next(context)) {
+            Some(Ok(message)) => match framed(&message) {
+                Ok(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Err(status) => status,
+            },
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.responses = None;
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(end.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, HAND_OVER_BYTES)
+    fn is_end_stream(&self) -> bool {
+        self.responses.is_none()
     }
+}
+
+/// A message behind the byte that says that it is not compressed, and its length.
+fn framed(message: &impl Message) -> Result<Bytes, Status> {
+    let length = message.encoded_len();
+    let said = u32::try_from(length).map_err(|_| Status::resource_exhausted("a message of 4 GiB"))?;
+    let mut bytes = BytesMut::with_capacity(HEADER_BYTES + length);
+    bytes.put_u8(0);
+    bytes.put_u32(said);
+    message.encode(&mut bytes).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(bytes.freeze())
 }

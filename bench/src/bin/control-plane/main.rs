@@ -10,6 +10,7 @@ mod envoy;
 mod figures;
 mod fleet;
 mod measure;
+mod memory;
 mod rival;
 mod server;
 mod world;
@@ -22,6 +23,11 @@ const COMMAND: &str = "make bench-control-plane";
 #[tokio::main]
 async fn main() {
     let full = std::env::var("FULL").is_ok_and(|value| value == "1");
-    let rows = measure::all(&Size::ALL, full).await;
-    toolward_bench::report::add(&rows);
+    let only = std::env::var("ONLY").unwrap_or_default();
+    if "changes".contains(&only) {
+        toolward_bench::report::add(&measure::all(&Size::ALL, full).await);
+    }
+    if "memory".contains(&only) {
+        toolward_bench::report::add(&memory::all().await);
+    }
 }

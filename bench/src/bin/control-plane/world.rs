@@ -163,11 +163,15 @@ impl World {
     }
 
     /// As editors write: a new file in place of the old one.
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.folder.path().join(name);
         let new: PathBuf = self.folder.path().join(format!(".{name}.new"));
         fs::write(&new, text).expect("the file written");
         fs::rename(&new, &path).expect("the file in place");
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.folder.path().join(name)).expect("the file removed");
     }
 }
 
