@@ -9,10 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::expression::Expression;
+use crate::moved::Moved;
 
 /// The only version of [`FilterConfig`] there is so far.
 pub const VERSION: u32 = 1;
@@ -87,19 +89,40 @@ pub struct FilterConfig {
     #[serde(default)]
     pub key_sets: BTreeMap<String, KeySet>,
     /// Policies by the key that routes carry in their metadata.
-    #[serde(default)]
-    pub policies: BTreeMap<String, RoutePolicy>,
+    #[serde(default, with = "shared")]
+    pub policies: BTreeMap<String, Arc<RoutePolicy>>,
     /// Keys among them that no route has any more: requests that were on their way are judged by them, streams end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub retired: BTreeSet<String>,
-    /// Routes whose key was another one a while ago, by [`RouteKey::route`], with the one that they have now; null where the
-    /// route is gone. Streams that were opened on them follow.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub moved: BTreeMap<String, Option<String>>,
+    /// Routes whose key was another one a while ago, with the one that they have now. Streams that were opened on them follow.
+    #[serde(default, skip_serializing_if = "Moved::is_empty")]
+    pub moved: Moved,
     /// How often one process served all the rest before, and then replaced it. Envoy takes two configurations with the same
     /// content for one, and would not tell the filter that the first is in force again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turn: u32,
+}
+
+/// A map whose values others have as well.
+mod shared {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer, T: Serialize>(
+        map: &BTreeMap<String, Arc<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(map.iter().map(|(key, value)| (key, &**value)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Arc<T>>, D::Error> {
+        let map = BTreeMap::<String, T>::deserialize(deserializer)?;
+        Ok(map.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+    }
 }
 
 /// One without policies.
@@ -114,7 +137,7 @@ impl Default for FilterConfig {
             key_sets: BTreeMap::new(),
             policies: BTreeMap::new(),
             retired: BTreeSet::new(),
-            moved: BTreeMap::new(),
+            moved: Moved::default(),
             turn: 0,
         }
     }

@@ -20,6 +20,7 @@ pub mod expression;
 pub mod glob;
 pub mod jwt;
 pub mod mcp;
+pub mod moved;
 pub mod path;
 mod percent;
 pub mod policy;

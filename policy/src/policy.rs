@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::expression::ExpressionFault;
 use crate::jwt::key::{KeyFault, RSA_BITS};
+use crate::moved::Moved;
 use crate::path::PathFault;
 
 mod authentication;
@@ -41,8 +42,8 @@ pub struct PolicyTable {
     policies: HashMap<String, Entry>,
     /// Keys of policies that no route has any more.
     retired: BTreeSet<String>,
-    /// Routes that have another policy since a while ago, by [`crate::config::RouteKey::route`]; none: they are gone.
-    moved: BTreeMap<String, Option<String>>,
+    /// Routes that have another policy since a while ago.
+    moved: Moved,
 }
 
 /// A policy with the JSON that it was read from; none: it was not read from JSON.
@@ -206,7 +207,7 @@ impl PolicyTable {
     /// The key that this route has now, by [`crate::config::RouteKey::route`]; none: it is as it was, `Some(None)`: it is gone.
     #[must_use]
     pub fn moved(&self, route: &str) -> Option<Option<&str>> {
-        self.moved.get(route).map(Option::as_deref)
+        self.moved.get(route)
     }
 
     /// Its key sets, by content.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use toolward_policy::config::{Authentication, FilterConfig, KeySet, RoutePolicy};
+use toolward_policy::moved::Moved;
 
 use crate::model::{Gateway, GatewayName, Listener, Route, VirtualHost};
 
@@ -28,7 +29,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 pub const KEPT_AT_MOST: usize = 256;
 
 /// Bytes of such policies that one listener keeps, as the filter reads them: of one namespace's routes, and of all.
-pub const KEPT_BYTES: Bytes = Bytes { each: 2 * 1024 * 1024, all: 8 * 1024 * 1024 };
+pub const KEPT_BYTES: Bytes = Bytes { each: 1024 * 1024, all: 8 * 1024 * 1024 };
 
 /// The same of those that no Envoy's routes name any more.
 pub const ACKNOWLEDGED_BYTES: Bytes = Bytes { each: 64 * 1024, all: 1024 * 1024 };
@@ -64,6 +65,8 @@ struct Tables {
     retired: BTreeMap<String, RetiredPolicy>,
     /// Routes whose key is another one than a while ago.
     moved: BTreeMap<String, MovedRoute>,
+    /// The same, as the filter reads it.
+    told: Moved,
     /// How many routes there were at most.
     most_routes: usize,
     /// When it was last looked at what is to go.
@@ -89,7 +92,7 @@ struct Served {
 
 #[derive(Debug)]
 struct RetiredPolicy {
-    policy: RoutePolicy,
+    policy: Arc<RoutePolicy>,
     /// Those that the policy refers to.
     key_sets: BTreeMap<String, KeySet>,
     /// Of the routes that named it; empty: of several.
@@ -154,10 +157,10 @@ impl Retired {
 }
 
 impl RetiredPolicy {
-    fn new(policy: &RoutePolicy, key_sets: BTreeMap<String, KeySet>, namespace: &str, now: Instant) -> Self {
+    fn new(policy: &Arc<RoutePolicy>, key_sets: BTreeMap<String, KeySet>, namespace: &str, now: Instant) -> Self {
         // No value of the types can't be written; one that could not would not be served either.
-        let bytes = serde_json::to_vec(&(policy, &key_sets)).map_or(0, |written| written.len());
-        let (policy, namespace) = (policy.clone(), namespace.to_owned());
+        let bytes = serde_json::to_vec(&(&**policy, &key_sets)).map_or(0, |written| written.len());
+        let (policy, namespace) = (Arc::clone(policy), namespace.to_owned());
         Self { policy, key_sets, namespace, bytes, since: now, acknowledged: None }
     }
 
@@ -182,10 +185,16 @@ impl Tables {
     fn advance(&mut self, next: &Arc<Listener>, now: Instant) {
         self.looked = Some(now);
         let last = self.last.replace(Arc::clone(next));
-        if let Some(last) = last.as_ref().filter(|last| !Arc::ptr_eq(last, next)) {
+        let others = last.as_ref().filter(|last| !Arc::ptr_eq(last, next) && !last.routes().eq(next.routes()));
+        if let Some(last) = others {
             self.move_routes(last, next, now);
         }
+        let known = self.moved.len();
         self.moved.retain(|_, route| now < route.since + KEPT_FOR);
+        if others.is_some() || self.moved.len() < known {
+            let keys = self.moved.iter().map(|(id, route)| (id.clone(), route.key.as_deref()));
+            self.told = Moved::new(&keys.collect());
+        }
         let next = &next.filter;
         let namespaces = last.as_deref().map(namespaces_of_keys).unwrap_or_default();
         for last in last.iter().map(|last| &last.filter) {
@@ -209,9 +218,6 @@ impl Tables {
 
     /// Finds out which key each route has that had another one, or is gone.
     fn move_routes(&mut self, last: &Listener, next: &Listener, now: Instant) {
-        if last.routes().eq(next.routes()) {
-            return;
-        }
         let (old, new) = (keys_of_routes(last), keys_of_routes(next));
         let key_of = |id: &str| new.get(id).map(|route| route.policy.as_str());
         for (id, route) in old.iter().filter(|(id, route)| key_of(id) != Some(route.policy.as_str())) {
@@ -229,10 +235,10 @@ impl Tables {
     }
 
     fn add_retired(&self, table: &mut FilterConfig) {
-        table.moved = self.moved.iter().map(|(id, route)| (id.clone(), route.key.clone())).collect();
+        table.moved = self.told.clone();
         table.retired = self.retired.keys().cloned().collect();
         for (key, retired) in &self.retired {
-            table.policies.insert(key.clone(), retired.policy.clone());
+            table.policies.insert(key.clone(), Arc::clone(&retired.policy));
             for (name, key_set) in &retired.key_sets {
                 // A key set of that name that is still served counts: keys that were revoked stay revoked.
                 table.key_sets.entry(name.clone()).or_insert_with(|| key_set.clone());

@@ -1,6 +1,7 @@
 //! The sections of one policy, checked and in the form that the filter gets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toolward_policy::config::{
     Audience, Authentication, Batches, FilterConfig, Gate, Issuer, KeySet, Limits, Mode, ProtectedResource, Protocol,
@@ -155,8 +156,8 @@ impl Sections {
         // Keys for binding are none of a policy's business.
         let protocol = Protocol { session_binding: SessionBinding::None, ..Protocol::default() };
         let gates = self.gate.iter().cloned().collect();
-        let policies =
-            BTreeMap::from([("policy".to_owned(), RoutePolicy::Protected { authentication, gates, protocol })]);
+        let policy = RoutePolicy::Protected { authentication, gates, protocol };
+        let policies = BTreeMap::from([("policy".to_owned(), Arc::new(policy))]);
         // What is too large for the limit that is set was left out of the key sets already.
         let limits = Limits { rsa_bits: *RSA_BITS.end(), ..Limits::default() };
         FilterConfig { limits, key_sets, policies, ..FilterConfig::default() }

@@ -1,6 +1,7 @@
 //! The policy table of one port, as its routes are added.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toolward_policy::config::{Authentication, BindingKey, FilterConfig, RoutePolicy, SessionBinding, Transport};
 use toolward_policy::policy::PolicyTable;
@@ -39,10 +40,10 @@ impl Table {
         self.config.key_sets.extend(protection.key_sets);
         // INVARIANT: a key names one policy. Should two differ under one name, both stay.
         let mut key = protection.key;
-        while self.config.policies.get(&key).is_some_and(|other| *other != protection.policy) {
+        while self.config.policies.get(&key).is_some_and(|other| **other != protection.policy) {
             key.push('\'');
         }
-        self.config.policies.insert(key.clone(), protection.policy);
+        self.put(key.clone(), protection.policy);
         key
     }
 
@@ -57,10 +58,10 @@ impl Table {
         let of: Vec<&str> = path.into_iter().chain(server).collect();
         let of = if of.is_empty() { String::new() } else { format!(" of {}", of.join(" at ")) };
         let mut key = format!("metadata{of}: {policy}");
-        while self.config.policies.get(&key).is_some_and(|other| *other != metadata) {
+        while self.config.policies.get(&key).is_some_and(|other| **other != metadata) {
             key.push('\'');
         }
-        self.config.policies.insert(key.clone(), metadata);
+        self.put(key.clone(), metadata);
         key
     }
 
@@ -68,7 +69,7 @@ impl Table {
     pub(super) fn add_issuer_metadata(&mut self, policy: &str, document: &str) -> String {
         let key = format!("issuer: {policy}");
         let metadata = RoutePolicy::IssuerMetadata { document: document.to_owned() };
-        self.config.policies.insert(key.clone(), metadata);
+        self.put(key.clone(), metadata);
         key
     }
 
@@ -76,7 +77,7 @@ impl Table {
     pub(super) fn add_registration(&mut self, policy: &str, document: &str) -> String {
         let key = format!("registration: {policy}");
         let registration = RoutePolicy::Registration { document: document.to_owned() };
-        self.config.policies.insert(key.clone(), registration);
+        self.put(key.clone(), registration);
         key
     }
 
@@ -88,18 +89,22 @@ impl Table {
 
     /// What a key stands for.
     pub(super) fn policy(&self, key: &str) -> Option<&RoutePolicy> {
-        self.config.policies.get(key)
+        self.config.policies.get(key).map(|policy| &**policy)
+    }
+
+    fn put(&mut self, key: String, policy: RoutePolicy) {
+        self.config.policies.insert(key, Arc::new(policy));
     }
 
     /// The key for a route without any policy behind which there is nothing to protect.
     pub(super) fn add_harmless(&mut self) -> String {
-        self.config.policies.insert(HARMLESS.to_owned(), RoutePolicy::Open {});
+        self.put(HARMLESS.to_owned(), RoutePolicy::Open {});
         HARMLESS.to_owned()
     }
 
     /// How messages travel where this key judges.
     pub(super) fn transport(&self, key: &str) -> Transport {
-        match self.config.policies.get(key) {
+        match self.policy(key) {
             Some(RoutePolicy::Protected { protocol, .. }) => protocol.transport,
             _ => Transport::default(),
         }
@@ -107,7 +112,7 @@ impl Table {
 
     /// Whether what the filter says on a route depends on the URL by which clients know it.
     pub(super) fn names_endpoint(&self, key: &str) -> bool {
-        match self.config.policies.get(key) {
+        match self.policy(key) {
             Some(RoutePolicy::Metadata { .. } | RoutePolicy::RemoteMetadata { .. } | RoutePolicy::Remote {}) => true,
             Some(RoutePolicy::Protected { authentication, .. }) => match authentication {
                 Authentication::Jwt { resource, .. } => resource.is_some(),
@@ -138,7 +143,7 @@ impl Table {
             };
             if let Err(error) = PolicyTable::new(&alone) {
                 let message = format!("the filter does not take the policies {key:?}: {error}");
-                *policy = RoutePolicy::Closed { reason: "Invalid".to_owned(), message: message.clone() };
+                *policy = Arc::new(RoutePolicy::Closed { reason: "Invalid".to_owned(), message: message.clone() });
                 reporter.report("", Fault::new("Invalid", message));
             } else {
                 named.extend(own);
@@ -193,7 +198,7 @@ mod tests {
         let mut problems = Problems::new(&origins);
         let config = table.finish(&mut problems.of(gateway_ref(&name)));
         assert!(PolicyTable::new(&config).is_ok());
-        let is_closed = |key: &str| matches!(config.policies[key], RoutePolicy::Closed { .. });
+        let is_closed = |key: &str| matches!(*config.policies[key], RoutePolicy::Closed { .. });
         assert_eq!((is_closed("route: good"), is_closed("route: bad")), (false, true));
         assert_eq!(config.key_sets.keys().collect::<Vec<_>>(), ["good"]);
         assert_eq!(problems.into_sorted().len(), 1);

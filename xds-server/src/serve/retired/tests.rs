@@ -25,7 +25,7 @@ fn by_token(key_set: &str) -> RoutePolicy {
 fn world(policies: &[(&str, RoutePolicy)], key_sets: &[&str]) -> Gateway {
     let filter = FilterConfig {
         key_sets: key_sets.iter().map(|name| ((*name).to_owned(), KeySet { keys: Vec::new(), place: None })).collect(),
-        policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), policy.clone())).collect(),
+        policies: policies.iter().map(|(key, policy)| ((*key).to_owned(), Arc::new(policy.clone()))).collect(),
         ..FilterConfig::default()
     };
     let listener = Listener { name: "ns/gw/80".into(), virtual_hosts: Vec::new(), tls: Vec::new(), filter };
@@ -54,8 +54,8 @@ fn a_dropped_key_stays_for_a_while_with_its_last_meaning() {
     assert_eq!(turn(&mut retired, &first, start), *served(&first));
     assert_eq!(retired.next_expiry(), None);
     let table = turn(&mut retired, &second, start);
-    assert_eq!(table.policies["a"], closed("2"), "a key that is named has its new meaning at once");
-    assert_eq!(table.policies["b"], by_token("keys"));
+    assert_eq!(*table.policies["a"], closed("2"), "a key that is named has its new meaning at once");
+    assert_eq!(*table.policies["b"], by_token("keys"));
     assert!(table.key_sets.contains_key("keys"), "with what it refers to");
     assert_eq!(retired.next_expiry(), Some(start + KEPT_FOR));
     let almost = start + KEPT_FOR - Duration::from_millis(1);
@@ -94,13 +94,13 @@ fn on_hosts(gateway: &Gateway, domains: &[&str], routes: &[(&str, &str)]) -> Gat
 }
 
 /// Which routes are moved after a turn, and which keys retired.
-fn told(retired: &mut Retired, gateway: &Gateway) -> (BTreeMap<String, Option<String>>, Vec<String>) {
+fn told(retired: &mut Retired, gateway: &Gateway) -> (Moved, Vec<String>) {
     let table = turn(retired, gateway, Instant::now());
     (table.moved, table.retired.into_iter().collect())
 }
 
-fn moved(all: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
-    all.iter().map(|(id, key)| ((*id).to_owned(), key.map(str::to_owned))).collect()
+fn moved(all: &[(&str, Option<&str>)]) -> Moved {
+    Moved::new(&all.iter().map(|(id, key)| ((*id).to_owned(), *key)).collect())
 }
 
 fn keys(keys: &[&str]) -> Gateway {
@@ -185,7 +185,7 @@ fn a_key_that_comes_back_is_no_longer_retired() {
     turn(&mut retired, &world(&[("a", closed("1"))], &[]), now);
     turn(&mut retired, &world(&[], &[]), now);
     let table = turn(&mut retired, &world(&[("a", closed("2"))], &[]), now);
-    assert_eq!(table.policies["a"], closed("2"));
+    assert_eq!(*table.policies["a"], closed("2"));
     assert_eq!(retired.next_expiry(), None);
 }
 
@@ -276,7 +276,7 @@ fn routes_of_one_namespace_push_out_no_other_ones() {
         }
         gateway.listeners.insert(80, listener);
         let table = turn(&mut retired, &gateway, now + Duration::from_secs(round));
-        assert_eq!(table.moved.get("/0@h"), Some(&None), "round {round}");
+        assert_eq!(table.moved.get("/0@h"), Some(None), "round {round}");
         assert!(table.retired.contains("one"), "round {round}");
         assert!(table.moved.len() <= MOVED_AT_MOST && table.retired.len() <= KEPT_AT_MOST);
     }

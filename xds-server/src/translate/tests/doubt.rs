@@ -78,7 +78,7 @@ fn ways(last: &Resources, world: &Resources) -> Vec<(String, String)> {
     for listener in listeners(&translation) {
         for host in listener.routes().flat_map(|(_, hosts)| hosts) {
             for route in &host.routes {
-                let said = match listener.filter.policies.get(&route.policy) {
+                let said = match listener.filter.policies.get(&route.policy).map(|policy| &**policy) {
                     Some(RoutePolicy::Closed { reason, .. }) => reason.clone(),
                     Some(RoutePolicy::Protected { .. }) => "protected".to_owned(),
                     _ => "open".to_owned(),
