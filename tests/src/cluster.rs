@@ -14,6 +14,8 @@ use crate::process::{Process, eventually};
 use crate::tools::{cluster_tools, root};
 use crate::toolward::Issuer;
 
+mod audit;
+
 /// The namespace in which toolward runs.
 pub const NAMESPACE: &str = "toolward-system";
 
@@ -27,10 +29,15 @@ pub struct Cluster {
     port: u16,
 }
 
-/// Which requests are written to the audit log.
+/// Which requests are written to the audit log; of lists of Secrets also what was answered.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 rules:
+- level: RequestResponse
+  users: ['system:serviceaccount:toolward-system:toolward']
+  verbs: [list]
+  resources: [{ group: '', resources: [secrets] }]
+  omitStages: [RequestReceived]
 - { level: Metadata, users: ['system:serviceaccount:toolward-system:toolward'], omitStages: [RequestReceived] }
 - { level: None }
 ";
@@ -184,17 +191,6 @@ contexts: [{{ name: test, context: {{ cluster: test, user: test }} }}]
     pub fn start_server(&mut self) {
         self.server = start_server(self.port, self.etcd_port, self.folder.path());
         eventually("the API server is ready", || self.try_kubectl(&["get", "--raw", "/readyz"], "").is_ok());
-    }
-
-    /// What toolward has asked of the API server so far, as that has logged it.
-    ///
-    /// # Panics
-    /// When there is no audit log.
-    #[must_use]
-    pub fn audit_log(&self) -> Vec<Value> {
-        let log = std::fs::read_to_string(self.folder.path().join("audit.log")).expect("an audit log");
-        // The last line may be half there.
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// What etcd has written, for a test that fails.

@@ -2,9 +2,11 @@
 
 mod addresses;
 mod changes;
+mod crowd;
 mod deleted;
 mod deployment;
 mod flood;
+mod granted_secrets;
 mod hostnames;
 mod identity;
 mod key_sets;

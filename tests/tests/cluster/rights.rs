@@ -47,9 +47,8 @@ fn every_right_is_used_and_every_use_is_a_right() {
     assert!(useless.is_empty(), "{}", useless.join("\n"));
     assert!(granted.len() > 50, "{granted:?}");
     // Secrets are read one by one, and only those that something refers to.
-    let read = log.iter().filter(|event| event["verb"] == "get" && event["objectRef"]["resource"] == "secrets");
-    let read: BTreeSet<&str> = read.filter_map(|event| event["objectRef"]["name"].as_str()).collect();
-    assert_eq!(read, BTreeSet::from(["web"]));
+    let read: BTreeSet<String> = cluster.secrets_asked_for().into_iter().collect();
+    assert_eq!(read, BTreeSet::from(["default/web".to_owned()]));
 }
 
 /// Everything that toolward does in a cluster: reads all kinds, reviews a token, writes all statuses, makes the objects

@@ -9,6 +9,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use envoy_types::pb::google::rpc::Status as Detail;
 use http_body::{Body as _, Frame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -75,7 +76,7 @@ impl Port {
 
 /// An open stream.
 pub(crate) struct Stream {
-    _requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Streaming<DeltaDiscoveryResponse>,
 }
 
@@ -94,13 +95,28 @@ impl Stream {
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         let responses = timeout(PATIENCE, client.delta_aggregated_resources(request)).await.expect("an answer")?;
-        Ok(Self { _requests: requests, responses: responses.into_inner() })
+        Ok(Self { requests, responses: responses.into_inner() })
     }
 
     /// How many listeners it is sent.
     pub(crate) async fn listeners(&mut self) -> Result<usize, Status> {
         let response = timeout(PATIENCE, self.responses.message()).await.expect("a response")?;
         Ok(response.expect("a response").resources.len())
+    }
+
+    /// Refuses what it is sent in these words, and asks for the same once more.
+    pub(crate) async fn refuse(&mut self, message: String) -> Result<(), Status> {
+        let response = timeout(PATIENCE, self.responses.message()).await.expect("a response")?;
+        let response = response.expect("a response");
+        let answer = DeltaDiscoveryRequest {
+            type_url: response.type_url,
+            response_nonce: response.nonce,
+            resource_names_subscribe: response.resources.into_iter().map(|resource| resource.name).collect(),
+            error_detail: Some(Detail { message, ..Detail::default() }),
+            ..DeltaDiscoveryRequest::default()
+        };
+        self.requests.send(answer).await.expect("room");
+        Ok(())
     }
 }
 

@@ -191,11 +191,9 @@ fn told(fared: &Fared, [control_plane, envoy]: [u64; 2]) -> String {
 
 /// What is left of it in the cluster.
 fn nothing_is_read_or_made(world: &World) {
-    let of_honest = |event: &&Value| event["objectRef"]["namespace"] == HONEST;
-    let log = world.cluster.audit_log();
-    let read = log.iter().filter(|event| event["verb"] == "get" && event["objectRef"]["resource"] == "secrets");
-    let read: Vec<&Value> = read.filter(of_honest).collect();
-    assert!(read.is_empty(), "nobody's reference reads a Secret of another namespace: {read:#?}");
+    let asked_for = world.cluster.secrets_asked_for();
+    let of_honest: Vec<&String> = asked_for.iter().filter(|name| name.starts_with(&format!("{HONEST}/"))).collect();
+    assert!(of_honest.is_empty(), "nobody's reference reads a Secret of another namespace: {of_honest:#?}");
     for namespace in HOSTILE {
         let made = world.cluster.kubectl(&["get", "deployments", "-n", namespace, "-o", "json"]);
         let made: Value = serde_json::from_str(&made).expect("JSON");

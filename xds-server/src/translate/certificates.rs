@@ -45,11 +45,12 @@ pub(super) fn resolve(
 
 /// Reads the certificate and key of a Secret.
 pub(super) fn certificate(name: &Name, view: &View<'_>) -> Result<Certificate, Fault> {
-    let secret = view.secret(name).ok_or_else(|| invalid(format!("there is no Secret {name}")))?;
+    let lacks = |what: String| invalid(view.lack("Secret", name, what));
+    let secret = view.secret(name).ok_or_else(|| lacks(format!("there is no Secret {name}")))?;
     let text = |field: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(field)).map(|bytes| bytes.0.as_slice());
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.map(str::to_owned).ok_or_else(|| invalid(format!("the Secret {name} has no {field} in PEM")))
+        text.map(str::to_owned).ok_or_else(|| lacks(format!("the Secret {name} has no {field} in PEM")))
     };
     let certificate = Certificate { chain: text("tls.crt")?, key: text("tls.key")? };
     check(&certificate).map_err(|what| invalid(format!("the Secret {name} {what}")))?;

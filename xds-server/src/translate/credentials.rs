@@ -36,10 +36,11 @@ pub(super) fn credential(written: &CredentialsSpec, backend: &ObjectRef, view: &
     if !prefix.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(invalid("the prefix has characters that can't stand in a header".to_owned()));
     }
+    let lacks = |what: String| invalid(view.lack("Secret", &secret_name, what));
     let secret = view.secret(&secret_name);
-    let secret = secret.ok_or_else(|| invalid(format!("there is no Secret {secret_name}")))?;
+    let secret = secret.ok_or_else(|| lacks(format!("there is no Secret {secret_name}")))?;
     let value = secret.data.as_ref().and_then(|data| data.get(key));
-    let value = value.ok_or_else(|| invalid(format!("the Secret {secret_name} has no key {key:?}")))?;
+    let value = value.ok_or_else(|| lacks(format!("the Secret {secret_name} has no key {key:?}")))?;
     // Files often end with a line break.
     let value = value.0.trim_ascii_end();
     let fits = !value.is_empty() && value.len() <= MAX_BYTES && value.iter().all(|byte| (0x20..0x7f).contains(byte));

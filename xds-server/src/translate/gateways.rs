@@ -240,7 +240,8 @@ fn parameters<T>(
         return None;
     }
     let Some(config_map) = view.config_map(name) else {
-        fault(format!("there is no ConfigMap {name}; create it, or leave the parameters out"));
+        let missing = format!("there is no ConfigMap {name}; create it, or leave the parameters out");
+        fault(view.lack("ConfigMap", name, missing));
         return None;
     };
     match read(config_map) {

@@ -195,7 +195,7 @@ fn date(unix: u64) -> String {
 fn config_map_entry<'r>(reference: &ConfigMapKeyRef, namespace: &str, view: &View<'r>) -> Result<&'r [u8], Fault> {
     let ConfigMapKeyRef { name, key } = reference;
     let name = Name::new(namespace, name);
-    let missing = |what: String| Fault::new("KeySetNotFound", what);
+    let missing = |what: String| Fault::new("KeySetNotFound", view.lack("ConfigMap", &name, what));
     let map = view.config_map(&name).ok_or_else(|| missing(format!("there is no ConfigMap {name}")))?;
     let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
     let bytes = || map.binary_data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());

@@ -235,9 +235,10 @@ pub(super) fn authorities(references: &[LocalRef], namespace: &str, view: &View<
 /// The authorities in a ConfigMap, in PEM with a line end.
 fn config_map(name: &Name, view: &View<'_>) -> Result<String, Fault> {
     let invalid = |what: &str| Fault::new("InvalidCACertificateRef", format!("the ConfigMap {name} {what}"));
-    let map = view.config_map(name).ok_or_else(|| invalid("does not exist"))?;
+    let lacks = |fault: Fault| Fault { message: view.lack("ConfigMap", name, fault.message), ..fault };
+    let map = view.config_map(name).ok_or_else(|| lacks(invalid("does not exist")))?;
     let text = map.data.as_ref().and_then(|data| data.get(AUTHORITIES_KEY));
-    let text = text.ok_or_else(|| invalid("has no key ca.crt"))?;
+    let text = text.ok_or_else(|| lacks(invalid("has no key ca.crt")))?;
     let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let authorities = authorities.map_err(|_| invalid("has something in ca.crt that is no certificate in PEM"))?;
     let count = authorities.len();

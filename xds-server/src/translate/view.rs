@@ -241,6 +241,17 @@ impl<'r> View<'r> {
         self.resources.malformed.get(object).map(|malformed| &**malformed)
     }
 
+    /// What is said where a ConfigMap or Secret does not have what is looked for: why it was not read, if that is known,
+    /// otherwise that it `lacks` it.
+    pub(super) fn lack(&self, kind: &str, name: &Name, lacks: String) -> String {
+        let object = ObjectRef { group: String::new(), kind: kind.to_owned(), name: name.clone() };
+        match self.malformed(&object).map(|malformed| &malformed.problem) {
+            Some(problem) if problem.field.is_empty() => format!("{object}: {}", problem.message),
+            Some(problem) => format!("{object}: {}: {}", problem.field, problem.message),
+            None => lacks,
+        }
+    }
+
     /// A policy that is gone.
     pub(super) fn deleted(&self, policy: &ObjectRef) -> Option<&'r Deleted> {
         self.note(&Source::Own(policy));
