@@ -136,6 +136,11 @@ bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 r
 	cargo build --quiet --profile measure --workspace --bin toolward --bin control-plane
 	@$(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/measure/control-plane"
 
+.PHONY: bench-tenants
+bench-tenants: install wasm build ## How soon a team's changes land beside each attack: TENANT_SECONDS=20 for each, TENANT_ATTACK=word,word for some.
+	cargo build --quiet --profile measure --workspace --bin toolward
+	@$(TOOLS) TOOLWARD="$$(realpath "$${CARGO_TARGET_DIR:-target}")/measure/toolward" cargo test --workspace --features toolward-tests/e2e --test tenants -- --ignored --nocapture how_soon
+
 .PHONY: generate
 generate: ## Rewrite what is generated and checked in; it must not differ from what is there.
 	cargo run --quiet --package toolward-xds-server --example descriptors

@@ -1,25 +1,26 @@
-//! Routes that have another policy than a while ago. There may be many, each listener's table has them, and few are asked for:
-//! so they are read as the lines of a text, and looked for when they are asked for.
+//! Routes that have another policy than a while ago. There may be many, and each table of the listener has them: so they are
+//! read as the lines of a text, in which a route is looked for when somebody asks.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 /// Ends each line.
-const END: char = '\n';
+const END: u8 = b'\n';
+
+/// Stands between a route and the place of its key. No route has either.
+const THEN: char = '\t';
 
 /// Which key each of them has now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moved(Vec<Routes>);
-
-/// Those of one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Routes {
-    /// Null: they are gone.
-    policy: Option<String>,
-    /// Each as [`RouteKey::route`](crate::config::RouteKey::route) with a line feed behind it, in the order of their bytes.
+pub struct Moved {
+    /// The keys that they have now; null: they are gone.
+    keys: Vec<Option<String>>,
+    /// Each as [`RouteKey::route`](crate::config::RouteKey::route), a tab, the place of its key and a line feed, in the order of
+    /// the routes' bytes.
     routes: String,
 }
 
@@ -27,48 +28,50 @@ impl Moved {
     /// These routes with the keys that they have now; none: it is gone.
     #[must_use]
     pub fn new<'a>(routes: &BTreeMap<String, Option<&'a str>>) -> Self {
-        let mut keys: BTreeMap<Option<&'a str>, String> = BTreeMap::new();
-        // Nobody asks for one that would be two lines.
-        for (route, key) in routes.iter().filter(|(route, _)| !route.contains(END)) {
-            let lines = keys.entry(*key).or_default();
-            lines.push_str(route);
-            lines.push(END);
+        let mut places: BTreeMap<Option<&'a str>, usize> = routes.values().map(|key| (*key, 0)).collect();
+        places.values_mut().enumerate().for_each(|(place, of_key)| *of_key = place);
+        let mut lines = String::new();
+        for (route, key) in routes.iter().filter(|(route, _)| !route.contains([THEN, char::from(END)])) {
+            let place = places.get(key).copied().unwrap_or_default();
+            // A text takes whatever is written to it.
+            let _ = writeln!(lines, "{route}{THEN}{place}");
         }
-        Self(keys.into_iter().map(|(key, routes)| Routes { policy: key.map(str::to_owned), routes }).collect())
+        Self { keys: places.into_keys().map(|key| key.map(str::to_owned)).collect(), routes: lines }
     }
 
     /// Whether no route moved.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routes.is_empty()
     }
 
     /// How many routes moved.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(|routes| routes.routes.lines().count()).sum()
+        self.routes.lines().count()
     }
 
     /// The key that a route has now; none: it did not move, `Some(None)`: it is gone.
     #[must_use]
     pub fn get(&self, route: &str) -> Option<Option<&str>> {
-        self.0.iter().find(|routes| has_line(&routes.routes, route)).map(|routes| routes.policy.as_deref())
+        let place = place_of(&self.routes, route)?;
+        self.keys.get(place).map(Option::as_deref)
     }
 }
 
-/// Whether a line is among lines that are in order.
-fn has_line(lines: &str, wanted: &str) -> bool {
-    let mut rest = lines.as_bytes();
+/// What stands behind a route, in lines that are in order.
+fn place_of(lines: &str, wanted: &str) -> Option<usize> {
+    let mut rest = lines;
     loop {
-        let middle = rest.len() / 2;
-        let (before, after) = rest.split_at(middle);
-        let start = before.iter().rposition(|byte| *byte == END as u8).map_or(0, |end| end + 1);
-        let Some(length) = after.iter().position(|byte| *byte == END as u8) else { return false };
-        let end = middle + length;
-        match rest.get(start..end).unwrap_or_default().cmp(wanted.as_bytes()) {
-            std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Less => rest = rest.get(end + 1..).unwrap_or_default(),
-            std::cmp::Ordering::Greater => rest = rest.get(..start).unwrap_or_default(),
+        let bytes = rest.as_bytes();
+        let (before, after) = bytes.split_at(bytes.len() / 2);
+        let start = before.iter().rposition(|byte| *byte == END).map_or(0, |end| end + 1);
+        let end = before.len() + after.iter().position(|byte| *byte == END)?;
+        let (route, place) = rest.get(start..end)?.split_once(THEN)?;
+        match route.cmp(wanted) {
+            Ordering::Equal => return place.parse().ok(),
+            Ordering::Less => rest = rest.get(end + 1..)?,
+            Ordering::Greater => rest = rest.get(..start)?,
         }
     }
 }
@@ -84,7 +87,7 @@ mod tests {
         let routes = [("a@h", Some("new")), ("b@h", None), ("c@h", Some("new"))];
         let moved = Moved::new(&routes.map(|(route, key)| (route.to_owned(), key)).into());
         let json = serde_json::to_string(&moved).unwrap();
-        assert_eq!(json, r#"[{"policy":null,"routes":"b@h\n"},{"policy":"new","routes":"a@h\nc@h\n"}]"#);
+        assert_eq!(json, r#"{"keys":[null,"new"],"routes":"a@h\t1\nb@h\t0\nc@h\t1\n"}"#);
         assert_eq!(serde_json::from_str::<Moved>(&json).unwrap(), moved);
         assert_eq!(moved.len(), 3);
     }
@@ -92,8 +95,8 @@ mod tests {
     proptest! {
         #[test]
         fn each_is_found_and_no_other(
-            routes in proptest::collection::btree_map("[ab@é]{0,4}", proptest::option::of("[kl]"), 0..40),
-            others in proptest::collection::vec("[ab@é\n]{0,5}", 0..40),
+            routes in proptest::collection::btree_map("[ab@é !]{0,4}", proptest::option::of("[kl]{1,2}"), 0..40),
+            others in proptest::collection::vec("[ab@é !\t\n]{0,5}", 0..40),
         ) {
             let routes: BTreeMap<String, Option<&str>> =
                 routes.iter().map(|(route, key)| (route.clone(), key.as_deref())).collect();
@@ -108,11 +111,16 @@ mod tests {
     /// No configuration makes it look for ever, or reach outside.
     #[test]
     fn lines_as_nobody_writes_them() {
-        for lines in ["", "\n", "\n\n", "a", "a\nb", "b\na\n", "é\n"] {
-            for wanted in ["", "a", "b", "é", "\n"] {
-                has_line(lines, wanted);
+        for routes in ["", "\n", "\n\n", "a", "a\nb", "a\t0", "b\t0\na\t0\n", "a\tx\n", "a\t7\n", "é\t0\n", "\t0\n"] {
+            let moved = Moved { keys: vec![None], routes: routes.to_owned() };
+            for wanted in ["", "a", "b", "é", "\n", "\t"] {
+                let found = moved.get(wanted);
+                assert_eq!(
+                    found.is_some(),
+                    matches!((routes, wanted), ("b\t0\na\t0\n", "b") | ("é\t0\n", "é") | ("\t0\n", "")),
+                    "{routes:?} {wanted:?}"
+                );
             }
         }
-        assert!(has_line("\n", "") && !has_line("", ""));
     }
 }

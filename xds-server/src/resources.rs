@@ -112,7 +112,8 @@ impl Resources {
         self.malformed.replace(&last.malformed, &next.malformed);
     }
 
-    /// Says of an object that it can't be read, beside what is said of it already.
+    /// Says of an object that it can't be read, beside what is said of it already. What it protects is what was said of it
+    /// first.
     pub fn mark(&mut self, object: &ObjectRef, malformed: Malformed) {
         let malformed = match self.malformed.get(object) {
             Some(known) => {

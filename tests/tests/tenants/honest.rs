@@ -37,7 +37,9 @@ impl Told {
     pub(crate) fn watch(&self, storm: &Storm) {
         while storm.goes_on() {
             for line in storm.world.honest.watch("mcpaccesspolicies", 5).into_iter().flat_map(BufRead::lines) {
-                let Ok(event) = line.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()) else { break };
+                let Ok(event) = line.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()) else {
+                    break;
+                };
                 if let Some(generation) = event["object"]["metadata"]["generation"].as_i64() {
                     self.all().entry(generation).or_insert_with(Instant::now);
                 }
@@ -49,9 +51,9 @@ impl Told {
         self.all().keys().next_back().copied().unwrap_or_default()
     }
 
-    /// When it told of a generation after this one.
-    fn after(&self, generation: i64) -> Option<Instant> {
-        self.all().range(generation + 1..).next().map(|(_, told)| *told)
+    /// When it told of this generation, or of a later one.
+    fn of(&self, generation: i64) -> Option<Instant> {
+        self.all().range(generation..).next().map(|(_, told)| *told)
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<i64, Instant>> {
@@ -80,16 +82,17 @@ pub(crate) fn changes(storm: &Storm, told: &Told, fared: &Mutex<Fared>) {
     while storm.goes_on() && told.last() == 0 {
         sleep(Duration::from_millis(10));
     }
+    let mut generation = told.last();
     while storm.goes_on() {
         for tools in [&["add", "multiply"][..], &["add"]] {
             let is_granted = tools.len() > 1;
-            let generation = told.last();
             // An API server that is busy with others is not the control plane's fault.
             while !matches!(storm.world.honest.apply(&granting(tools)), 200 | 201) {
                 sleep(Duration::from_millis(100));
             }
             let landed = wait_until(&storm.world, &storm.ops, is_granted);
-            let after_told = told.after(generation).map(|told| told.elapsed());
+            generation += 1;
+            let after_told = told.of(generation).map(|told| told.elapsed());
             let mut fared = fared.lock().expect("no panic");
             fared.after_told.extend(after_told);
             match landed {

@@ -9,7 +9,7 @@ use toolward_tests::tools::reports;
 
 use crate::attacks::{ATTACKS, Attack};
 use crate::honest::percentile;
-use crate::storm::{Storm, bring_server, start};
+use crate::storm::{Storm, bring_server, clean_up, start};
 use crate::tenant::Tenant;
 use crate::world::World;
 
@@ -32,6 +32,8 @@ fn how_soon_changes_land() {
     for (name, attacks) in std::iter::once(("nothing", &ATTACKS[..0])).chain(alone) {
         rows.insert(name, row(name, &world, &hostile, attacks, Duration::from_secs(seconds)));
         hostile.iter().for_each(|tenant| clean_up(&world, tenant));
+        sleep(SETTLES);
+        hostile.iter().for_each(|tenant| bring_server(&world, tenant));
     }
     let report = serde_json::to_string_pretty(&rows).expect("JSON");
     std::fs::write(reports().join("tenants.json"), report).expect("writable");
@@ -62,12 +64,4 @@ fn row(name: &str, world: &std::sync::Arc<World>, hostile: &[Tenant], attacks: &
         "failed": fared.failed.len(), "controlPlaneMiB": peaks[0], "envoyMiB": peaks[1],
         "controlPlaneCpuMillis": used[0].as_millis() as u64, "envoyCpuMillis": used[1].as_millis() as u64,
     })
-}
-
-/// Deletes all that a tenant has made.
-fn clean_up(world: &World, tenant: &Tenant) {
-    const KINDS: &str = "httproutes,gateways,mcpaccesspolicies,mcpbackends,referencegrants,backendtlspolicies,services,configmaps,secrets";
-    world.cluster.kubectl(&["delete", KINDS, "-n", &tenant.namespace, "--all", "--wait=false"]);
-    sleep(SETTLES);
-    bring_server(world, tenant);
 }

@@ -121,7 +121,7 @@ fn two_hostile_tenants_beside_an_honest_one() {
             println!("{}", replica.process.log());
         }
     });
-    println!("{}", told(&fared, peaks));
+    println!("{}", summary(&fared, peaks));
     let Fared { calls, failed, granted, revoked, .. } = fared;
     let first: Vec<&String> = failed.iter().take(3).collect();
     assert!(failed.is_empty(), "{} of {calls} calls failed, among them {first:#?}", failed.len());
@@ -132,6 +132,14 @@ fn two_hostile_tenants_beside_an_honest_one() {
     assert!(world.trap.take_recorded().is_empty(), "nobody is led to loopback");
     assert!(peaks[0] < control_plane_mib() && peaks[1] < ENVOY_MIB, "in MiB: {peaks:?}");
     nothing_is_read_or_made(&world);
+    hostile.iter().for_each(|tenant| clean_up(&world, tenant));
+    eventually("most memory is given back", || world.toolward.process.resident_mib() < peaks[0] / 2);
+}
+
+/// Deletes all that a tenant has made.
+pub(crate) fn clean_up(world: &World, tenant: &Tenant) {
+    const KINDS: &str = "httproutes,gateways,mcpaccesspolicies,mcpbackends,referencegrants,backendtlspolicies,services,configmaps,secrets";
+    world.cluster.kubectl(&["delete", KINDS, "-n", &tenant.namespace, "--all", "--wait=false"]);
 }
 
 /// The world with its hostile tenants, and a server of theirs, to which they may lead whomever they can.
@@ -175,7 +183,7 @@ fn start_replica(world: &World) -> Toolward {
 }
 
 /// For whoever looks at figures.
-fn told(fared: &Fared, [control_plane, envoy]: [u64; 2]) -> String {
+fn summary(fared: &Fared, [control_plane, envoy]: [u64; 2]) -> String {
     let span = |spans: &[Duration]| {
         format!("{} (p50 {:?}, p99 {:?})", spans.len(), percentile(spans, 50), percentile(spans, 99))
     };

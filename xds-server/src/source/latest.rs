@@ -30,13 +30,17 @@ pub fn latest(mut source: impl Stream<Item = Change> + Send + Unpin + 'static) -
             letters.news.notify_one();
         }
     });
-    unfold(letters, |letters| async move {
+    unfold((letters, None), |(letters, next)| async move {
+        if let Some(change) = next {
+            return Some((change, (letters, None)));
+        }
         loop {
-            let (change, is_last) = letters.unread().take();
-            match change {
-                Some(change) => return Some((change, letters)),
-                None if is_last => return None,
-                None => letters.news.notified().await,
+            let (world, broken, is_last) = letters.unread().take();
+            match (world, broken) {
+                (Some(world), broken) => return Some((world, (letters, broken))),
+                (None, Some(broken)) => return Some((broken, (letters, None))),
+                (None, None) if is_last => return None,
+                (None, None) => letters.news.notified().await,
             }
         }
     })
@@ -84,15 +88,17 @@ impl Unread {
         }
     }
 
-    /// What is to be looked at next, the world before what is wrong with its source; and whether nothing more will be said.
-    fn take(&mut self) -> (Option<Change>, bool) {
-        let change = self.world.take().or_else(|| self.broken.take().map(Change::Broken));
-        (change, self.is_last)
+    /// The world, and what is to be looked at right after it: what is wrong with its source. And whether nothing more will be
+    /// said.
+    fn take(&mut self) -> (Option<Change>, Option<Change>, bool) {
+        (self.world.take(), self.broken.take().map(Change::Broken), self.is_last)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::resources::Resources;
 
@@ -108,7 +114,8 @@ mod tests {
     fn all(changes: Vec<Change>) -> Vec<Change> {
         let mut unread = Unread::default();
         changes.into_iter().for_each(|change| unread.add(change));
-        std::iter::from_fn(|| unread.take().0).collect()
+        let (world, broken, _) = unread.take();
+        world.into_iter().chain(broken).collect()
     }
 
     #[test]
@@ -145,6 +152,29 @@ mod tests {
         let partial = Arc::new(Resources { vouched: Some(world()), ..Resources::default() });
         let left = all(vec![Change::Broken(vec![problem("First")]), Change::World(partial)]);
         assert!(matches!(&left[..], [Change::World(_), Change::Broken(_)]), "{left:?}");
+    }
+
+    /// However fast the worlds come.
+    #[tokio::test]
+    async fn what_is_wrong_is_looked_at_right_after_its_world() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let mut read = pin!(latest(tokio_stream::wrappers::ReceiverStream::new(receiver)));
+        let says = async |reason: &str| {
+            for change in [Change::World(world()), Change::Broken(vec![problem(reason)])] {
+                sender.send(change).await.unwrap();
+            }
+            // Until it lies there to be read.
+            sender.reserve().await.unwrap();
+            tokio::task::yield_now().await;
+        };
+        says("First").await;
+        assert!(matches!(read.next().await, Some(Change::World(_))));
+        says("Second").await;
+        let next = read.next().await;
+        assert!(matches!(&next, Some(Change::Broken(problems)) if problems[0].reason == "First"), "{next:?}");
+        assert!(matches!(read.next().await, Some(Change::World(_))));
+        let next = read.next().await;
+        assert!(matches!(&next, Some(Change::Broken(problems)) if problems[0].reason == "Second"), "{next:?}");
     }
 
     #[tokio::test]

@@ -77,13 +77,14 @@ fn told(manifests: &str) -> (Vec<(String, String)>, Vec<String>) {
     let hosts = listener.routes().flat_map(|(_, hosts)| hosts);
     let clients = hosts.flat_map(|host| {
         let policies = host.routes.iter().filter(|route| route.name.ends_with("/registration"));
-        let documents = policies.filter_map(|route| match listener.filter.policies.get(&route.policy).map(|policy| &**policy) {
-            Some(toolward_policy::config::RoutePolicy::Registration { document }) => {
-                let document: serde_json::Value = serde_json::from_str(document).unwrap();
-                Some((host.domains.join(" "), document["client_id"].as_str().unwrap().to_owned()))
-            }
-            _ => None,
-        });
+        let documents =
+            policies.filter_map(|route| match listener.filter.policies.get(&route.policy).map(|policy| &**policy) {
+                Some(toolward_policy::config::RoutePolicy::Registration { document }) => {
+                    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+                    Some((host.domains.join(" "), document["client_id"].as_str().unwrap().to_owned()))
+                }
+                _ => None,
+            });
         documents.collect::<Vec<_>>()
     });
     let conflicts = translation.problems.iter().filter(|problem| problem.reason == "Conflicted");
