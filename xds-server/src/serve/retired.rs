@@ -29,7 +29,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 pub const KEPT_AT_MOST: usize = 256;
 
 /// Bytes of such policies that one listener keeps, as the filter reads them: of one namespace's routes, and of all.
-pub const KEPT_BYTES: Bytes = Bytes { each: 1024 * 1024, all: 8 * 1024 * 1024 };
+pub const KEPT_BYTES: Bytes = Bytes { each: 1536 * 1024, all: 8 * 1024 * 1024 };
 
 /// The same of those that no Envoy's routes name any more.
 pub const ACKNOWLEDGED_BYTES: Bytes = Bytes { each: 64 * 1024, all: 1024 * 1024 };
