@@ -31,5 +31,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod source;
 pub mod status;
+#[cfg(test)]
+mod test_world;
 pub mod token;
 pub mod translate;

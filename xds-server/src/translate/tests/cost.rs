@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::test_world::{GATEWAY, world};
 use crate::translate::{TranslateOptions, Translation, UnprotectedRoutes, translate};
 
 const ROUTES: usize = 2000;
@@ -11,19 +12,7 @@ const ROUTES: usize = 2000;
 /// Tests are not optimized, and share the machine.
 const ENOUGH: Duration = Duration::from_secs(20);
 
-const GATEWAY: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: { name: toolward }
-spec: { controllerName: toolward.dev/gateway-controller }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: gw, namespace: infra }
-spec:
-  gatewayClassName: toolward
-  listeners: [{ name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]
----
+const SERVICE: &str = "---
 apiVersion: v1
 kind: Service
 metadata: { name: s, namespace: greedy }
@@ -65,7 +54,7 @@ spec:
 }
 
 fn is_quick(row: &str, text: &str, owned: bool) -> Translation {
-    let resources = super::resources("cost", &format!("{GATEWAY}{text}"));
+    let resources = world(&format!("{GATEWAY}{SERVICE}{text}"));
     let options = TranslateOptions {
         hostnames_belong_to_namespaces: owned,
         unprotected_routes: UnprotectedRoutes::Deny,

@@ -4,21 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::{RouteAction, VirtualHost};
+use crate::test_world::{self, GATEWAY};
 use crate::translate::{QUOTA_EXCEEDED, Quotas, TOO_LARGE, TranslateOptions, Translation, translate};
-
-const GATEWAY: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: { name: toolward }
-spec: { controllerName: toolward.dev/gateway-controller }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: gw, namespace: infra }
-spec:
-  gatewayClassName: toolward
-  listeners: [{ name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]
-";
 
 /// A route with these hostnames, matches and backends.
 struct Asked<'a> {
@@ -79,7 +66,7 @@ fn owned(routes: &[Asked<'_>], more: &str, quotas: Quotas) -> Translation {
 
 fn world_with(routes: &[Asked<'_>], more: &str, options: TranslateOptions) -> Translation {
     let documents = [GATEWAY.to_owned()].into_iter().chain(routes.iter().map(route)).chain([more.to_owned()]);
-    let resources = super::resources("quotas", &documents.collect::<Vec<_>>().concat());
+    let resources = test_world::world(&documents.collect::<Vec<_>>().concat());
     translate(&resources, &options)
 }
 
