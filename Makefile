@@ -132,12 +132,12 @@ bench-policy: build ## The parts of a decision by themselves, natively: how long
 	@"$${CARGO_TARGET_DIR:-target}/debug/instructions"
 
 .PHONY: bench-control-plane
-bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 routes and 1,000 Envoys.
+bench-control-plane: ## The control plane's part of it: worlds of up to 10,000 routes and 1,000 Envoys; ONLY=changes or ONLY=memory measures one of both.
 	cargo build --quiet --profile measure --workspace --bin toolward --bin control-plane
 	@$(if $(FULL),FULL=1) "$${CARGO_TARGET_DIR:-target}/measure/control-plane"
 
 .PHONY: bench-tenants
-bench-tenants: install wasm build ## How soon a team's changes land beside each attack: TENANT_SECONDS=20 for each, TENANT_ATTACK=word,word for some.
+bench-tenants: install wasm build ## How soon a team's changes land beside each attack: TENANT_SECONDS=20 for each, TENANT_ATTACK=word,word for some, TENANTS=1 for one hostile tenant in place of two.
 	cargo build --quiet --profile measure --workspace --bin toolward
 	@$(TOOLS) TOOLWARD="$$(realpath "$${CARGO_TARGET_DIR:-target}")/measure/toolward" cargo test --workspace --features toolward-tests/e2e --test tenants -- --ignored --nocapture how_soon
 

@@ -9,7 +9,7 @@ use toolward_tests::tools::reports;
 
 use crate::attacks::{ATTACKS, Attack};
 use crate::honest::percentile;
-use crate::storm::{Storm, bring_server, clean_up, start};
+use crate::storm::{Storm, bring_server, chosen, clean_up, number, start};
 use crate::tenant::Tenant;
 use crate::world::World;
 
@@ -23,14 +23,17 @@ const SETTLES: Duration = Duration::from_secs(5);
 #[test]
 #[ignore = "a measurement"]
 fn how_soon_changes_land() {
-    let seconds = std::env::var("TENANT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
-    let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
-    let chosen = ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only)));
+    let lasts = Duration::from_secs(number("TENANT_SECONDS").unwrap_or(SECONDS));
     let (world, hostile) = start();
+    let hostile = match number("TENANTS") {
+        Some(1) => &hostile[..1],
+        None | Some(2) => &hostile,
+        Some(_) => panic!("TENANTS is how many tenants are hostile, 1 or 2"),
+    };
     let mut rows = BTreeMap::new();
-    let alone = chosen.clone().map(|attack| (attack.name, std::slice::from_ref(attack)));
+    let alone = chosen().map(|attack| (attack.name, std::slice::from_ref(attack)));
     for (name, attacks) in std::iter::once(("nothing", &ATTACKS[..0])).chain(alone) {
-        rows.insert(name, row(name, &world, &hostile, attacks, Duration::from_secs(seconds)));
+        rows.insert(name, row(name, &world, hostile, attacks, lasts));
         hostile.iter().for_each(|tenant| clean_up(&world, tenant));
         sleep(SETTLES);
         hostile.iter().for_each(|tenant| bring_server(&world, tenant));

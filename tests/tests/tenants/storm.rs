@@ -106,12 +106,10 @@ pub(crate) struct Attacker<'s> {
 
 #[test]
 fn two_hostile_tenants_beside_an_honest_one() {
-    let seconds = std::env::var("TENANT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
-    let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
-    let attacks = ATTACKS.iter().filter(|attack| only.split(',').any(|only| attack.name.contains(only)));
+    let seconds = number("TENANT_SECONDS").unwrap_or(SECONDS);
     let (world, hostile) = start();
     let (storm, mut replica) = (Storm::new(&world), None);
-    let (fared, peaks) = storm.rages(&hostile, attacks, || {
+    let (fared, peaks) = storm.rages(&hostile, chosen(), || {
         sleep(Duration::from_secs(seconds / 2));
         // In the midst of it a replica starts, and reads all that is there.
         replica = Some(start_replica(&world));
@@ -131,6 +129,18 @@ fn two_hostile_tenants_beside_an_honest_one() {
     nothing_is_read_or_made(&world);
     hostile.iter().for_each(|tenant| clean_up(&world, tenant));
     eventually("most memory is given back", || world.toolward.process.resident_mib() < peaks[0] / 2);
+}
+
+/// The attacks of which `TENANT_ATTACK` has a word, or all.
+pub(crate) fn chosen() -> impl Iterator<Item = &'static Attack> + Clone {
+    let only = std::env::var("TENANT_ATTACK").unwrap_or_default();
+    ATTACKS.iter().filter(move |attack| only.split(',').any(|only| attack.name.contains(only)))
+}
+
+/// What an environment variable says, where it says something.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable} must be a number and is {value:?}")))
 }
 
 /// Deletes all that a tenant has made.
