@@ -20,6 +20,10 @@ use crate::world::{ENVOY_MIB, HONEST, HOSTILE, World, control_plane_mib, slice};
 /// For how long, in seconds, unless the variable `TENANT_SECONDS` says another number.
 const SECONDS: u64 = 120;
 
+/// What the control plane may have after the storm, in MiB, however little it took: 78 were measured, of which some is kept for
+/// ten minutes. A storm on a slow machine takes less than twice that, and then there is no half of it to give back.
+const CALM_MIB: u64 = 100;
+
 /// What all that run at once share.
 pub(crate) struct Storm {
     pub(crate) world: Arc<World>,
@@ -128,7 +132,8 @@ fn two_hostile_tenants_beside_an_honest_one() {
     assert!(peaks[0] < control_plane_mib() && peaks[1] < ENVOY_MIB, "in MiB: {peaks:?}");
     nothing_is_read_or_made(&world);
     hostile.iter().for_each(|tenant| clean_up(&world, tenant));
-    eventually("most memory is given back", || world.toolward.process.resident_mib() < peaks[0] / 2);
+    let calm = CALM_MIB.max(peaks[0] / 2);
+    eventually("most memory is given back", || world.toolward.process.resident_mib() < calm);
 }
 
 /// The attacks of which `TENANT_ATTACK` has a word, or all.
